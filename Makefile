@@ -1,0 +1,46 @@
+# Two commands for a stranger: `make demo` and `make test`. Both make .venv on first use and need only Python >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check slow parity bench clean
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) -V); jaxgpt needs Python 3.11 or later: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	@echo "installing jaxgpt into .venv (about a minute)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: .venv/installed  ## a first ablation on the standard library's source: about 4 minutes on 2 cores
+	$(BIN)/jaxgpt ablate experiments/position.py
+
+test: .venv/installed  ## the tests
+	$(BIN)/python -m pytest
+
+check: .venv/installed  ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_floors.py -n 0
+
+slow: .venv/installed  ## minutes: kill -9 at random moments, learning results
+	$(BIN)/python -m pytest -m slow -n 0
+
+.venv/peer: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peer]'
+	@touch $@
+
+parity: .venv/peer  ## logits and gradients against transformers on torch
+	$(BIN)/python -m pytest -m parity -n 0
+
+bench: .venv/peer  ## every figure, ours and the peer's in one run; JSON under runs/bench/
+	@mkdir -p runs/bench
+	for script in bench/[a-z]*.py; do \
+	  case $$script in bench/harness.py) continue;; esac; \
+	  $(BIN)/python $$script --json runs/bench/$$(basename $$script .py).json || exit 1; \
+	done
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

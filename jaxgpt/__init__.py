@@ -1,0 +1,27 @@
+"""jaxgpt: reproduce GPT papers in JAX, swap one mechanism, get an answer with an error bar.
+
+m = jaxgpt.load("runs/shakespeare_char_cpu")
+m.generate(["ROMEO:"], max_new=64)
+jaxgpt.run(spec, out="runs/mine")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxgpt.train.load import Loaded, load
+    from jaxgpt.train.loop import run
+
+__all__ = ["Loaded", "load", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the two entry points on first use, so that `import jaxgpt` stays cheap."""
+    if name == "run":
+        from jaxgpt.train.loop import run
+
+        return run
+    if name in ("load", "Loaded"):
+        import jaxgpt.train.load
+
+        return getattr(jaxgpt.train.load, name)
+    raise AttributeError(f"module 'jaxgpt' has no attribute {name!r}")

@@ -1,0 +1,139 @@
+"""F8: the verbs. Frozen; every knob lives in a spec and is reached by `a.b=c`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jaxgpt.spec import JaxgptError
+from jaxgpt.terminal import console
+
+UsageError: Any = typer.BadParameter.__base__  # typer brings its own click in some releases
+STOPPED = 75
+"""Exit status of a run that a signal stopped after saving (EX_TEMPFAIL): the same command continues it."""
+
+app = typer.Typer(
+    name="jaxgpt",
+    help="Reproduce GPT papers, swap one mechanism, get an answer with an error bar.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+Config = Annotated[Path, typer.Argument(help="a run's YAML file", metavar="CONFIG.yaml")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="fields to change: a.b=c", metavar="[a.b=c ...]")]
+Out = Annotated[Path | None, typer.Option(help="directory of the results", metavar="DIR")]
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False) -> None:
+    pass
+
+
+@app.command()
+def train(config: Config, overrides: Overrides = None, out: Out = None) -> None:
+    """Train a run; continues by itself when DIR holds it unfinished."""
+    from jaxgpt.spec import load_yaml
+    from jaxgpt.train import Run, run
+
+    spec = load_yaml(Run, config, overrides or [])
+    result = run(spec, out or Path("runs") / config.stem)
+    print(json.dumps(result))
+    if result["status"] == "stopped":
+        raise typer.Exit(STOPPED)
+
+
+@app.command()
+def ablate(
+    experiment: Annotated[Path, typer.Argument(help="a question's Python file", metavar="EXPERIMENT.py")],
+    overrides: Overrides = None,
+    seeds: Annotated[int | None, typer.Option(help="paired seeds for each arm", metavar="N")] = None,
+    out: Out = None,
+) -> None:
+    """Plan, run and report an experiment; continues by itself."""
+    from jaxgpt.lab import ablate as run_experiment
+
+    run_experiment(experiment, overrides or [], seeds, out)
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="a run's directory", metavar="RUN")],
+    prompt: Annotated[str, typer.Option(help="text to continue", metavar="TEXT")] = "\n",
+    max_new: Annotated[int, typer.Option(help="tokens to write", metavar="N")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token", metavar="T")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="draw from the K likeliest", metavar="K")] = None,
+    top_p: Annotated[float | None, typer.Option(help="draw from the likeliest that sum to P", metavar="P")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the draws", metavar="S")] = 0,
+) -> None:
+    """Continue a prompt with a trained model, as it is written."""
+    from jaxgpt.decode import Sampling
+    from jaxgpt.train.load import load
+
+    sampling = Sampling.checked(temperature=temperature, top_k=top_k, top_p=top_p)
+    model = load(run)
+    print(prompt, end="", flush=True)
+    for piece in model.stream(prompt, max_new, sampling, seed):
+        print(piece, end="", flush=True)
+    print()
+
+
+@app.command()
+def show(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+) -> None:
+    """The resolved config, exact parameter count, FLOPs per token and memory; allocates nothing."""
+    from jaxgpt.spec import dump_yaml, load_yaml
+    from jaxgpt.train import Run
+    from jaxgpt.train.summary import summarize
+
+    spec = load_yaml(Run, config, overrides or [])
+    facts = summarize(spec)
+    if as_json:
+        print(json.dumps(facts))
+        return
+    print(dump_yaml(spec), end="")
+    print("---")
+    for name, value in facts.items():
+        if name != "spec":
+            print(f"{name:32} {value:,.0f}" if isinstance(value, int | float) else f"{name:32} {value}")
+
+
+@app.command("list")
+def list_seams(seam: Annotated[str | None, typer.Argument(help="one seam only", metavar="[SEAM]")] = None) -> None:
+    """What can be swapped: every seam's members with one line and a citation each."""
+    import jaxgpt.lab
+    import jaxgpt.train  # noqa: F401  declares every seam
+    from jaxgpt.spec import ConfigError, members, seams
+    from jaxgpt.spec.errors import did_you_mean
+
+    known = seams()
+    if seam is not None and seam not in known:
+        raise ConfigError(f"{seam}: no such seam{did_you_mean(seam, known)}")
+    for name in [seam] if seam else known:
+        print(f"{name}")
+        for kind, member in members(name).items():
+            line = (member.__doc__ or "").strip().splitlines()[0]
+            print(f"  {kind:14} {line}" + (f"  [{member.citation}]" if member.citation else ""))
+
+
+def main() -> None:
+    """Runs a verb. Bad input: one line for each problem, exit status 2; `--debug` shows the traceback."""
+    words: list[Any] = sys.argv[1:]
+    debug = "--debug" in words
+    if debug:
+        words = ["--debug", *(word for word in words if word != "--debug")]
+    try:
+        sys.exit(app(args=words, standalone_mode=False) or 0)
+    except (JaxgptError, UsageError) as error:
+        if debug:
+            raise
+        text = error.format_message() if isinstance(error, UsageError) else str(error)
+        for line in text.splitlines():
+            console.print(f"error: {line}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)

@@ -1,0 +1,80 @@
+"""F0: files that are either whole or absent, strict JSON, and the folder of what can be made again."""
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jaxgpt.spec import JaxgptError
+
+
+def cache_dir() -> Path:
+    """The folder JAXGPT_CACHE, or ~/.cache/jaxgpt: token files and compiled programs."""
+    return Path(os.environ.get("JAXGPT_CACHE") or Path.home() / ".cache" / "jaxgpt")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file beside `path`; on success it is synced and takes the name, on any error it is removed.
+
+    The temporary name is unique, so processes that write the same file at once cannot mix bytes: the last one wins.
+    Raises JaxgptError naming the path when it cannot be written; what stood there before then still stands.
+    """
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+        sync_dir(path.parent)
+    except OSError as error:
+        raise JaxgptError(
+            f"{path}: cannot be written: {error.strerror}; free space, or choose another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def sync_dir(path: Path) -> None:
+    """Makes the names inside a directory survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def strict(value: Any, path: str = "") -> tuple[Any, list[str]]:
+    """`value` as strict JSON, and the dotted paths of the NaN and infinite numbers that became null on the way.
+
+    Takes scalars and arrays of numpy and jax as numbers and lists. Raises TypeError for what JSON cannot hold.
+    """
+    if isinstance(value, Mapping):
+        parts = {str(key): strict(held, f"{path}.{key}" if path else str(key)) for key, held in value.items()}
+        return {key: held for key, (held, _) in parts.items()}, [name for _, lost in parts.values() for name in lost]
+    if isinstance(value, list | tuple):
+        items = [strict(held, f"{path}.{index}" if path else str(index)) for index, held in enumerate(value)]
+        return [held for held, _ in items], [name for _, lost in items for name in lost]
+    if value is None or isinstance(value, bool | int | str):
+        return value, []
+    if isinstance(value, float):  # float() also sheds numpy's subclass of it
+        return (float(value), []) if math.isfinite(value) else (None, [path])
+    if isinstance(value, Path):
+        return str(value), []
+    if hasattr(value, "tolist"):  # numpy and jax
+        return strict(value.tolist(), path)
+    raise TypeError(f"{path}: {type(value).__name__} is not JSON")
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Writes JSON that a reader sees whole or not at all. NaN and infinity become null. Raises as `atomic` does."""
+    text = json.dumps(strict(value)[0], indent=2, allow_nan=False) + "\n"
+    with atomic(Path(path)) as file:
+        file.write(text.encode())

@@ -1,0 +1,15 @@
+"""GPT-1: Radford et al. 2018, Improving Language Understanding by Generative Pre-Training, section 4.1."""
+
+from typing import Any, ClassVar, Literal
+
+from jaxgpt.models.decoder import Decoder
+
+
+class GPT1(Decoder, kind="gpt1"):
+    """Post-norm, learned positions, tanh GELU, tied output without bias, N(0, 0.02) everywhere."""
+
+    citation = "Radford et al. 2018, section 4.1"
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {"117m": {"num_layers": 12, "d_model": 768, "num_heads": 12}}
+    norm_place: Literal["pre", "post"] = "post"
+    residual_init: Literal["plain", "depth_scaled"] = "plain"
+    context: int = 512

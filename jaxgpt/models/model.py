@@ -1,0 +1,44 @@
+"""What every family is: a spec that builds a Linen module and can be counted without allocating anything."""
+
+from abc import abstractmethod
+from typing import Any
+
+import jax
+from flax import linen as nn
+from jax.typing import DTypeLike
+from pydantic import PositiveInt
+
+from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.ops.attention import Kernel, Reference
+from jaxgpt.spec import Seam
+
+
+class Model(Seam, seam="model"):
+    """Base of all model families."""
+
+    vocab_size: PositiveInt | None = None
+    """Rows of the token table; None: as many as the tokenizer has."""
+    context: PositiveInt
+    """The longest sequence, in tokens."""
+
+    @abstractmethod
+    def build(
+        self, kernel: Kernel = Reference(), dtype: DTypeLike = "float32", loop: Loop = "unroll", remat: Remat = "none"
+    ) -> nn.Module:
+        """The Linen module. Parameters do not depend on the arguments: those say how it is computed."""
+
+    @abstractmethod
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """A fresh parameter tree, float32. Under `jax.eval_shape` it costs nothing."""
+
+    @abstractmethod
+    def flops_per_token(self, length: int, dense: bool = True) -> float:
+        """Forward and backward. `dense`: attention counted as if every key were seen (PaLM, appendix B; nanoGPT)."""
+
+    def shapes(self) -> dict[str, Any]:
+        """The parameter tree as shapes and dtypes; allocates nothing."""
+        return jax.eval_shape(self.init, jax.random.key(0))
+
+    def count(self) -> int:
+        """Exact number of parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.shapes()))

@@ -1,0 +1,1 @@
+"""F2: Linen modules, one mechanism per file. They know no mesh, optimiser, loss or file."""

@@ -1,0 +1,88 @@
+"""One block from seams: attention and feed-forward around a residual stream. B batch, T tokens, D model width."""
+
+from typing import Literal
+
+import jax
+from flax import linen as nn
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from jaxgpt.nn.attention import Attention
+from jaxgpt.nn.feed_forward import MLP, FeedForward
+from jaxgpt.nn.layout import KV, Layout
+from jaxgpt.nn.linear import Linears
+from jaxgpt.nn.norm import LayerNorm, Norm
+from jaxgpt.ops.attention import Kernel
+from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.positions import Learned, Position
+from jaxgpt.spec import Spec
+
+
+class BlockSpec(Spec):
+    """What a block is made of."""
+
+    d_model: PositiveInt
+    num_heads: PositiveInt
+    num_kv_heads: PositiveInt | None = None
+    """Key/value heads; None: as many as query heads. Fewer is grouped-query, one is multi-query attention."""
+    d_head: PositiveInt | None = None
+    """Width of a head; None: d_model / num_heads."""
+    position: Position = Learned()
+    norm: Norm = LayerNorm()
+    norm_place: Literal["pre", "post"] = "pre"
+    """Before each sublayer (GPT-2) or after the residual sum (GPT-1, the original Transformer)."""
+    feed_forward: FeedForward = MLP()
+    qk_norm: Norm | None = None
+    """Normalises queries and keys within a head (Dehghani et al. 2023)."""
+    soft_cap: PositiveFloat | None = None
+    """Caps attention scores at ±this (Gemma 2)."""
+    bias: bool = True
+    """Whether the projections have biases."""
+    dropout: NonNegativeFloat = Field(default=0.0, lt=1)
+    """On embeddings, attention weights and what each sublayer adds to the residual stream."""
+
+    @property
+    def head_width(self) -> int:
+        """d_head, resolved."""
+        return self.d_head or self.d_model // self.num_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """num_kv_heads, resolved."""
+        return self.num_kv_heads or self.num_heads
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each normalised and added to the stream."""
+
+    spec: BlockSpec
+    linears: Linears
+    kernel: Kernel
+
+    @nn.compact
+    def __call__(
+        self, x_BTD: jax.Array, layout: Layout, pattern: Pattern, cache: KV | None = None, train: bool = False
+    ) -> tuple[jax.Array, KV | None]:
+        """(B, T, D) -> (B, T, D), and the layer's cache where one was given."""
+        spec = self.spec
+        attention = Attention(
+            num_heads=spec.num_heads,
+            num_kv_heads=spec.kv_heads,
+            d_head=spec.head_width,
+            linears=self.linears,
+            kernel=self.kernel,
+            position=spec.position,
+            qk_norm=spec.qk_norm,
+            soft_cap=spec.soft_cap,
+            dropout=spec.dropout,
+            name="attention",
+        )
+        feed_forward = spec.feed_forward.module(self.linears, "feed_forward")
+        norm_1, norm_2 = spec.norm.module("norm_1"), spec.norm.module("norm_2")
+        drop = nn.Dropout(spec.dropout, deterministic=not train)
+        if spec.norm_place == "pre":
+            y_BTD, cache = attention(norm_1(x_BTD), layout, pattern, cache, train)
+            x_BTD = x_BTD + drop(y_BTD)
+            return x_BTD + drop(feed_forward(norm_2(x_BTD))), cache
+        y_BTD, cache = attention(x_BTD, layout, pattern, cache, train)
+        x_BTD = norm_1(x_BTD + drop(y_BTD))
+        return norm_2(x_BTD + drop(feed_forward(x_BTD))), cache

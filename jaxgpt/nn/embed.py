@@ -1,0 +1,45 @@
+"""Token and position embeddings, and the tied output. B batch, T tokens, D model width, V vocabulary."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from jaxgpt.nn.layout import Layout
+from jaxgpt.ops.lookup import lookup
+from jaxgpt.ops.positions import Added, Learned, Position
+
+
+class Embed(nn.Module):
+    """Parameters `token` (V, D), and `position` (context, D) where positions are learned."""
+
+    vocab_size: int
+    d_model: int
+    context: int
+    position: Position
+    std: float
+    dtype: DTypeLike
+
+    def setup(self) -> None:
+        """Declares the tables."""
+        self.token = self.param("token", nn.initializers.normal(self.std), (self.vocab_size, self.d_model), jnp.float32)
+        if isinstance(self.position, Learned):
+            start = nn.initializers.normal(self.position.init_std)
+            self.place = self.param("position", start, (self.context, self.d_model), jnp.float32)
+
+    def __call__(self, tokens_BT: jax.Array, layout: Layout) -> jax.Array:
+        """int (B, T) -> (B, T, D)."""
+        x_BTD = lookup(self.token, tokens_BT)
+        if isinstance(self.position, Learned):
+            x_BTD = x_BTD + self._at(self.place, layout.pos)
+        elif isinstance(self.position, Added):
+            x_BTD = x_BTD + self._at(jnp.asarray(self.position.table(self.context, self.d_model)), layout.pos)
+        return x_BTD.astype(self.dtype)
+
+    def attend(self, h: jax.Array) -> jax.Array:
+        """(..., D) -> (..., V): scores against the token table (tied output)."""
+        flat = h.reshape(-1, self.d_model).astype(self.dtype) @ self.token.astype(self.dtype).T
+        return flat.reshape(*h.shape[:-1], self.vocab_size)
+
+    def _at(self, table: jax.Array, pos: jax.Array) -> jax.Array:
+        return lookup(table, jnp.clip(pos, 0, self.context - 1))

@@ -1,0 +1,42 @@
+"""Affine maps, and the one value that says how all those of a model are made."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+
+class Linear(nn.Module):
+    """x·weight + bias: (..., in) -> (..., out). float32 parameters, computed in `dtype`."""
+
+    features: int
+    dtype: DTypeLike
+    std: float
+    bias: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Leading axes are flattened for the matmul: XLA:CPU runs two-dimensional operands twice as fast."""
+        weight = self.param("weight", nn.initializers.normal(self.std), (x.shape[-1], self.features), jnp.float32)
+        y = x.reshape(-1, x.shape[-1]).astype(self.dtype) @ weight.astype(self.dtype)
+        if self.bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
+        return y.reshape(*x.shape[:-1], self.features)
+
+
+class Linears(NamedTuple):
+    """How every projection of a model is made."""
+
+    dtype: DTypeLike
+    std: float
+    """Standard deviation of the normal start."""
+    residual_std: float
+    """The same for projections that write into the residual stream."""
+    bias: bool
+
+    def __call__(self, features: int, name: str, into_residual: bool = False) -> Linear:
+        """A projection to `features`, a child of the module that calls."""
+        std = self.residual_std if into_residual else self.std
+        return Linear(features, self.dtype, std, self.bias, name=name)

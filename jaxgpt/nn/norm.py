@@ -1,0 +1,61 @@
+"""The norm seam. A norm is a value that makes its module."""
+
+from abc import abstractmethod
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from pydantic import PositiveFloat
+
+from jaxgpt.ops.normalize import layer_norm, rms_norm
+from jaxgpt.spec import Seam
+
+
+class Norm(Seam, seam="norm"):
+    """Normalises the last axis."""
+
+    @abstractmethod
+    def module(self, name: str) -> nn.Module:
+        """A Linen module (..., D) -> (..., D), named for its place."""
+
+
+class LayerNorm(Norm, kind="layer"):
+    """Zero mean and unit variance, with gain and (unless `bias` is false) bias."""
+
+    citation = "Ba et al. 2016"
+    eps: PositiveFloat = 1e-5
+    bias: bool = True
+
+    def module(self, name: str) -> nn.Module:
+        """Parameters `scale` (D,) and `bias` (D,)."""
+        return _LayerNorm(self.eps, self.bias, name=name)
+
+
+class RMSNorm(Norm, kind="rms"):
+    """Unit root mean square, with gain."""
+
+    citation = "Zhang & Sennrich 2019"
+    eps: PositiveFloat = 1e-5
+
+    def module(self, name: str) -> nn.Module:
+        """Parameter `scale` (D,)."""
+        return _RMSNorm(self.eps, name=name)
+
+
+class _LayerNorm(nn.Module):
+    eps: float
+    bias: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32) if self.bias else None
+        return layer_norm(x, scale, bias, self.eps)
+
+
+class _RMSNorm(nn.Module):
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return rms_norm(x, self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32), self.eps)

@@ -1,0 +1,1 @@
+"""F1: pure array functions without parameters."""

@@ -1,0 +1,55 @@
+"""The activation seam: elementwise functions of the feed-forward layer."""
+
+from abc import abstractmethod
+
+import jax
+
+from jaxgpt.spec import Seam
+
+
+class Activation(Seam, seam="activation"):
+    """An elementwise function; shape and dtype are kept."""
+
+    @abstractmethod
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the function to an array of any shape."""
+
+
+class GELU(Activation):
+    """x·Φ(x), exact."""
+
+    citation = "Hendrycks & Gimpel 2016, Gaussian Error Linear Units"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Through erf."""
+        return jax.nn.gelu(x, approximate=False)
+
+
+class GELUTanh(Activation):
+    """The tanh approximation of GELU: what GPT-1, GPT-2 and GPT-3 trained with."""
+
+    citation = "Hendrycks & Gimpel 2016, section 2; openai/gpt-2 model.py"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x/2 · (1 + tanh(√(2/π)(x + 0.044715x³)))."""
+        return jax.nn.gelu(x, approximate=True)
+
+
+class ReLU(Activation):
+    """max(x, 0), the Transformer's original."""
+
+    citation = "Vaswani et al. 2017, section 3.3"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Zero below zero."""
+        return jax.nn.relu(x)
+
+
+class SiLU(Activation):
+    """x·sigmoid(x), the gate of Llama-type models."""
+
+    citation = "Elfwing et al. 2017; Ramachandran et al. 2017 (swish)"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Smooth, not monotone."""
+        return jax.nn.silu(x)

@@ -1,0 +1,108 @@
+"""Seams: the places where research swaps one thing. The declaration is the registration.
+
+    class Position(Seam, seam="position"): ...       # opens a seam
+    class Rotary(Position): theta: float = 1e4       # joins it: `kind: rotary` works everywhere from here on
+
+A field annotated with the seam's base accepts an instance, a mapping with `kind`, or the bare kind as a string.
+"""
+
+import inspect
+import re
+from typing import Any, ClassVar
+
+from pydantic import GetCoreSchemaHandler, SerializerFunctionWrapHandler, model_serializer
+from pydantic_core import PydanticCustomError, core_schema
+
+from jaxgpt.spec.base import Spec
+from jaxgpt.spec.errors import did_you_mean
+
+_SEAMS: dict[str, type["Seam"]] = {}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+class Seam(Spec):
+    """Base of all seams. `kind` is the class name in snake case unless given: `class GELU(Activation, kind="gelu")`."""
+
+    seam: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    """The paper and section a member comes from; `jaxgpt list` shows it."""
+    _members: ClassVar[dict[str, type["Seam"]]] = {}
+
+    def __init_subclass__(cls, *, seam: str | None = None, kind: str | None = None, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        cls.kind = kind or _snake(cls.__name__)
+        if seam is not None:
+            cls.seam, cls._members = seam, {}
+            _SEAMS[seam] = cls
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, seam: str | None = None, kind: str | None = None, **kwargs: Any):
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls._is_open():
+            return
+        held = cls._members.get(cls.kind)
+        # A module imported twice (an experiment under two names) redeclares its own class; two classes may not clash.
+        if held is not None and (held.__qualname__, inspect.getfile(held)) != (cls.__qualname__, inspect.getfile(cls)):
+            raise TypeError(
+                f"{cls.seam} kind '{cls.kind}' is already declared by {held.__module__}.{held.__qualname__}"
+            )
+        cls._members[cls.kind] = cls
+
+    @classmethod
+    def _is_open(cls) -> bool:
+        """Whether a field of this type may hold any member: true for a seam's base and its abstract subclasses."""
+        return cls.seam == "" or _SEAMS[cls.seam] is cls or inspect.isabstract(cls)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        if not cls._is_open():  # a member validates itself, after its own `kind` key is checked and dropped
+            return core_schema.no_info_before_validator_function(cls._check_kind, handler(source))
+        return core_schema.no_info_plain_validator_function(
+            cls._dispatch,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.model_dump()),
+        )
+
+    @classmethod
+    def _check_kind(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "kind" in value:
+            if value["kind"] != cls.kind:
+                raise PydanticCustomError("kind", "expected kind '{want}'", {"want": cls.kind})
+            value = {name: held for name, held in value.items() if name != "kind"}
+        return value
+
+    @classmethod
+    def _dispatch(cls, value: Any) -> "Seam":
+        if isinstance(value, cls):
+            return value
+        if value is None and "none" in cls._members:  # YAML reads `none` as the word but `null` and `~` as None
+            value = "none"
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, dict):
+            raise PydanticCustomError("seam", "expected a {seam}: a kind or a mapping with 'kind'", {"seam": cls.seam})
+        kind = value.get("kind")
+        known = {name: member for name, member in cls._members.items() if issubclass(member, cls)}
+        member = known.get(kind) if isinstance(kind, str) else None
+        if member is None:
+            hint = did_you_mean(str(kind), known)
+            message = "'kind' is missing" if kind is None else "unknown {seam} kind '{kind}'"
+            raise PydanticCustomError("kind", message + "{hint}", {"seam": cls.seam, "kind": kind, "hint": hint})
+        return member.model_validate(value)
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"kind": self.kind, **handler(self)}
+
+
+def seams() -> dict[str, type[Seam]]:
+    """Every seam that has been declared, by name."""
+    return dict(sorted(_SEAMS.items()))
+
+
+def members(seam: str) -> dict[str, type[Seam]]:
+    """Every concrete member of a seam, by kind. Raises KeyError for an unknown seam."""
+    return dict(sorted(_SEAMS[seam]._members.items()))

@@ -1,0 +1,75 @@
+"""F0: what a person watches while waiting. A live line on a terminal; a plain line every few seconds anywhere else."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+console = Console(stderr=True, highlight=False)
+"""Everything for people goes to standard error; standard output carries results only."""
+
+
+def clock(seconds: float) -> str:
+    """`75.3` -> `1:15`, `7322` -> `2:02:02`."""
+    minutes, second = divmod(int(seconds + 0.5), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+class Watch:
+    """A progress line with rate and time left.
+
+        with Watch("tokenize", total=files, unit="files") as watch:
+            watch.update(done, loss="3.21")
+
+    Time left counts from the work done since `start`, so a resumed run does not flatter itself. Shown only once the
+    work has lasted `after` seconds; `quiet=True` shows nothing.
+    """
+
+    def __init__(
+        self, label: str, total: float, unit: str = "", start: float = 0, quiet: bool = False, after: float = 1.0
+    ):
+        self.label, self.total, self.unit, self.start = label, total, unit, start
+        self.quiet, self.after, self.done = quiet, after, start
+        self.live = console.is_terminal and not quiet
+        self._began = self._shown = time.monotonic()
+        self._interval = after
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
+        if self._bar is not None:
+            self._bar.stop()
+
+    def line(self, done: float, **facts: str) -> str:
+        """The text of one update: share done, rate, time left, then the facts in order."""
+        elapsed = time.monotonic() - self._began
+        rate = (done - self.start) / elapsed if elapsed > 0 else 0.0
+        left = clock((self.total - done) / rate) if rate > 0 else "?"
+        parts = [f"{done:,.0f}/{self.total:,.0f} {self.unit}".rstrip()]
+        parts += [f"{name} {value}" for name, value in facts.items()]
+        if self.unit and "tokens/s" not in facts:
+            parts.append(f"{rate:,.1f} {self.unit}/s")
+        return " · ".join([*parts, f"{left} left"])
+
+    def update(self, done: float, **facts: str) -> None:
+        """Shows the state; cheap enough to call every step."""
+        self.done = done
+        now = time.monotonic()
+        if self.quiet or now - self._began < self.after:
+            return
+        if self.live:
+            if self._bar is None:
+                columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[text]}"))
+                self._bar = Progress(*columns, console=console, transient=True)
+                self._bar.add_task(self.label, total=self.total, text="")
+                self._bar.start()
+            self._bar.update(self._bar.task_ids[0], completed=done, text=self.line(done, **facts))
+        elif now - self._shown >= self._interval or done >= self.total:
+            self._shown = now
+            self._interval = 10.0
+            print(f"{self.label}: {self.line(done, **facts)}", file=sys.stderr, flush=True)

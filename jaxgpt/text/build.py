@@ -1,0 +1,155 @@
+"""From specs to token files: find the text, learn the vocabulary, encode once, reuse by digest."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxgpt.disk import cache_dir
+from jaxgpt.spec import ConfigError, canonical, digest
+from jaxgpt.text.codec import Codec
+from jaxgpt.text.corpus import Corpus, Document, open_corpus
+from jaxgpt.text.data import Data
+from jaxgpt.text.prepared import Prepared
+from jaxgpt.text.tokenfile import TokenFile, TokenWriter, open_token_file
+from jaxgpt.text.tokenizer import Tokenizer
+
+CHUNK = 4 << 20
+"""Characters encoded at a time: enough to keep all cores busy, little enough to hold in memory."""
+PIECE = CHUNK // 16
+"""Characters after which a large document is cut at the next line."""
+LINE = re.compile(r"(?<=\S\n)(?=\S)")
+"""Where `Codec.splits_at_lines` allows a cut."""
+
+
+def prepare(data: Data, tokenizer: Tokenizer, seq_len: int, cache: Path | None = None, quiet: bool = False) -> Prepared:
+    """Token files for `data`, built or reused, checked, and ready to batch.
+
+    `seq_len` is the model's context, used where `data.seq_len` is None. `cache` defaults to the folder JAXGPT_CACHE,
+    else ~/.cache/jaxgpt. A trained vocabulary and its ids are kept there under the digest of all they depend on, so a
+    changed corpus or spec never meets an old file. Raises ConfigError, one line, on any bad input.
+    """
+    cache = cache or cache_dir()
+    length = data.seq_len or seq_len
+    sources = data.sources
+    corpora = [open_corpus(source.corpus, data.text_field, data.val_fraction) for source in sources]
+    hashes = [corpus.hash() for corpus in corpora]
+    rules = {"val_fraction": data.val_fraction, "text_field": data.text_field}
+    codec = _codec(tokenizer, corpora, cache / "tokenizers" / digest([canonical(tokenizer), hashes, rules], 16), quiet)
+
+    train, val = [], []
+    for corpus, corpus_hash in zip(corpora, hashes, strict=True):
+        made_of = digest({"corpus": corpus_hash, "codec": codec.digest, **rules}, 64)
+        folder = cache / "tokens" / made_of[:16]
+        if not ((folder / "train.tokens").exists() and (folder / "val.tokens").exists()):
+            _encode(corpus, codec, folder, made_of, quiet)
+        train.append(open_token_file(folder / "train.tokens", codec.vocab_size, made_of))
+        val.append(open_token_file(folder / "val.tokens", codec.vocab_size, made_of))
+        _check_sizes(corpus, train[-1], val[-1], length, data)
+
+    return Prepared(
+        codec=codec,
+        corpus_hash=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        train_tokens=sum(len(file.ids_N) for file in train),
+        val_tokens=sum(limits := _val_limits(data, val)),
+        seq_len=length,
+        separate=data.documents == "separate",
+        shuffle=data.shuffle,
+        weights=tuple(source.weight for source in sources),
+        train=tuple(train),
+        val=tuple(val),
+        val_limits=limits,
+    )
+
+
+def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, quiet: bool) -> Codec:
+    if not tokenizer.needs_text:
+        return tokenizer.train(lambda: ())
+    if not (folder / "tokenizer_config.json").exists():  # the last file that `save` writes
+
+        def texts() -> Iterable[str]:
+            for corpus in corpora:
+                for document in _watched(corpus.documents(), f"read {corpus.name}", quiet):
+                    if tokenizer.covers_held_out or not document.held_out:
+                        yield document.text
+
+        tokenizer.train(texts).save(folder)
+    return Codec.load(folder)
+
+
+def _encode(corpus: Corpus, codec: Codec, folder: Path, made_of: str, quiet: bool) -> None:
+    eot = np.array([] if codec.eot is None else [codec.eot], np.int64)
+    documents = _watched(corpus.documents(), f"encode {corpus.name}", quiet)
+    with (
+        TokenWriter(folder / "val.tokens", codec.vocab_size, made_of) as val,
+        TokenWriter(folder / "train.tokens", codec.vocab_size, made_of) as train,
+    ):
+        for chunk in _chunks(_pieces(documents, codec.splits_at_lines)):
+            for piece, ids in zip(chunk, codec.arrays([piece.text for piece in chunk]), strict=True):
+                writer = val if piece.held_out else train
+                writer.add(ids, ends=False)
+                if piece.ends:
+                    writer.add(eot)
+
+
+def _watched(documents: Iterator[Document], label: str, quiet: bool) -> Iterator[Document]:
+    from jaxgpt.terminal import Watch
+
+    with Watch(label, total=100, unit="%", quiet=quiet) as watch:
+        for document in documents:
+            yield document
+            watch.update(100 * document.progress)
+
+
+class _Piece(NamedTuple):
+    text: str
+    held_out: bool
+    ends: bool
+    """Whether its document ends with it."""
+
+
+def _pieces(documents: Iterable[Document], split: bool) -> Iterator[_Piece]:
+    """Documents, large ones in parts if `split`: one great file is encoded on all cores and in little memory."""
+    for text, held_out, _ in documents:
+        begin = 0
+        while split and (cut := LINE.search(text, begin + PIECE)):
+            yield _Piece(text[begin : cut.start()], held_out, ends=False)
+            begin = cut.start()
+        yield _Piece(text[begin:], held_out, ends=True)
+
+
+def _chunks(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    chunk, size = list[_Piece](), 0
+    for piece in pieces:
+        chunk.append(piece)
+        size += len(piece.text)
+        if size >= CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _check_sizes(corpus: Corpus, train: TokenFile, val: TokenFile, length: int, data: Data) -> None:
+    if len(train.ids_N) <= length:
+        raise ConfigError(
+            f"data.corpus: '{corpus.name}' has {len(train.ids_N)} training tokens, fewer than one row of {length} and "
+            "its target; give more text or lower data.seq_len"
+        )
+    if data.val_fraction and len(val.ids_N) < 2:
+        raise ConfigError(
+            f"data.val_fraction: {data.val_fraction} holds out none of the {len(train.starts_D)} documents of "
+            f"'{corpus.name}'; raise it, or set 0 to train without validation"
+        )
+
+
+def _val_limits(data: Data, val: list[TokenFile]) -> tuple[int, ...]:
+    """How many held-out tokens to predict from each source: all but the first one, or its share of `val_tokens`."""
+    total = sum(source.weight for source in data.sources)
+    return tuple(
+        min(max(len(file.ids_N) - 1, 0), round((data.val_tokens or 2**62) * source.weight / total))
+        for source, file in zip(data.sources, val, strict=True)
+    )

@@ -1,0 +1,111 @@
+"""The runtime half of a tokenizer: text to ids and back."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from jaxgpt.disk import atomic
+from jaxgpt.spec import ConfigError
+
+END_OF_TEXT = "<|endoftext|>"
+"""GPT-2's name for the token that ends a document."""
+
+
+class Codec(ABC):
+    """Encodes any text as ids in [0, vocab_size). Final subclasses say how.
+
+    Special tokens are never read out of text: a document that happens to contain the letters `<|endoftext|>` cannot end
+    itself. Lone surrogates, which no encoding of Unicode can carry, become `?`.
+    """
+
+    form: ClassVar[str]
+    """Which subclass wrote a saved codec."""
+    vocab_size: int
+    eot: int | None
+    """Id of the end-of-text token; None when the vocabulary has none."""
+    splits_at_lines: bool
+    """Whether a text cut after a newline that has other than white space on both sides encodes to the same ids."""
+
+    @abstractmethod
+    def arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """One 1-D integer array of ids for each text: `encode_batch` without the cost of Python integers."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`. Bytes that are not UTF-8, as at the edge of a cut sequence, become U+FFFD."""
+
+    @abstractmethod
+    def tokenizer_json(self) -> str:
+        """The whole codec in the format of Hugging Face `tokenizers`."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one text, no special tokens added."""
+        return self.arrays([text])[0].tolist()
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of many texts, in parallel where the codec can."""
+        return [ids.tolist() for ids in self.arrays(texts)]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of `tokenizer_json` in hex: equal codecs give equal ids."""
+        return hashlib.sha256(self.tokenizer_json().encode()).hexdigest()
+
+    def save(self, directory: Path) -> None:
+        """Writes `tokenizer.json` and `tokenizer_config.json`, which transformers' AutoTokenizer reads too."""
+        config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "form": self.form}
+        if self.eot is not None:
+            config["eos_token"] = self.decode([self.eot])
+        with atomic(Path(directory) / "tokenizer.json") as file:
+            file.write(self.tokenizer_json().encode())
+        with atomic(Path(directory) / "tokenizer_config.json") as file:
+            file.write(json.dumps(config, indent=2).encode())
+
+    @staticmethod
+    def load(directory: Path) -> "Codec":
+        """Reads what `save` wrote, or any folder with a `tokenizer.json`. Only JSON is read; no code runs.
+
+        Raises ConfigError naming the file that is missing or malformed.
+        """
+        from jaxgpt.text import byte, char, huggingface  # here: they subclass Codec
+
+        directory = Path(directory)
+        config = (
+            read_json(directory / "tokenizer_config.json") if (directory / "tokenizer_config.json").exists() else {}
+        )
+        tree = read_json(directory / "tokenizer.json")
+        match config.get("form"):
+            case "byte":
+                return byte.ByteCodec()
+            case "char":
+                return char.CharCodec.from_json(tree, directory / "tokenizer.json")
+        eos = config.get("eos_token")
+        return huggingface.HuggingFaceCodec(
+            huggingface.read(directory / "tokenizer.json"), eos.get("content") if isinstance(eos, dict) else eos
+        )
+
+
+def first_line(error: Exception) -> str:
+    """The message of another library's error, kept to one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ConfigError with one line when it is missing or malformed."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected a saved tokenizer") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not JSON: {error}; expected a saved tokenizer") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a JSON object, found {type(tree).__name__}")
+    return tree

@@ -1,0 +1,47 @@
+"""The `data:` block of a run: which text, how it is split, and how it is cut into rows."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from jaxgpt.spec import Spec
+
+
+class Source(Spec):
+    """One corpus of a mixture."""
+
+    corpus: str
+    """`stdlib`, a name in the folder JAXGPT_DATA, a file, a folder, a glob, or `hub:NAME[:CONFIG]`."""
+    weight: float = Field(default=1.0, gt=0)
+    """Share of the rows, relative to the other sources."""
+
+
+class Data(Spec):
+    """Text in, rows of `seq_len` tokens out."""
+
+    corpus: str | tuple[Source, ...] = "stdlib"
+    """One corpus as `Source.corpus` names it, or a mixture as a list of `{corpus, weight}`."""
+    text_field: str = "text"
+    """The field that holds the text in .jsonl, .parquet and hub records."""
+    seq_len: int | None = Field(default=None, gt=0)
+    """Tokens a row. None: the model's context."""
+    val_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share held out: the tail of a single text file, otherwise whole documents chosen by hash. 0: no validation."""
+    val_tokens: int | None = Field(default=None, gt=0)
+    """Held-out tokens that validation predicts, always the same ones. None: all. A mixture divides them by weight."""
+    documents: Literal["cross", "separate"] = "cross"
+    """`cross`: attention and targets run over document boundaries (GPT-2, GPT-3). `separate`: they stop there."""
+    shuffle: bool = True
+    """Rows in an order drawn from the seed, on a grid that shifts every epoch. False: in the order of the text."""
+
+    @field_validator("corpus")
+    @classmethod
+    def _not_empty(cls, value: str | tuple[Source, ...]) -> str | tuple[Source, ...]:
+        if not value:
+            raise ValueError("empty; name a corpus such as 'stdlib', or list {corpus, weight} entries")
+        return value
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The corpus as a mixture: a single one has weight 1."""
+        return (Source(corpus=self.corpus),) if isinstance(self.corpus, str) else self.corpus

@@ -1,0 +1,106 @@
+"""Codecs that run in Hugging Face `tokenizers`: what the learned vocabularies share."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from jaxgpt.spec import ConfigError
+from jaxgpt.text.codec import END_OF_TEXT, Codec, first_line, read_json
+from jaxgpt.text.locate import locate
+from jaxgpt.text.tokenizer import Texts, Tokenizer
+
+if TYPE_CHECKING:
+    import tokenizers as hf
+
+
+class HuggingFaceCodec(Codec):
+    """Any `tokenizers.Tokenizer`. `end_of_text` names the token that ends a document, if the vocabulary has it."""
+
+    form = "huggingface"
+
+    def __init__(self, tokenizer: "hf.Tokenizer", end_of_text: str | None = END_OF_TEXT):
+        from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
+
+        tokenizer.encode_special_tokens = True  # their letters in a document are letters
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        # Both part words at such a newline; of another's pre-tokenizer nothing is known.
+        splitter = tokenizer.pre_tokenizer
+        self.splits_at_lines = isinstance(splitter, BertPreTokenizer) or (
+            isinstance(splitter, ByteLevel) and splitter.use_regex and not splitter.add_prefix_space
+        )
+        self.eot = tokenizer.token_to_id(end_of_text) if end_of_text is not None else None
+
+    def arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """int64 ids, encoded on all cores."""
+        sound = [text.encode("utf-8", "replace").decode() for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(sound, add_special_tokens=False)
+        return [np.array(encoding.ids, np.int64) for encoding in encodings]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """By the vocabulary's own decoder; special tokens print by name."""
+        return self._tokenizer.decode([int(token) for token in ids], skip_special_tokens=False)
+
+    def tokenizer_json(self) -> str:
+        """As `tokenizers` writes it."""
+        return self._tokenizer.to_str()
+
+
+def read(path: Path) -> "hf.Tokenizer":
+    """A `tokenizer.json`. Raises ConfigError with one line when it is missing or malformed."""
+    import tokenizers as hf
+
+    read_json(path)
+    try:
+        return hf.Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust side raises bare Exception
+        raise ConfigError(f"{path}: not a tokenizer.json: {first_line(error)}") from None
+
+
+class Learned(Tokenizer):
+    """A vocabulary learned from text, or imported when `path` is set."""
+
+    model: ClassVar[str]
+    """The model type a `tokenizer.json` of this kind holds."""
+    vocab_size: int = Field(gt=0)
+    """Entries to learn, special tokens included; fewer when the corpus is too small for so many. Import ignores it."""
+    path: str | None = None
+    """Imports instead of training: a `tokenizer.json`, or a folder with one or with the published vocabulary files."""
+    end_of_text: str | None = END_OF_TEXT
+    """The token that ends a document. Training adds it; an imported vocabulary either has it or has none."""
+
+    @property
+    def needs_text(self) -> bool:
+        """Not when imported."""
+        return self.path is None
+
+    def train(self, texts: Texts) -> Codec:
+        """Learns the vocabulary from `texts`, or imports it from `path`."""
+        return HuggingFaceCodec(self._learn(texts) if self.path is None else self._import(self.path), self.end_of_text)
+
+    def _import(self, name: str) -> "hf.Tokenizer":
+        path = locate(name, "tokenizer.path")
+        file = path / "tokenizer.json" if path.is_dir() else path
+        if path.is_dir() and not file.exists():
+            return self._published(path)
+        model = read_json(file).get("model")
+        kind = model.get("type") if isinstance(model, dict) else None
+        if kind != self.model:
+            raise ConfigError(
+                f"tokenizer.path: {file} holds a {kind} vocabulary; a {self.kind} tokenizer is {self.model}"
+            )
+        return read(file)
+
+    @abstractmethod
+    def _learn(self, texts: Texts) -> "hf.Tokenizer":
+        """A trained tokenizer."""
+
+    @abstractmethod
+    def _published(self, folder: Path) -> "hf.Tokenizer":
+        """From the files that the paper's authors published. Raises ConfigError that names the files looked for."""

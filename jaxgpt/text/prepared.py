@@ -1,0 +1,87 @@
+"""What training reads: batches as a pure function of (data, seed, row), and the fixed validation pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from jaxgpt.text.codec import Codec
+from jaxgpt.text.tokenfile import TokenFile
+from jaxgpt.text.windows import Batch, gather, grid, grid_shift, window_order
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A corpus as token files. `prepare` makes it."""
+
+    codec: Codec
+    corpus_hash: str
+    """SHA-256 in hex over the text of all sources."""
+    train_tokens: int
+    val_tokens: int
+    """Held-out tokens that the validation pass predicts; `separate` leaves the first of each document unscored."""
+    seq_len: int
+    separate: bool
+    shuffle: bool
+    weights: tuple[float, ...]
+    train: tuple[TokenFile, ...]
+    val: tuple[TokenFile, ...]
+    val_limits: tuple[int, ...]
+    """For each source, how many held-out tokens the pass predicts."""
+
+    def batch(self, seed: int, start: int, stop: int) -> Batch:
+        """Global rows `start` to `stop - 1`; row r is the same in any slicing, on any number of hosts.
+
+        Returns `tokens`, `targets` int32 (B, T). When documents are separate also `weights` float32 and `segments`,
+        `positions` int32 (B, T): every batch of a run has the same entries, so one compiled step serves.
+        """
+        grids = [grid(len(file.ids_N), self.seq_len, self.shuffle) for file in self.train]
+        order = window_order(tuple(windows for windows, _ in grids), self.weights, seed, self.shuffle)
+        picked = [order[row] for row in range(start, stop)]
+        starts = [
+            grid_shift(seed, source, epoch, grids[source][1]) + window * self.seq_len
+            for source, epoch, window in picked
+        ]
+        sources_B, starts_B = np.array([source for source, _, _ in picked], int), np.array(starts, int)
+        batch = gather(self.train, sources_B, starts_B, self.seq_len, self.separate)
+        if not self.separate:
+            del batch["weights"]  # all ones: a training row never runs past its file
+        return batch
+
+    def val_batches(self, rows: int) -> Sequence[Batch]:
+        """One pass over the held-out tokens in order, `rows` rows a batch; every target is scored once.
+
+        Entries as in `batch`, and always `weights`; the last batch is filled up with rows of weight 0. Empty when
+        nothing is held out.
+        """
+        return ValPass(self, rows)
+
+
+class ValPass(Sequence[Batch]):
+    """The validation batches, each made when it is asked for."""
+
+    def __init__(self, prepared: Prepared, rows: int):
+        self._prepared, self._rows = prepared, rows
+        grids = [np.arange(0, limit, prepared.seq_len) for limit in prepared.val_limits]
+        self._starts_R = np.concatenate(grids)
+        self._sources_R = np.repeat(np.arange(len(grids)), [len(starts) for starts in grids])
+
+    def __len__(self) -> int:
+        return -(-len(self._starts_R) // self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Batch]: ...
+    def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
+        if isinstance(index, slice):
+            return [self[item] for item in range(*index.indices(len(self)))]
+        first = range(len(self))[index] * self._rows
+        held = self._prepared
+        sources_B, starts_B = (array[first : first + self._rows] for array in (self._sources_R, self._starts_R))
+        batch = gather(held.val, sources_B, starts_B, held.seq_len, held.separate)
+        target_BT = starts_B[:, None] + np.arange(1, held.seq_len + 1)
+        batch["weights"] *= target_BT <= np.array(held.val_limits)[sources_B][:, None]
+        missing = self._rows - len(starts_B)
+        return {name: np.pad(part, ((0, missing), (0, 0))) for name, part in batch.items()} if missing else batch

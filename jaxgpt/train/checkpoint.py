@@ -1,0 +1,158 @@
+"""Checkpoints: whole or not there, verified before use, never silently wrong.
+
+    ckpt/step_00000200/arrays/...       what Orbax wrote: one array a leaf, named params/block_0/...
+    ckpt/step_00000200/manifest.json    SHA-256 and size of every file, the step, `meta`; written last
+    ckpt/best.json                      which step is marked best
+
+A checkpoint is drafted as `.draft_*` and renamed into place when it is complete and synced. Only `save` removes
+leftovers: it runs under the run's lock, while `restore` may read beside a run that is training.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgpt.disk import strict
+from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.train.arrays import describe, finish, named_leaves, restore_arrays, save_arrays
+from jaxgpt.train.manifest import DamagedError, Manifest, verify, write_manifest
+from jaxgpt.train.retention import (
+    best_step,
+    draft_of,
+    folder_name,
+    loud,
+    mark_best,
+    publish,
+    retain,
+    start_draft,
+    steps,
+)
+
+
+def save(directory: Path, step: int, tree: Any, meta: dict[str, Any], keep: int = 2, best: bool = False) -> Path:
+    """Saves a tree of arrays and returns its folder once it is complete on disk. Every process of a run calls it.
+
+    `meta` is JSON (NaN and infinity become null). Afterwards the newest `keep` up to this step remain, and the one
+    marked best; later steps belong to a future that this run has turned back from, and go. Raises JaxgptError naming
+    the path when it cannot be written (earlier checkpoints are untouched) and ValueError for a leaf that is no array.
+    """
+    directory, named = Path(directory), named_leaves(tree)
+    content = {"step": step, "meta": strict(meta)[0], "leaves": describe(named)}
+    final = directory / folder_name(step)
+    draft = draft_of(final)
+    first = jax.process_index() == 0
+    try:
+        if first:
+            start_draft(final)
+            _check_space(directory, named)
+            (draft / "arrays").mkdir()
+        _barrier(f"draft {step}")
+        save_arrays(draft / "arrays", named)
+        _barrier(f"arrays {step}")
+        if first:
+            finish(draft / "arrays", named)
+            write_manifest(draft, **content)
+            publish(draft, final)
+            if best:
+                mark_best(directory, step, content["meta"])
+            retain(directory, step, keep)
+    except (OSError, ValueError, RuntimeError, JaxgptError, DamagedError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise JaxgptError(
+            f"{final}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
+            "earlier ones are intact, free space and run again"
+        ) from error
+    _barrier(f"done {step}")
+    return final
+
+
+def restore(
+    directory: Path, like: Any, step: int | None = None, best: bool = False, part: str = ""
+) -> tuple[int, Any, dict[str, Any]] | None:
+    """`(step, tree, meta)` of the newest sound checkpoint, bitwise, or None when there is none at all.
+
+    Newest goes by step number, never by time stamps. A damaged one is reported on the console and the one before it is
+    taken. With `best` the marked one comes first; with `step` only that one will do. `like` gives structure, shapes,
+    dtypes and shardings (arrays or `jax.ShapeDtypeStruct`); with `part="params"` it is that subtree of what was saved.
+
+    Raises JaxgptError when checkpoints exist but none is sound, and ConfigError listing every leaf that does not match.
+    """
+    directory = Path(directory)
+    folders = steps(directory)
+    if not folders:
+        return None
+    wanted = {f"{part}/{name}" if part else name: leaf for name, leaf in named_leaves(like).items()}
+    damaged: list[str] = []
+    for number in _candidates(directory, folders, step, best):
+        try:
+            manifest = verify(folders[number])
+            if manifest.step != number:
+                raise DamagedError(f"{folders[number]} holds step {manifest.step}")
+            _check_match(folders[number], manifest, wanted, part)
+            leaves = restore_arrays(folders[number] / "arrays", wanted)
+        except DamagedError as error:
+            loud(f"damaged checkpoint, not used: {error}")
+            damaged.append(str(number))
+            continue
+        if damaged:
+            loud(f"step {number} restored instead of {', '.join(damaged)}")
+        _check_agreement(number)
+        return number, jax.tree.unflatten(jax.tree.structure(like), leaves.values()), manifest.meta
+    raise JaxgptError(
+        f"{directory}: no sound checkpoint (damaged: step {', '.join(damaged)}); "
+        "put back a copy, or move the folder away to start over"
+    )
+
+
+def _candidates(directory: Path, folders: dict[int, Path], step: int | None, best: bool) -> Iterator[int]:
+    if step is not None:
+        if step not in folders:
+            raise JaxgptError(f"{directory}: no checkpoint of step {step}; there are {', '.join(map(str, folders))}")
+        yield step
+        return
+    marked = best_step(directory) if best else None
+    if marked is not None and marked not in folders:
+        loud(f"{directory / 'best.json'} names step {marked}, which is gone")
+    yield from sorted(folders, key=lambda number: (number != marked, -number))
+
+
+def _check_match(folder: Path, manifest: Manifest, wanted: dict[str, Any], part: str) -> None:
+    """Compares what was saved with what is asked for, leaf by leaf."""
+    saved = {name: facts for name, facts in manifest.leaves.items() if not part or name.startswith(f"{part}/")}
+    asked = describe(wanted)
+    problems = [f"{name}: not in the checkpoint" for name in sorted(asked.keys() - saved)]
+    problems += [f"{name}: in the checkpoint, not in this model or optimiser" for name in sorted(saved.keys() - asked)]
+    for name in sorted(asked.keys() & saved):
+        if asked[name] != saved[name]:
+            problems.append(f"{name}: {_text(*saved[name])} in the checkpoint, {_text(*asked[name])} expected")
+    if problems:
+        remedy = "use the config.yaml of the run that saved it, or another --out"
+        raise ConfigError([f"{folder}: does not fit this configuration; {remedy}", *problems])
+
+
+def _text(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype}{list(shape)}"
+
+
+def _check_space(directory: Path, named: dict[str, Any]) -> None:
+    """Refuses early and in one line what would otherwise end in the middle of a write."""
+    needed, disk = sum(leaf.nbytes for leaf in named.values()), shutil.disk_usage(directory)
+    if disk.total and disk.free < needed:  # some network file systems tell no size at all
+        raise OSError(f"{needed / 1e9:.3g} GB needed, {disk.free / 1e9:.3g} GB free")
+
+
+def _barrier(name: str) -> None:
+    if jax.process_count() > 1:
+        import orbax.checkpoint as ocp
+
+        ocp.multihost.sync_global_processes(f"jaxgpt checkpoint {name}")
+
+
+def _check_agreement(step: int) -> None:
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.assert_equal(step, "the processes found different checkpoints sound; check the shared folder")

@@ -1,0 +1,134 @@
+"""The training loop: one page, top to bottom."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgpt.disk import cache_dir, write_json_atomic
+from jaxgpt.spec import ConfigError, diff, dump_yaml
+from jaxgpt.spec.yamlio import read_yaml
+from jaxgpt.terminal import Watch, console
+from jaxgpt.text import Prepared, prepare
+from jaxgpt.train.checkpoint import restore, save
+from jaxgpt.train.lock import RunLock
+from jaxgpt.train.program import Program, program
+from jaxgpt.train.provenance import provenance
+from jaxgpt.train.ramp import Rows
+from jaxgpt.train.record import Record, Row
+from jaxgpt.train.rundir import RunDir, read_result
+from jaxgpt.train.signals import StopSignal
+from jaxgpt.train.spec import Run
+
+
+def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
+    """Trains `spec` in the directory `out` and returns what `out/result.json` holds.
+
+    Continues by itself when `out` holds the same run unfinished, bitwise as if it had never stopped; returns at once
+    when it is finished. `watch` is called with every row of metrics. Raises ConfigError for bad fields or when `out`
+    holds another run. The result's `status` is finished, diverged (too many updates were not finite), or stopped (a
+    signal asked for it; the same call continues).
+    """
+    out = Path(out)
+    spec.check_devices(jax.device_count())
+    if spec.exec.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    prepared = prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet)
+    spec = spec.with_vocabulary(prepared.codec.vocab_size)
+    compiled = program(spec)
+    with RunLock(out):
+        claim(spec, out)
+        done = read_result(out)
+        if done is not None and done["status"] in ("finished", "diverged"):
+            return done
+        return _train(spec, prepared, compiled, out, quiet, watch)
+
+
+def _train(
+    spec: Run, prepared: Prepared, compiled: Program, out: Path, quiet: bool, watch: Callable[[Row], None] | None
+) -> Row:
+    rows = Rows(spec, compiled.multiple)
+    key = jax.random.key(spec.seed)
+    hyper = {"lr": jnp.float32(spec.optim.lr), "weight_decay": jnp.float32(spec.optim.weight_decay)}
+    held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
+    found = restore(out / "ckpt", compiled.state)
+    first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0)), None)
+    dropout_key = jax.random.fold_in(key, 1)
+
+    with (
+        RunDir(out, first if found else None) as log,
+        StopSignal() as stop,
+        Watch(out.name, spec.steps, "steps", first, quiet) as line,
+    ):
+        log.event("resume" if found else "start", step=first)
+        log.status(status="running", step=first, steps=spec.steps)
+        prepared.codec.save(out / "tokenizer")
+        write_json_atomic(out / "provenance.json", provenance(spec, prepared))
+        listeners = [log.metrics, *(sink.open(out) for sink in spec.exec.sinks), *([watch] if watch else [])]
+        record = Record(spec, listeners, line, meta)
+        status = "finished"
+        for step in range(first, spec.steps):
+            span = rows.span(step)
+            batch = jax.device_put(prepared.batch(spec.seed, *span), compiled.batch)
+            state, metrics = compiled.step(state, batch, dropout_key, hyper)
+            now, better = step + 1, False
+            if stop.asked and now < spec.steps:
+                status = "stopped"
+            last = now == spec.steps or status == "stopped"
+            measure = len(held_out) > 0 and (now == spec.steps or _due(now, spec.eval.every))
+            record.step(now, span[1] * spec.seq_len, metrics, last or measure or _due(now, spec.exec.log_every))
+            if step == first:
+                record.flush()
+                log.event("first_step", step=now, seconds=round(record.seconds, 3))
+            if measure:
+                with record.paused():
+                    loss = validate(compiled, state.weights, held_out)
+                better = record.validation(loss)
+                last = last or (spec.eval.patience is not None and record.since_best >= spec.eval.patience)
+            if record.skips > spec.exec.max_skips:
+                status, last = "diverged", True
+            if last or better or _due(now, spec.exec.save_every):
+                with record.paused():
+                    record.flush()
+                    log.sync()
+                    save(out / "ckpt", now, state, record.meta(), spec.exec.keep, better)
+                    log.status(status="running", step=now, steps=spec.steps)
+            if last:
+                break
+        result = record.result(status)
+        log.event(status, step=now)
+        log.status(status=status, step=now, steps=spec.steps)
+        log.result(**result)
+    if status == "stopped" and not quiet:
+        console.print(f"stopped at step {now} and saved; the same command continues", highlight=False)
+    return result
+
+
+def validate(compiled: Program, weights: Any, batches: Sequence[Any]) -> float:
+    """Mean loss in nats a token over every held-out token."""
+    parts = [compiled.evaluate(weights, jax.device_put(batch, compiled.batch)) for batch in batches]
+    pairs = [(float(part["loss"]), float(part["weight"])) for part in jax.device_get(parts)]
+    return sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)
+
+
+def claim(spec: Run, out: Path) -> None:
+    """Writes config.yaml, or checks that it names the same run. Raises ConfigError listing what differs."""
+    path = out / "config.yaml"
+    if path.exists():
+        held = {name: value for name, value in read_yaml(path).items() if name != "exec"}
+        differs = diff(held, spec.identity())
+        if differs:
+            raise ConfigError(
+                [
+                    f"{name}: {out} holds a run with {old!r}, this one has {new!r}; choose another --out"
+                    for name, (old, new) in differs.items()
+                ]
+            )
+    path.write_text(dump_yaml(spec))
+
+
+def _due(now: int, every: int | None) -> bool:
+    return every is not None and now % every == 0

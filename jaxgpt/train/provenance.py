@@ -1,0 +1,53 @@
+"""What a result rests on besides its config: code, libraries, devices, flags, data."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgpt.text import Prepared
+from jaxgpt.train.spec import Run
+
+LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
+
+
+def provenance(run: Run, prepared: Prepared) -> dict[str, Any]:
+    """JSON content of provenance.json."""
+    folder = Path(__file__).parent
+    return {
+        "command": sys.argv,
+        "commit": _git(folder, "rev-parse", "HEAD"),
+        "diff": _git(folder, "diff", "HEAD", "--", "."),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
+        "devices": [device.device_kind for device in jax.devices()],
+        "host": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.platform()},
+        "flags": {
+            name: os.environ[name] for name in sorted(os.environ) if name.startswith(("XLA_", "JAX_", "LIBTPU_"))
+        },
+        "corpus_sha256": prepared.corpus_hash,
+        "tokenizer_digest": prepared.codec.digest,
+        "train_tokens": prepared.train_tokens,
+        "val_tokens": prepared.val_tokens,
+        "kernel": run.exec.kernel.kind,
+        "layers": run.exec.loop(getattr(run.model, "num_layers", 1)),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,119 @@
+"""The measurements of a run in progress: rows one step late, speed, the best so far. Host side only."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxgpt.terminal import Watch
+from jaxgpt.train.devices import peak_flops
+from jaxgpt.train.spec import Run
+
+Row = dict[str, Any]
+
+
+class Waiting(NamedTuple):
+    """A step that has been dispatched and whose metrics nobody has read."""
+
+    step: int
+    tokens: int
+    metrics: Mapping[str, jax.Array]
+    log: bool
+
+
+class Record:
+    """Turns device metrics into rows. Reading a step's metrics waits for the device, so each is read one late."""
+
+    def __init__(
+        self, run: Run, listeners: Sequence[Callable[[Row], None]], line: Watch, meta: Mapping[str, Any] | None
+    ):
+        meta = meta or {}
+        self.best: float | None = meta.get("best_val/loss")
+        self.since_best: int = meta.get("since_best", 0)
+        self.skips: int = meta.get("skips", 0)
+        """Dropped updates in a row."""
+        self.last: Row = dict(meta.get("last", {}))
+        """The newest value of every key."""
+        self._seconds: float = meta.get("seconds", 0.0)
+        self._run, self._listeners, self._line = run, listeners, line
+        self._waiting: Waiting | None = None
+        self._began = time.monotonic()
+        self._mark: tuple[float, int] | None = None
+        self._flops = run.model.flops_per_token(run.seq_len)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the run, over all its starts."""
+        return self._seconds + time.monotonic() - self._began
+
+    def meta(self) -> Row:
+        """What a checkpoint keeps, so that a resumed run records as if it had never stopped."""
+        return {
+            "best_val/loss": self.best,
+            "since_best": self.since_best,
+            "skips": self.skips,
+            "seconds": self.seconds,
+            "last": self.last,
+        }
+
+    def step(self, step: int, tokens: int, metrics: Mapping[str, jax.Array], log: bool) -> None:
+        """Notes a dispatched step, and reads the one before it."""
+        self.flush()
+        self._waiting = Waiting(step, tokens, metrics, log)
+
+    def flush(self, **more: float) -> None:
+        """Reads the waiting step; writes its row if it was to be logged. `more` joins the row."""
+        if self._waiting is None:
+            return
+        step, tokens, metrics, log = self._waiting
+        self._waiting = None
+        self.skips = self.skips + 1 if int(metrics["skipped"]) else 0
+        now = time.monotonic()
+        if self._mark is None:  # the first step of this process compiled: the clock starts behind it
+            self._mark = (now, tokens)
+        if not log:
+            return
+        loss, lr, norm = (float(metrics[name]) for name in ("loss", "lr", "grad_norm"))
+        row: Row = {"step": step, "tokens": tokens, "train/loss": loss, "lr": lr, "grad_norm": norm, **more}
+        elapsed, done = now - self._mark[0], tokens - self._mark[1]
+        if done > 0 and elapsed > 0:
+            row["tokens_per_second"] = round(done / elapsed, 1)
+            peak = peak_flops(self._run.dtype)
+            row["mfu"] = round(done / elapsed * self._flops / (peak * jax.device_count()), 4) if peak else None
+            self._mark = (time.monotonic(), tokens)
+        self.last |= row
+        for listen in self._listeners:
+            listen(row)
+        self._line.update(step, **self._facts())
+
+    def validation(self, loss: float) -> bool:
+        """Writes the waiting row with `val/loss`; whether it is the best so far."""
+        better = self.best is None or loss < self.best
+        self.best = loss if better else self.best
+        self.since_best = 0 if better else self.since_best + 1
+        self.flush(**{"val/loss": loss})
+        return better
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent inside does not count against tokens_per_second."""
+        began = time.monotonic()
+        yield
+        if self._mark is not None:
+            self._mark = (self._mark[0] + time.monotonic() - began, self._mark[1])
+
+    def result(self, status: str) -> Row:
+        """The content of result.json."""
+        return {**self.last, "best_val/loss": self.best, "seconds": round(self.seconds, 3), "status": status}
+
+    def _facts(self) -> dict[str, str]:
+        facts = {"loss": f"{self.last['train/loss']:.4f}"}
+        if "val/loss" in self.last:
+            facts["val"] = f"{self.last['val/loss']:.4f}"
+        if "tokens_per_second" in self.last:
+            facts["tokens/s"] = f"{self.last['tokens_per_second']:,.0f}"
+        if self.last.get("mfu") is not None:
+            facts["mfu"] = f"{self.last['mfu']:.1%}"
+        return facts

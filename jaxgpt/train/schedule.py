@@ -1,0 +1,87 @@
+"""The schedule seam: the learning rate as a share of its peak, a pure function of the step."""
+
+from abc import abstractmethod
+
+import jax
+import jax.numpy as jnp
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from jaxgpt.spec import Seam
+
+
+class Schedule(Seam, seam="schedule"):
+    """Base of all schedules; every one starts with a linear warm-up."""
+
+    warmup: NonNegativeInt = 0
+    """Steps from 0 to the peak."""
+
+    @abstractmethod
+    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+        """The share of the peak at `step` (float32, counted from 0) of `steps`, warm-up ignored."""
+
+    def __call__(self, step: jax.Array, steps: int) -> jax.Array:
+        """float32 scalar in [0, 1]; the first update already moves (step 0 of a warm-up of n has share 1/n)."""
+        step = jnp.asarray(step, jnp.float32)
+        share = self.after_warmup(step, steps)
+        return share * jnp.minimum(1.0, (step + 1) / self.warmup) if self.warmup else share
+
+
+class Constant(Schedule):
+    """The peak, always."""
+
+    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+        """1."""
+        return jnp.ones_like(step)
+
+
+class Linear(Schedule):
+    """Straight from the peak to `final`."""
+
+    citation = "Devlin et al. 2019, appendix A.2"
+    final: NonNegativeFloat = Field(default=0.0, le=1)
+
+    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+        """Reaches `final` at the last step."""
+        return 1 - (1 - self.final) * _progress(step, self.warmup, steps)
+
+
+class Cosine(Schedule):
+    """Half a cosine from the peak to `final`: 0 in GPT-1, 0.1 in GPT-3."""
+
+    citation = "Loshchilov & Hutter 2017; Radford et al. 2018, section 4.1"
+    final: NonNegativeFloat = Field(default=0.0, le=1)
+    decay_steps: PositiveInt | None = None
+    """Where `final` is reached; None: at the last step. GPT-3 decays over 260B of its 300B tokens."""
+
+    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+        """Stays at `final` once there."""
+        wave = 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, self.warmup, self.decay_steps or steps)))
+        return self.final + (1 - self.final) * wave
+
+
+class InverseSqrt(Schedule):
+    """Falls with 1/√step after the warm-up, which it needs."""
+
+    citation = "Vaswani et al. 2017, section 5.3"
+    warmup: PositiveInt = 4000
+
+    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+        """√(warmup / step)."""
+        return jnp.sqrt(self.warmup / jnp.maximum(step + 1, self.warmup))
+
+
+class WSD(Schedule, kind="wsd"):
+    """Warm-up, stable, decay: the peak until the last `decay` share of the run, then straight to `final`."""
+
+    citation = "Hu et al. 2024 (MiniCPM), section 4"
+    decay: float = Field(default=0.2, gt=0, le=1)
+    final: NonNegativeFloat = Field(default=0.0, le=1)
+
+    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+        """Reaches `final` at the last step."""
+        return 1 - (1 - self.final) * _progress(step, int(steps * (1 - self.decay)), steps)
+
+
+def _progress(step: jax.Array, start: int, end: int) -> jax.Array:
+    """0 up to `start`, 1 from the last step before `end` on."""
+    return jnp.clip((step - start) / max(1, end - 1 - start), 0.0, 1.0)

@@ -1,0 +1,106 @@
+"""Run: what is computed. Its digest is its identity."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from jaxgpt.models import Model
+from jaxgpt.objectives import LanguageModel, Objective
+from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.text import Data, Tokenizer
+from jaxgpt.train.exec import Exec
+from jaxgpt.train.optim import Optimizer
+from jaxgpt.train.schedule import Cosine, Schedule
+
+
+class BatchRamp(Spec):
+    """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
+
+    start: PositiveInt
+    """Rows of the first batch."""
+    tokens: PositiveInt
+    """Tokens over which the batch grows to batch_size."""
+    stairs: PositiveInt = 8
+    """Sizes before the full one; every size compiles once."""
+
+
+class Evaluation(Spec):
+    """When validation runs, and what it decides."""
+
+    every: PositiveInt | None = None
+    """Steps between passes over the held-out tokens; None: at the end only."""
+    batch_size: PositiveInt | None = None
+    """Rows at once; None: as in training."""
+    patience: PositiveInt | None = None
+    """Passes without a better val/loss before the run stops early; None: never."""
+
+
+class Run(Spec):
+    """A whole training run."""
+
+    model: Model
+    objective: Objective = LanguageModel()
+    tokenizer: Tokenizer
+    data: Data = Data()
+    batch_size: PositiveInt
+    """Rows of a batch, over all devices and accumulation parts."""
+    batch_ramp: BatchRamp | None = None
+    steps: PositiveInt
+    optim: Optimizer
+    schedule: Schedule = Cosine()
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential average of the parameters; where set, validation and sampling use the average."""
+    eval: Evaluation = Evaluation()
+    seed: NonNegativeInt = 0
+    """Draws the parameters, the order of the data and dropout."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What is computed in; parameters and optimiser state stay float32."""
+    exec: Exec = Exec()
+
+    @property
+    def seq_len(self) -> int:
+        """Tokens a row."""
+        return self.data.seq_len or self.model.context
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result: all but `exec`."""
+        return self.model_dump(mode="json", exclude={"exec"})
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = []
+        if self.seq_len > self.model.context:
+            problems.append(f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}; shorten one")
+        if self.batch_size % self.exec.accumulate:
+            problems.append(f"batch_size {self.batch_size} is not a multiple of exec.accumulate {self.exec.accumulate}")
+        if self.schedule.warmup > self.steps:
+            problems.append(f"schedule.warmup {self.schedule.warmup} exceeds steps {self.steps}; shorten the warm-up")
+        if self.batch_ramp and self.batch_ramp.start >= self.batch_size:
+            problems.append(f"batch_ramp.start {self.batch_ramp.start} must lie below batch_size {self.batch_size}")
+        if self.eval.patience and not self.eval.every:
+            problems.append("eval.patience needs eval.every; set both or neither")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def check_devices(self, devices: int) -> None:
+        """Raises ConfigError when the batch does not divide over the mesh. Called before anything is compiled."""
+        shape = self.exec.mesh.shape(devices)
+        ways, parts = shape["data"] * shape["fsdp"], self.exec.accumulate
+        for name, rows in (("batch_size", self.batch_size), ("eval.batch_size", self.eval.batch_size)):
+            per = parts if name == "batch_size" else 1
+            if rows is not None and rows % (ways * per):
+                raise ConfigError(
+                    f"{name}: {rows} rows do not divide over exec.mesh data x fsdp = {ways}, accumulate = {per}; "
+                    f"use a multiple of {ways * per}"
+                )
+
+    def with_vocabulary(self, size: int) -> "Run":
+        """The run with `model.vocab_size` settled. Raises ConfigError when the tokenizer's ids do not fit the table."""
+        if self.model.vocab_size is None:
+            return self.evolve(model=self.model.evolve(vocab_size=size))
+        if size > self.model.vocab_size:
+            raise ConfigError(
+                f"model.vocab_size: {self.model.vocab_size} is below the tokenizer's {size}; raise it or leave it out"
+            )
+        return self

@@ -1,0 +1,42 @@
+"""What a run will cost, from shapes alone: nothing is allocated and nothing is compiled."""
+
+from typing import Any
+
+import jax
+
+from jaxgpt.text import prepare
+from jaxgpt.train.ramp import Rows
+from jaxgpt.train.spec import Run
+from jaxgpt.train.step import init_state
+
+
+def summarize(run: Run) -> dict[str, Any]:
+    """Exact counts of a run, bytes over all devices.
+
+    FLOPs count forward and backward, 6·N + 12·layers·heads·d_head·T with N less the position table;
+    `flops_per_token_true` counts only the keys that the patterns keep. Activations are not in the memory.
+    """
+    if run.model.vocab_size is None:
+        run = run.with_vocabulary(prepare(run.data, run.tokenizer, run.model.context).codec.vocab_size)
+    model, tx = run.model, run.optim.build()
+    shapes = model.shapes()
+    state = jax.eval_shape(lambda p: init_state(p, tx, run.ema is not None), shapes)
+    tokens = Rows(run, run.exec.accumulate).span(run.steps - 1)[1] * run.seq_len
+    return {
+        "spec": run.model_dump(mode="json"),
+        "params": model.count(),
+        "flops_per_token": model.flops_per_token(run.seq_len),
+        "flops_per_token_true": model.flops_per_token(run.seq_len, dense=False),
+        "tokens_per_step": run.batch_size * run.seq_len,
+        "tokens": tokens,
+        "flops": tokens * model.flops_per_token(run.seq_len),
+        "memory_params_bytes": _bytes(state.params),
+        "memory_gradients_bytes": _bytes(state.params),
+        "memory_optimizer_bytes": _bytes(state.opt_state),
+        "memory_ema_bytes": _bytes(state.ema),
+        "memory_state_bytes": _bytes(state) + _bytes(state.params),
+    }
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

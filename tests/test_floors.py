@@ -1,0 +1,58 @@
+"""Rooms import only from lower floors; rooms on one floor never import each other; spec and text hold no jax."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FLOORS = [
+    {"spec"},
+    {"disk", "terminal"},
+    {"ops", "text"},
+    {"nn", "parallel"},
+    {"models"},
+    {"objectives", "peft", "decode", "interop"},
+    {"train", "evals"},
+    {"align"},
+    {"lab"},
+    {"cli"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+ROOT = Path(__file__).parent.parent / "jaxgpt"
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    mine = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "torch":
+            pytest.fail(f"{path} imports torch")
+        if parts[0] == "jax":
+            assert mine not in {"spec", "terminal", "disk", "text"}, f"{path} imports jax"
+        if parts[0] != "jaxgpt" or parts[1:2] == [mine]:
+            continue
+        assert parts[1] in FLOOR, f"{path} imports {name}, which has no floor"
+        assert FLOOR[parts[1]] < FLOOR[mine], f"{path} (floor {FLOOR[mine]}) imports {name} (floor {FLOOR[parts[1]]})"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_small_and_well_named(path):
+    assert len(path.read_text().splitlines()) <= 400
+    assert path.stem not in {"utils", "common", "helpers", "misc"}

@@ -1,0 +1,466 @@
+"""A checkpoint comes back bitwise, or not at all and loudly."""
+
+import contextlib
+import json
+import os
+import pickle
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tensorstore
+
+from jaxgpt.spec import ConfigError, JaxgptError, digest
+from jaxgpt.terminal import console
+from jaxgpt.train import manifest
+from jaxgpt.train.checkpoint import restore, save
+
+
+def make_tree(seed):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    params = {
+        "block_0": {"attn": {"kernel": jax.random.normal(keys[0], (48, 64))}, "norm": {"scale": jnp.ones(48)}},
+        "embed": jax.random.normal(keys[1], (32, 48), jnp.bfloat16),
+    }
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.inject_hyperparams(optax.adamw)(learning_rate=1e-3))
+    return {"params": params, "opt": tx.init(params), "ema": jax.tree.map(jnp.copy, params), "step": jnp.int32(seed)}
+
+
+def array_store(folder):
+    return tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{folder}/arrays/"}).result()
+
+
+def assert_bitwise(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for one, two in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert type(one) is type(two) and one.dtype == two.dtype and one.shape == two.shape
+        assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder with sound checkpoints of steps 100 and 200; tests work on copies."""
+    folder = tmp_path_factory.mktemp("saved") / "ckpt"
+    for step in (100, 200):
+        save(folder, step, make_tree(step), {"step": step, "val/loss": 1.5})
+    return folder
+
+
+@pytest.fixture
+def ckpt(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "ckpt")
+
+
+def steps(folder):
+    return sorted(int(path.name.removeprefix("step_")) for path in folder.iterdir() if path.is_dir())
+
+
+def test_round_trip_is_bitwise_with_stable_names(ckpt):
+    step, tree, meta = restore(ckpt, make_tree(0))
+    assert (step, meta) == (200, {"step": 200, "val/loss": 1.5})
+    assert_bitwise(tree, make_tree(200))
+    names = json.loads((ckpt / "step_00000200" / "manifest.json").read_text())["leaves"]
+    assert {"params/block_0/attn/kernel", "opt/1/hyperparams/learning_rate", "opt/1/inner_state/0/mu/embed"} < set(
+        names
+    )
+    keys = array_store(ckpt / "step_00000200").list().result()
+    assert b"params/block_0/attn/kernel/zarr.json" in keys
+
+
+def test_every_bit_pattern_and_dtype_survives(tmp_path):
+    every16 = np.arange(2**16, dtype=np.uint16)  # NaN payloads, infinities, subnormals, both zeros
+    tree = {
+        "bf16": jax.lax.bitcast_convert_type(jnp.asarray(every16), jnp.bfloat16),
+        "f32": jnp.asarray(np.stack([every16, every16[::-1]], -1).view(np.float32)),
+        "f8": jnp.arange(8).astype(jnp.float8_e4m3fn),
+        "bool": jnp.array([True, False]),
+        "u32": jnp.uint32(2**32 - 1),
+        "none": jnp.zeros((0, 3)),
+        "host": np.array([np.pi, 1e300]),
+        "scalar": np.float64(np.e),
+    }
+    save(tmp_path, 1, tree, {})
+    _, found, _ = restore(tmp_path, tree)
+    assert_bitwise(found, tree | {"scalar": np.array(np.e)})
+
+
+def test_restores_to_the_sharding_asked_for(ckpt):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), jax.eval_shape(lambda: make_tree(0))
+    )
+    _, tree, _ = restore(ckpt, like)
+    assert all(leaf.sharding == sharding for leaf in jax.tree.leaves(tree))
+    assert_bitwise(tree, make_tree(200))
+
+
+def test_a_part_and_an_abstract_tree_are_enough(ckpt):
+    like = jax.eval_shape(lambda: make_tree(0)["params"])
+    _, params, _ = restore(ckpt, like, part="params")
+    assert_bitwise(params, make_tree(200)["params"])
+
+
+@pytest.mark.parametrize("name", ["a b", "50%20", "lr=1e-3#2", "[red]?x", "Привет"])
+def test_any_folder_name_will_do(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    tree = {"w": jnp.arange(3)}
+    save(Path(name), 1, tree, {})
+    assert_bitwise(restore(Path(name), tree)[1], tree)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert restore(tmp_path / "absent", make_tree(0)) is None
+    (tmp_path / ".draft_step_00000005" / "arrays").mkdir(parents=True)
+    assert restore(tmp_path, make_tree(0)) is None
+
+
+# --- which one -----------------------------------------------------------------------------------------------------
+
+
+def test_newest_goes_by_step_not_by_time(ckpt):
+    os.utime(ckpt / "step_00000100", (4e9, 4e9))
+    os.utime(ckpt / "step_00000200", (0, 0))
+    for path in (ckpt / "step_00000100").rglob("*"):
+        os.utime(path, (4e9, 4e9))
+    assert restore(ckpt, make_tree(0))[0] == 200
+    assert restore(ckpt, make_tree(0), step=100)[0] == 100
+    with pytest.raises(JaxgptError, match="no checkpoint of step 7; there are 200, 100"):
+        restore(ckpt, make_tree(0), step=7)
+
+
+def test_keeps_the_newest_and_the_best(tmp_path):
+    tree = {"w": jnp.ones(3)}
+    for step in range(1, 6):
+        save(tmp_path, step, tree, {"val/loss": step}, keep=2, best=step == 2)
+    assert steps(tmp_path) == [2, 4, 5]
+    assert json.loads((tmp_path / "best.json").read_text()) == {"step": 2, "meta": {"val/loss": 2}}
+    assert restore(tmp_path, tree, best=True)[0] == 2
+    assert restore(tmp_path, tree)[0] == 5
+
+
+def test_best_falls_back_to_the_newest(ckpt):
+    assert restore(ckpt, make_tree(0), best=True)[0] == 200
+    for text in ('{"step": 300}', "{", '{"step": "../step_00000100"}'):
+        (ckpt / "best.json").write_text(text)
+        with console.capture() as said:
+            assert restore(ckpt, make_tree(0), best=True)[0] == 200
+        assert "best.json" in said.get()
+
+
+def test_saving_after_turning_back_drops_the_other_future(tmp_path):
+    tree = {"w": jnp.ones(3)}
+    for step in (1, 2, 3):
+        save(tmp_path, step, tree, {}, keep=3, best=step == 3)
+    assert restore(tmp_path, tree, step=1)[0] == 1
+    save(tmp_path, 2, {"w": jnp.full(3, 7.0, jnp.float32)}, {}, keep=1)
+    assert steps(tmp_path) == [2] and not (tmp_path / "best.json").exists()
+    assert restore(tmp_path, tree)[1]["w"][0] == 7
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+
+def largest(folder):
+    return max(
+        (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"),
+        key=lambda p: p.stat().st_size,
+    )
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def flip_in_manifest(folder):
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"val/loss": 1.5', '"val/loss": 1.4'))
+
+
+def to_symlink(folder):
+    folder.rename(folder.parent.parent / "elsewhere")
+    folder.symlink_to(folder.parent.parent / "elsewhere")
+
+
+def inner_symlink(folder):
+    path = largest(folder)
+    path.rename(folder.parent.parent / "data")
+    path.symlink_to(folder.parent.parent / "data")
+
+
+def empty_folder(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def another_step(folder):
+    shutil.rmtree(folder)
+    shutil.copytree(folder.parent / "step_00000100", folder)
+
+
+DAMAGE = {
+    "first byte flipped": lambda folder: flip(largest(folder), 0),
+    "middle byte flipped": lambda folder: flip(largest(folder), largest(folder).stat().st_size // 2),
+    "last byte flipped": lambda folder: flip(largest(folder), -1),
+    "metadata flipped": lambda folder: flip(folder / "arrays" / "_METADATA", 100),
+    "truncated": lambda folder: os.truncate(largest(folder), 100),
+    "emptied": lambda folder: os.truncate(largest(folder), 0),
+    "data file deleted": lambda folder: largest(folder).unlink(),
+    "all data deleted": lambda folder: shutil.rmtree(folder / "arrays"),
+    "manifest deleted": lambda folder: (folder / "manifest.json").unlink(),
+    "manifest emptied": lambda folder: os.truncate(folder / "manifest.json", 0),
+    "manifest torn": lambda folder: os.truncate(folder / "manifest.json", 300),
+    "manifest edited": flip_in_manifest,
+    "empty folder": empty_folder,
+    "another step's data": another_step,
+    "extra file": lambda folder: (folder / "arrays" / "extra.pkl").write_bytes(b"x"),
+    "symbolic link to the folder": to_symlink,
+    "symbolic link inside": inner_symlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_told_and_the_older_one_taken(ckpt, damage):
+    damage(ckpt / "step_00000200")
+    with console.capture() as said:
+        step, tree, meta = restore(ckpt, make_tree(0))
+    first, second = said.get().splitlines()
+    assert first.startswith("damaged checkpoint, not used: ") and "step_00000200" in first
+    assert second == "step 100 restored instead of 200"
+    assert (step, meta["step"]) == (100, 100)
+    assert_bitwise(tree, make_tree(100))
+    with console.capture(), pytest.raises(JaxgptError, match="damaged: step 200"):
+        restore(ckpt, make_tree(0), step=200)
+
+
+def test_all_damaged_is_an_error_and_nothing_is_touched(ckpt):
+    flip(largest(ckpt / "step_00000100"), 5)
+    (ckpt / "step_00000200" / "manifest.json").unlink()
+    before = sorted(ckpt.rglob("*"))
+    with console.capture(), pytest.raises(JaxgptError, match=r"no sound checkpoint \(damaged: step 200, 100\)"):
+        restore(ckpt, make_tree(0))
+    assert sorted(ckpt.rglob("*")) == before
+
+
+def test_a_damaged_newer_one_gives_way_to_the_next_save(ckpt):
+    flip(largest(ckpt / "step_00000200"), 5)
+    with console.capture():
+        assert restore(ckpt, make_tree(0))[0] == 100
+    save(ckpt, 150, make_tree(150), {}, keep=1)
+    assert steps(ckpt) == [150]
+    save(ckpt, 200, make_tree(200), {})
+    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
+
+
+def forge(folder, change):
+    """A stranger's checkpoint: whatever `change` does, with a manifest that vouches for it."""
+    change(folder)
+    body = json.loads((folder / "manifest.json").read_text())
+    del body["sha256"]
+    shutil.move(folder / "manifest.json", folder.parent / "old")
+    manifest.write_manifest(folder, **{key: body[key] for key in ("step", "meta", "leaves")})
+
+
+def test_a_vouched_for_compressed_array_is_refused(ckpt):
+    def compress(folder):
+        store = array_store(folder)
+        facts = json.loads(store["params/embed/zarr.json"])
+        facts["codecs"][0]["configuration"]["codecs"].append({"name": "zstd", "configuration": {"level": 3}})
+        store["params/embed/zarr.json"] = json.dumps(facts)
+
+    forge(ckpt / "step_00000200", compress)
+    with console.capture() as said:
+        assert restore(ckpt, make_tree(0))[0] == 100
+    assert "params/embed is not an uncompressed bfloat16 array" in said.get()
+
+
+def test_nothing_is_unpickled(ckpt, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    def plant(folder):
+        for path in list(folder.rglob("*")):
+            if path.is_file() and path.name != "manifest.json":
+                path.write_bytes(pickle.dumps(Bomb()))
+
+    forge(ckpt / "step_00000200", plant)
+    with console.capture():
+        assert restore(ckpt, make_tree(0))[0] == 100
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/hostname"])
+def test_a_manifest_cannot_point_outside(ckpt, tmp_path, name):
+    (tmp_path / "secret").write_text("x")
+    path = ckpt / "step_00000200" / "manifest.json"
+    body = json.loads(path.read_text())
+    del body["sha256"]
+    body["files"][name] = {"size": 1, "sha256": "0"}
+    path.write_text(json.dumps({"sha256": digest(body, length=64), **body}))
+    with console.capture() as said:
+        assert restore(ckpt, make_tree(0))[0] == 100
+    assert "is missing" in said.get()
+
+
+@pytest.mark.parametrize(
+    "body", [[], {}, {"format": 2}, {"format": 1, "step": 200, "meta": 0, "leaves": 3, "files": []}]
+)
+def test_a_nonsense_manifest_is_damage(ckpt, body):
+    path = ckpt / "step_00000200" / "manifest.json"
+    path.write_text(json.dumps({"sha256": digest(body, length=64), **body} if isinstance(body, dict) else body))
+    with console.capture():
+        assert restore(ckpt, make_tree(0))[0] == 100
+
+
+# --- trees that do not fit -----------------------------------------------------------------------------------------
+
+
+def test_every_mismatch_is_listed_at_once(ckpt):
+    like = make_tree(0)
+    del like["ema"]["embed"]
+    like["ema"] |= {"extra": jnp.ones(2)}
+    like["ema"]["block_0"] = {"attn": {"kernel": jnp.ones((48, 65))}, "norm": {"scale": jnp.ones(48, jnp.bfloat16)}}
+    with pytest.raises(ConfigError) as caught:
+        restore(ckpt, like)
+    head, *rest = caught.value.problems
+    assert "step_00000200" in head
+    assert rest == [
+        "ema/extra: not in the checkpoint",
+        "ema/embed: in the checkpoint, not in this model or optimiser",
+        "ema/block_0/attn/kernel: float32[48, 64] in the checkpoint, float32[48, 65] expected",
+        "ema/block_0/norm/scale: float32[48] in the checkpoint, bfloat16[48] expected",
+    ]
+
+
+@pytest.mark.parametrize(
+    "tree, words",
+    [
+        ({"key": jax.random.key(0)}, "key_data"),
+        ({"n": 3}, "not a plain array"),
+        ({"o": np.array([{}], object)}, "not a plain array"),
+        ({"w": jnp.asarray(1e-3)}, "weakly typed"),
+        ({"..": jnp.ones(2)}, "cannot name"),
+        ({"a/../../b": jnp.ones(2)}, "cannot name"),
+        (jnp.ones(2), "cannot name"),
+    ],
+)
+def test_what_would_not_come_back_is_refused(tmp_path, tree, words):
+    with pytest.raises(ValueError, match=words):
+        save(tmp_path / "ckpt", 1, tree, {})
+    assert not (tmp_path / "ckpt").exists()
+
+
+# --- failed and killed saves ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def file_size_limit(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax abandons its other writes
+def test_a_write_that_fails_keeps_the_earlier_ones(ckpt):
+    with file_size_limit(8192), pytest.raises(JaxgptError, match="step_00000300: the checkpoint could not be written"):
+        save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [100, 200]
+    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
+    save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [200, 300]
+
+
+def test_too_little_space_is_told_before_anything_is_written(ckpt, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(JaxgptError, match="GB needed, 1e-06 GB free"):
+        save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [100, 200]
+
+
+@pytest.mark.parametrize("place", [(os, "fsync"), (os, "replace"), (Path, "rename")])
+def test_a_disk_full_at_the_end_keeps_the_earlier_ones(ckpt, monkeypatch, place):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, full)
+        with pytest.raises(JaxgptError, match="No space left on device"):
+            save(ckpt, 300, make_tree(300), {})
+    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
+
+
+CHILDREN = """
+import os, signal, sys, threading
+from pathlib import Path
+import jax.numpy as jnp
+import orbax.checkpoint
+from jaxgpt import disk
+from jaxgpt.train import checkpoint
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def tree(step):
+    return {"params": {"w": jnp.full((64, 64), step, jnp.float32)}, "step": jnp.int32(step)}
+
+def save_on(folder, moment):
+    checkpoint.save(folder, 1, tree(1), {"step": 1}, keep=1)
+    if moment == "arrays written": checkpoint.write_manifest = die
+    if moment == "manifest drafted": disk.os.replace = die
+    if moment == "manifest written": checkpoint.publish = die
+    if moment == "old one set aside": Path.rename = lambda a, b: die() if a.name[0] == "." else os.rename(a, b)
+    if moment == "published": checkpoint.retain = die
+    if moment == "old one set aside":
+        checkpoint.save(folder, 1, tree(1), {"step": 1}, keep=1)
+    if moment.startswith("after"): threading.Timer(float(moment.split()[1]), die).start()
+    for step in range(2, 1000):
+        checkpoint.save(folder, step, tree(step), {"step": step}, keep=1)
+        os.write(1, f"{moment}:{step}\\n".encode())
+
+for moment in sys.argv[2:]:
+    if os.fork() == 0:
+        save_on(Path(sys.argv[1]) / moment, moment)
+for moment in sys.argv[2:]:
+    assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
+"""
+SURVIVING = {"arrays written": 1, "manifest drafted": 1, "manifest written": 1, "old one set aside": 1, "published": 2}
+
+
+def check_survivor(folder, at_least):
+    """The newest restored is sound, no older than the last one reported complete, and the next save tidies up."""
+    like = {"params": {"w": jnp.ones((64, 64))}, "step": jnp.int32(0)}
+    with console.capture() as said:
+        step, tree, meta = restore(folder, like)
+    assert said.get() == ""  # a kill damages nothing
+    assert step >= at_least and meta["step"] == step == tree["step"]
+    assert (tree["params"]["w"] == step).all()
+    save(folder, step, tree, meta, keep=1)
+    assert [path.name for path in folder.iterdir()] == [f"step_{step:08d}"]
+    return step
+
+
+def test_kill_9_during_a_save(tmp_path):
+    after = [f"after {random.Random(seed).uniform(0.02, 0.4)}" for seed in range(2)]
+    command = [sys.executable, "-c", CHILDREN, str(tmp_path), *SURVIVING, *after]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and sorted(path.name for path in tmp_path.iterdir()) == sorted([*SURVIVING, *after])
+    for moment, step in SURVIVING.items():
+        assert check_survivor(tmp_path / moment, at_least=1) == step, moment
+    for moment in after:
+        complete = [int(line.split(":")[1]) for line in done.stdout.splitlines() if line.startswith(moment)]
+        check_survivor(tmp_path / moment, at_least=max([1, *complete]))
