@@ -69,46 +69,76 @@ def stream(
 ) -> Iterator[list[list[int]]]:
     """Yields the ids each row has gained, after every `every` tokens.
 
-    Raises ConfigError for an empty prompt, an id outside the vocabulary, or rows longer than the model's context.
+    A row that outgrows the model's context goes on from its last half context, read afresh. Raises ConfigError for an
+    empty prompt, an id outside the vocabulary, or a prompt longer than the context.
     """
-    tokens, lengths = _pad(model, prompts, max_new)
-    slots = -(-(tokens.shape[1] + max_new) // GRAIN) * GRAIN
+    _check(model, prompts)
     module = model.build(dtype=dtype)
-    state = _begin(module, sampling, eot, slots, params, tokens, lengths, jax.random.key(seed), min(every, max_new))
-    start, ended, written = tokens.shape[1], np.zeros(len(prompts), bool), 0
-    while True:
-        stop = min(written + every, max_new)
-        new = np.asarray(state.tokens_BS[:, start + written : start + stop])
-        pieces = []
-        for row in range(len(prompts)):
-            ids = [] if ended[row] else new[row].tolist()
-            if eot is not None and eot in ids:
-                ids, ended[row] = ids[: ids.index(eot)], True
-            pieces.append(ids)
-        yield pieces
-        written = stop
-        if written == max_new or ended.all():
-            return
-        state = _advance(module, sampling, eot, params, state, min(every, max_new - written))
+    rows = [list(prompt) for prompt in prompts]
+    ended, written = [False] * len(rows), 0
+    while written < max_new and not all(ended):
+        if max(map(len, rows)) >= model.context:
+            rows = [row[-max(1, model.context // 2) :] for row in rows]
+        count = min(max_new - written, max(1, model.context - max(map(len, rows))))
+        key = jax.random.fold_in(jax.random.key(seed), written)
+        for new in _window(module, params, rows, count, sampling, key, eot, every):
+            for row, ids in zip(rows, new, strict=True):
+                row += ids
+            yield [_until(ids, eot, ended, index) for index, ids in enumerate(new)]
+            if all(ended):
+                return
+        written += count
 
 
-def _pad(model: Decoder, prompts: Sequence[Sequence[int]], max_new: int) -> tuple[np.ndarray, np.ndarray]:
+def _window(
+    module: nn.Module,
+    params: Any,
+    rows: Sequence[Sequence[int]],
+    count: int,
+    sampling: Sampling,
+    key: jax.Array,
+    eot: int | None,
+    every: int,
+) -> Iterator[list[list[int]]]:
+    """`count` tokens for each row, `every` at a time, all within one cache."""
+    tokens_BP, lengths_B = _pad(rows)
+    P = tokens_BP.shape[1]
+    slots = -(-(P + count) // GRAIN) * GRAIN
+    state = _begin(module, sampling, eot, slots, params, tokens_BP, lengths_B, key, min(every, count))
+    for start in range(0, count, every):
+        stop = min(start + every, count)
+        if start:
+            state = _advance(module, sampling, eot, params, state, stop - start)
+        yield np.asarray(state.tokens_BS[:, P + start : P + stop]).tolist()
+
+
+def _until(ids: list[int], eot: int | None, ended: list[bool], row: int) -> list[int]:
+    """What a row may show of its new ids: nothing from end-of-text on. Notes in `ended` that it was there."""
+    if ended[row]:
+        return []
+    if eot is not None and eot in ids:
+        ended[row] = True
+        return ids[: ids.index(eot)]
+    return ids
+
+
+def _check(model: Decoder, prompts: Sequence[Sequence[int]]) -> None:
     vocab = model.vocab_size or 0
     for row, prompt in enumerate(prompts):
         if not prompt:
             raise ConfigError(f"prompt {row}: empty; give at least one token")
         if min(prompt) < 0 or max(prompt) >= vocab:
             raise ConfigError(f"prompt {row}: holds ids outside the vocabulary of {vocab}; use the model's tokenizer")
-        if len(prompt) + max_new > model.context:
-            raise ConfigError(
-                f"prompt {row}: {len(prompt)} tokens and max_new {max_new} exceed model.context {model.context}; "
-                "shorten one"
-            )
-    lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-    width = -(-int(lengths.max()) // GRAIN) * GRAIN
-    tokens = np.zeros((len(prompts), width), np.int32)
-    for row, prompt in enumerate(prompts):
-        tokens[row, width - len(prompt) :] = prompt
+        if len(prompt) > model.context:
+            raise ConfigError(f"prompt {row}: {len(prompt)} tokens exceed model.context {model.context}; shorten it")
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows padded on the left to a common width, int32 (B, P), and their lengths, int32 (B,)."""
+    lengths = np.array([len(row) for row in rows], np.int32)
+    tokens = np.zeros((len(rows), -(-int(lengths.max()) // GRAIN) * GRAIN), np.int32)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[len(row) - len(ids) :] = ids
     return tokens, lengths
 
 

@@ -27,9 +27,11 @@ class Exec(Spec):
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
     save_every: PositiveInt | None = 1000
-    """Steps between checkpoints; null: the last only. The best is kept as well."""
+    """Steps between checkpoints; null: the last only."""
     keep: PositiveInt = 2
     """Newest checkpoints kept."""
+    keep_best: bool = True
+    """Whether every step with the best val/loss so far is saved too, and the best kept."""
     max_skips: int = Field(default=5, ge=0)
     """Updates in a row that may be dropped for a NaN or infinite gradient before the run counts as diverged."""
     compilation_cache: bool = True

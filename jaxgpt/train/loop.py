@@ -86,7 +86,7 @@ def _train(
             if measure:
                 with record.paused():
                     loss = validate(compiled, state.weights, held_out)
-                better = record.validation(loss)
+                better = record.validation(loss) and spec.exec.keep_best
                 last = last or (spec.eval.patience is not None and record.since_best >= spec.eval.patience)
             if record.skips > spec.exec.max_skips:
                 status, last = "diverged", True

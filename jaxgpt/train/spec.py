@@ -73,8 +73,6 @@ class Run(Spec):
             problems.append(f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}; shorten one")
         if self.batch_size % self.exec.accumulate:
             problems.append(f"batch_size {self.batch_size} is not a multiple of exec.accumulate {self.exec.accumulate}")
-        if self.schedule.warmup > self.steps:
-            problems.append(f"schedule.warmup {self.schedule.warmup} exceeds steps {self.steps}; shorten the warm-up")
         if self.batch_ramp and self.batch_ramp.start >= self.batch_size:
             problems.append(f"batch_ramp.start {self.batch_ramp.start} must lie below batch_size {self.batch_size}")
         if self.eval.patience and not self.eval.every:
