@@ -35,7 +35,7 @@ class GELUTanh(Activation):
         return jax.nn.gelu(x, approximate=True)
 
 
-class ReLU(Activation):
+class ReLU(Activation, kind="relu"):
     """max(x, 0), the Transformer's original."""
 
     citation = "Vaswani et al. 2017, section 3.3"
@@ -45,7 +45,7 @@ class ReLU(Activation):
         return jax.nn.relu(x)
 
 
-class SiLU(Activation):
+class SiLU(Activation, kind="silu"):
     """x·sigmoid(x), the gate of Llama-type models."""
 
     citation = "Elfwing et al. 2017; Ramachandran et al. 2017 (swish)"

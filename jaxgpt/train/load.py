@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.models import Decoder
+from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import ConfigError, load_yaml
 from jaxgpt.text import Codec
 from jaxgpt.train.checkpoint import restore
@@ -79,6 +80,7 @@ class Loaded:
 def load(path: str | Path, best: bool = True) -> Loaded:
     """Loads a run directory: its best checkpoint, or its last. Raises ConfigError when `path` is no run."""
     path = Path(path)
+    keep_freed_memory()
     if not (path / "config.yaml").exists():
         raise ConfigError(f"{path}: not a run (it holds no config.yaml); give a directory that `jaxgpt train` wrote")
     run = load_yaml(Run, path / "config.yaml")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgpt.disk import cache_dir, write_json_atomic
+from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
@@ -33,6 +34,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     """
     out = Path(out)
     spec.check_devices(jax.device_count())
+    keep_freed_memory()
     if spec.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -110,7 +110,10 @@ class Muon(Optimizer):
                 lambda path, leaf: "muon" if _names(path)[0] == "blocks" and decays(path) else "adam", params
             )
 
-        muon = scale_by_muon(beta=self.momentum, weight_dimension_numbers=dimensions, consistent_rms=0.2)
+        muon = optax.chain(
+            scale_by_muon(beta=self.momentum, weight_dimension_numbers=dimensions),
+            optax.stateless_with_tree_map(lambda update, _: 0.2 * max(update.shape[-2:]) ** 0.5 * update),
+        )
         adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
         return optax.partition({"muon": muon, "adam": adam}, label)
 

@@ -73,7 +73,7 @@ def train_step(
         average = state.ema
         if ema is not None:
             average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, state.ema, params)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
         new = State(state.step + 1, params, opt_state, average)
         kept = State(state.step + 1, *state[1:])

@@ -37,11 +37,8 @@ class Reference(Kernel):
         if scores.bias is not None:
             s_BHTS = s_BHTS + scores.bias
         mask = jnp.expand_dims(visible(scores), -3)
-        s_BHTS = jnp.where(mask, s_BHTS, LOWEST)
-        top = jax.lax.stop_gradient(jnp.max(s_BHTS, -1, keepdims=True))
-        e_BHTS = jnp.exp(s_BHTS - top)
-        # A row without a key has top == LOWEST and would average all values: its weights are zeroed instead.
-        w_BHTS = e_BHTS * (jnp.where(top > LOWEST, 1.0, 0.0) / jnp.sum(e_BHTS, -1, keepdims=True))
+        w_BHTS = jax.nn.softmax(jnp.where(mask, s_BHTS, LOWEST))
+        w_BHTS = jnp.where(jnp.any(mask, -1, keepdims=True), w_BHTS, 0.0)  # a row without a key would average all
         if scores.dropout_key is not None and scores.dropout > 0:
             keep = jax.random.bernoulli(scores.dropout_key, 1 - scores.dropout, w_BHTS.shape)
             w_BHTS = jnp.where(keep, w_BHTS / (1 - scores.dropout), 0.0)

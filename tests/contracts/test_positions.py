@@ -1,0 +1,155 @@
+"""Every position: packed documents restart, order is seen, and the formulas are the papers'."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgpt.models import Decoder
+from jaxgpt.ops.patterns import Bidirectional
+from jaxgpt.ops.positions import Added, ALiBi, Biased, Learned, Position, Rotary, Rotated, alibi_slopes
+
+SEAM = "position"
+EXAMPLES = {"rotary": [{"pairing": "interleaved"}, {"pairing": "half"}]}
+rng = np.random.default_rng(0)
+
+
+def decoder(member, **fields):
+    return Decoder(num_layers=1, d_model=16, num_heads=2, context=32, vocab_size=16, position=member, **fields)
+
+
+def hidden(spec, params, tokens, positions, segments=None):
+    run = jax.jit(lambda t, p, s: spec.build().apply({"params": params}, t, p, s, method="hidden"))
+    return np.asarray(run(tokens, positions, segments))
+
+
+def test_packed_documents_equal_the_documents_apart(member, weights):
+    spec = decoder(member)
+    params, tokens = weights(spec), rng.integers(0, 16, (1, 8), dtype=np.int32)
+    positions = np.array([[0, 1, 2, 3, 4, 0, 1, 2]], np.int32)
+    segments = np.array([[1, 1, 1, 1, 1, 2, 2, 2]], np.int32)
+    packed = hidden(spec, params, tokens, positions, segments)
+    # One batch of two rows: the second is padded at its end, which causality hides.
+    apart = np.stack([tokens[0, :5], np.pad(tokens[0, 5:], (0, 2))])
+    alone = hidden(spec, params, apart, np.tile(np.arange(5, dtype=np.int32), (2, 1)))
+    np.testing.assert_allclose(packed[0], np.concatenate([alone[0], alone[1, :3]]), atol=2e-6)
+
+
+def test_a_later_start_matters_to_absolute_positions_alone(member, weights):
+    spec = decoder(member)
+    params, tokens = weights(spec), rng.integers(0, 16, (2, 8), dtype=np.int32)
+    positions = np.stack([np.arange(8), np.arange(8) + 20]).astype(np.int32)
+    tokens[1] = tokens[0]
+    first, shifted = hidden(spec, params, tokens, positions)
+    same = np.allclose(first, shifted, atol=1e-5)
+    assert same != isinstance(member, Added | Learned)
+
+
+def test_without_a_mask_only_positions_tell_order(member, weights):
+    spec = decoder(member, pattern=(Bidirectional(),))
+    params, tokens = weights(spec), np.arange(8, dtype=np.int32)
+    shuffle = rng.permutation(8)
+    positions = np.tile(np.arange(8, dtype=np.int32), (2, 1))
+    straight, shuffled = hidden(spec, params, np.stack([tokens, tokens[shuffle]]), positions)
+    assert np.allclose(straight[shuffle], shuffled, atol=1e-5) == (member.kind == "none")
+
+
+def test_another_position_leaves_all_other_starts_bitwise_unchanged(member: Position, starts):
+    expected, got = starts(Learned()), starts(member)
+    own = {"['embed']['position']"}
+    assert expected.keys() - own == got.keys() - own
+    for path in expected.keys() - own:
+        np.testing.assert_array_equal(expected[path], got[path], err_msg=path)
+
+
+@pytest.fixture(scope="module")
+def starts():
+    held = {}
+
+    def draw(member):
+        if member not in held:
+            params = jax.jit(decoder(member).init)(jax.random.key(7))
+            flat = jax.tree_util.tree_flatten_with_path(params)[0]
+            held[member] = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
+        return held[member]
+
+    return draw
+
+
+def test_rotated_scores_depend_on_distance_alone(member: Rotated):
+    q, k = (rng.standard_normal((1, 1, 1, 8)).astype(np.float32) for _ in range(2))
+    q_BHTK, k_BHTK = np.repeat(q, 40, 2), np.repeat(k, 40, 2)
+    at = np.arange(40, dtype=np.int32)
+    scores = np.asarray(member.rotate(q_BHTK, at))[0, 0] @ np.asarray(member.rotate(k_BHTK, at))[0, 0].T
+    for distance in range(-39, 40):
+        diagonal = np.diagonal(scores, distance)
+        np.testing.assert_allclose(diagonal, diagonal[0], atol=2e-5)
+    assert np.ptp(scores[0]) > 0.1
+
+
+def test_rotation_keeps_length_dtype_and_position_zero(member: Rotated):
+    x = rng.standard_normal((1, 2, 5, 8)).astype(np.float32)
+    y = np.asarray(member.rotate(x, np.arange(5)))
+    np.testing.assert_allclose(np.linalg.norm(y, axis=-1), np.linalg.norm(x, axis=-1), rtol=1e-5)
+    np.testing.assert_array_equal(y[:, :, 0], x[:, :, 0])
+    assert member.rotate(jax.numpy.bfloat16(x), np.arange(5)).dtype == jax.numpy.bfloat16
+
+
+def test_rotary_is_the_papers_complex_product():
+    K, at = 8, np.arange(50)
+    x = rng.standard_normal((1, 1, 50, K)).astype(np.float32)
+    theta = 10000.0 ** (-2 * (np.arange(1, K // 2 + 1) - 1) / K)  # RoFormer, equation 15
+    turned = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * at[:, None] * theta)
+    got = np.asarray(Rotary().rotate(x, at))
+    np.testing.assert_allclose(got[..., 0::2], turned.real, atol=1e-5)
+    np.testing.assert_allclose(got[..., 1::2], turned.imag, atol=1e-5)
+
+
+def test_rotary_pairings_agree_under_a_channel_permutation():
+    x, at = rng.standard_normal((1, 2, 9, 8)).astype(np.float32), np.arange(9)
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    interleaved = np.asarray(Rotary(pairing="interleaved").rotate(x, at))
+    half = np.asarray(Rotary(pairing="half").rotate(x[..., order], at))
+    np.testing.assert_allclose(interleaved[..., order], half, atol=1e-6)
+
+
+def test_added_tables_are_prefixes_of_longer_ones(member: Added):
+    table = member.table(12, 16)
+    assert table.shape == (12, 16) and table.dtype == np.float32
+    np.testing.assert_array_equal(member.table(30, 16)[:12], table)
+
+
+@pytest.mark.parametrize("d_model", [6, 16])
+def test_sinusoidal_is_the_papers_formula(d_model):
+    from jaxgpt.ops.positions import Sinusoidal
+
+    table = Sinusoidal().table(20, d_model)
+    for pos in range(20):
+        for i in range(d_model // 2):
+            angle = pos / 10000 ** (2 * i / d_model)
+            np.testing.assert_allclose(table[pos, 2 * i : 2 * i + 2], [np.sin(angle), np.cos(angle)], atol=1e-6)
+
+
+def test_biases_depend_on_distance_alone(member: Biased):
+    bias_HTS = np.asarray(member.bias(4, np.arange(6), np.arange(6)))
+    moved_BHTS = np.asarray(member.bias(4, np.arange(6)[None] + 9, np.arange(6)[None] + 9))
+    assert bias_HTS.shape == (4, 6, 6) and moved_BHTS.shape == (1, 4, 6, 6)
+    np.testing.assert_allclose(moved_BHTS[0], bias_HTS, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("heads", "exponents"),
+    [
+        (4, [2, 4, 6, 8]),
+        (8, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (6, [2, 4, 6, 8, 1, 3]),
+        (12, [1, 2, 3, 4, 5, 6, 7, 8, 0.5, 1.5, 2.5, 3.5]),
+        (16, [0.5 * (i + 1) for i in range(16)]),
+    ],
+)
+def test_alibi_slopes_are_the_papers(heads, exponents):
+    np.testing.assert_allclose(alibi_slopes(heads), [2.0**-exponent for exponent in exponents], rtol=1e-6)
+
+
+def test_alibi_is_the_slope_times_the_distance():
+    bias = np.asarray(ALiBi().bias(8, np.array([5]), np.arange(6)))
+    np.testing.assert_allclose(bias[1, 0], -0.25 * np.array([5, 4, 3, 2, 1, 0]), rtol=1e-6)

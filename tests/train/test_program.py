@@ -1,0 +1,37 @@
+"""Programs are shared by runs that differ in seed, learning rate or weight decay, and by nothing else."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxgpt.train.program import program
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"seed": 5}, {"optim.lr": 3e-4}, {"optim.weight_decay": 0.0}, {"exec.log_every": 3, "exec.save_every": None}],
+    ids=str,
+)
+def test_shared(tiny, overrides):
+    assert program(tiny(**overrides)) is program(tiny())
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"optim.b2": 0.9}, {"model.dropout": 0.1}, {"steps": 21}, {"exec.remat": "block"}], ids=str
+)
+def test_not_shared(tiny, overrides):
+    assert program(tiny(**overrides)) is not program(tiny())
+
+
+def test_one_compilation_serves_every_step_seed_and_learning_rate(tiny, batch):
+    """The state that goes in and the one that comes out have the same types and places: nothing compiles twice."""
+    compiled = program(tiny(**{"exec.layers": "scan"}))
+    rows = jax.device_put(batch, compiled.batch)
+    for seed, lr in ((0, 1e-2), (1, 3e-4)):
+        state = compiled.init(jax.random.key(seed))
+        for _ in range(2):
+            hyper = {"lr": jnp.float32(lr), "weight_decay": jnp.float32(0.1)}
+            state, _ = compiled.step(state, rows, jax.random.fold_in(jax.random.key(seed), 1), hyper)
+    assert compiled.init._cache_size() == compiled.step._cache_size() == 1
+    described = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.sharding), (state, compiled.state))
+    assert described[0] == described[1]

@@ -1,0 +1,150 @@
+"""The train step on the least model there is: accumulation, skipping, clipping, averaging, dropout keys, precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxgpt.objectives import LanguageModel
+from jaxgpt.train.optim import SGD, AdamW
+from jaxgpt.train.schedule import Cosine
+from jaxgpt.train.step import init_state, train_step
+
+STEPS, KEY = 20, jax.random.key(3)
+
+
+class Bigram(nn.Module):
+    """A token table, a matrix, dropout, a tied output."""
+
+    dropout: float = 0.0
+    dtype: str = "float32"
+
+    def setup(self):
+        self.token = self.param("token", nn.initializers.normal(0.5), (32, 16))
+        self.weight = self.param("weight", nn.initializers.normal(0.5), (16, 16))
+        self.drop = nn.Dropout(self.dropout)
+
+    def hidden(self, tokens, positions=None, segments=None, train=False):
+        x = (self.token[tokens] @ self.weight).astype(self.dtype)
+        return self.drop(x, deterministic=not train)
+
+    def unembed(self, hidden):
+        return hidden @ self.token.T.astype(self.dtype)
+
+
+PLAIN, ADAMW = Bigram(), AdamW(lr=1e-2, weight_decay=0.1)
+
+
+@pytest.fixture(scope="module")
+def start():
+    return jax.jit(lambda key: PLAIN.init(key, jnp.zeros((1, 1), int), method="hidden")["params"])(KEY)
+
+
+@pytest.fixture(scope="module")
+def stepper(start):
+    """`stepper(...)`: an initial state and `step(state, batch, key=KEY)`, compiled once for each setting."""
+    held = {}
+
+    def get(model=PLAIN, optim=ADAMW, parts=1, ema=None):
+        if (name := (model, optim, parts, ema)) not in held:
+            tx = optim.build()
+            step = jax.jit(train_step(model, LanguageModel(), tx, Cosine(), STEPS, parts, ema))
+            hyper = {"lr": jnp.float32(optim.lr), "weight_decay": jnp.float32(optim.weight_decay)}
+            held[name] = (
+                init_state(start, tx, ema is not None),
+                lambda state, batch, key=KEY: step(state, batch, key, hyper),
+            )
+        return held[name]
+
+    return get
+
+
+def close(got, want, atol):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=0), got, want)
+
+
+def same(got, want):
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_changes_nothing(stepper, batch, parts):
+    """The weights of the batch are uneven between the parts."""
+    (state, whole), (_, split) = stepper(), stepper(parts=parts)
+    (want, metrics), (got, split_metrics) = whole(state, batch), split(state, batch)
+    close(got.params, want.params, 1e-6)
+    close(split_metrics, metrics, 1e-5)
+
+
+def test_a_step_counts_reports_and_learns(stepper, batch):
+    state, step = stepper()
+    losses = []
+    for _ in range(5):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert int(state.step) == 5 and losses == sorted(losses, reverse=True)
+    assert metrics["skipped"] == 0 and metrics["weight"] == pytest.approx(batch["weights"].sum(), rel=1e-6)
+    assert metrics["lr"] == pytest.approx(1e-2 * (1 + np.cos(np.pi * 4 / 19)) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("parts", [1, 4])
+def test_an_update_that_is_not_finite_changes_nothing(stepper, batch, bad, parts):
+    state, step = stepper(ema=0.9, parts=parts)
+    state, _ = step(state, batch)
+    poisoned = {**batch, "weights": batch["weights"].copy()}
+    poisoned["weights"][3, 2] = bad
+    after, metrics = step(state, poisoned)
+    assert metrics["skipped"] == 1 and int(after.step) == int(state.step) + 1
+    same(after[1:], state[1:])
+    recovered, metrics = step(after, batch)
+    assert metrics["skipped"] == 0 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(recovered.params))
+
+
+def test_ema_is_its_formula(stepper, batch):
+    state, step = stepper(ema=0.9)
+    average = state.params
+    same(state.ema, state.params)
+    for _ in range(3):
+        state, _ = step(state, batch)
+        average = jax.tree.map(lambda a, p: 0.9 * np.asarray(a) + 0.1 * np.asarray(p), average, state.params)
+    close(state.ema, average, 1e-6)
+    assert state.weights is state.ema and stepper()[0].weights is stepper()[0].params
+
+
+def test_clipping_bounds_the_update_and_reports_the_norm_before(stepper, batch):
+    state, step = stepper(optim=SGD(lr=1.0, momentum=0.0, clip=0.01))
+    after, metrics = step(state, batch)
+    moved = jax.tree.map(lambda a, b: np.asarray(a, float) - np.asarray(b, float), after.params, state.params)
+    assert metrics["grad_norm"] > 0.1
+    assert np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(moved))) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_dropout_differs_by_step_and_repeats_by_seed_and_step(stepper, batch, parts):
+    state, step = stepper(model=Bigram(dropout=0.3), parts=parts)
+    loss = lambda number, key=KEY: float(step(state._replace(step=jnp.int32(number)), batch, key)[1]["loss"])  # noqa: E731
+    draws = [loss(0), loss(1), loss(0, jax.random.key(4))]
+    assert len(set(draws)) == 3 and draws[0] == loss(0)
+    same(step(state, batch), step(state, batch))
+
+
+def test_parts_of_a_batch_draw_their_own_dropout(stepper, batch):
+    """Two parts with the same rows: were their masks equal, the loss would be that of one part."""
+    model = Bigram(dropout=0.3)
+    state, step = stepper(model=model, parts=2)
+    half = {name: rows[:4] for name, rows in batch.items()}
+    both = step(state, {name: np.concatenate([rows, rows]) for name, rows in half.items()})[1]["loss"]
+    one = jax.jit(lambda key: LanguageModel().loss(model, state.params, half, key)[1]["loss"])
+    draws = [float(one(jax.random.fold_in(jax.random.fold_in(KEY, 0), part))) for part in range(2)]
+    assert draws[0] != draws[1] and both == pytest.approx(np.mean(draws), abs=1e-5)
+
+
+def test_bfloat16_computes_low_and_keeps_float32_masters(stepper, batch):
+    (state, step), (_, full) = stepper(model=Bigram(dtype="bfloat16")), stepper()
+    after, metrics = step(state, batch)
+    want = full(state, batch)[1]
+    assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(after))
+    assert metrics["loss"].dtype == jnp.float32 and metrics["loss"] != want["loss"]
+    assert metrics["loss"] == pytest.approx(float(want["loss"]), rel=0.02)
