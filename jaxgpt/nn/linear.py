@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxgpt.ops.matmul import matmul
+
 
 class Linear(nn.Module):
     """x·weight + bias: (..., in) -> (..., out). float32 parameters, computed in `dtype`."""
@@ -20,7 +22,7 @@ class Linear(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Leading axes are flattened for the matmul: XLA:CPU runs two-dimensional operands twice as fast."""
         weight = self.param("weight", nn.initializers.normal(self.std), (x.shape[-1], self.features), jnp.float32)
-        y = x.reshape(-1, x.shape[-1]).astype(self.dtype) @ weight.astype(self.dtype)
+        y = matmul(x.reshape(-1, x.shape[-1]).astype(self.dtype), weight.astype(self.dtype))
         if self.bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
         return y.reshape(*x.shape[:-1], self.features)

@@ -1,6 +1,10 @@
-"""The activation seam: elementwise functions of the feed-forward layer."""
+"""The activation seam: elementwise functions of the feed-forward layer.
+
+The GELUs are recomputed in the backward pass: reading their input again costs less than storing what autodiff keeps.
+"""
 
 from abc import abstractmethod
+from functools import partial
 
 import jax
 
@@ -22,7 +26,7 @@ class GELU(Activation):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Through erf."""
-        return jax.nn.gelu(x, approximate=False)
+        return jax.checkpoint(partial(jax.nn.gelu, approximate=False))(x)
 
 
 class GELUTanh(Activation):
@@ -32,7 +36,7 @@ class GELUTanh(Activation):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x/2 · (1 + tanh(√(2/π)(x + 0.044715x³)))."""
-        return jax.nn.gelu(x, approximate=True)
+        return jax.checkpoint(partial(jax.nn.gelu, approximate=True))(x)
 
 
 class ReLU(Activation, kind="relu"):
