@@ -61,7 +61,7 @@ def ablate(
 def sample(
     run: Annotated[Path, typer.Argument(help="a run's directory", metavar="RUN")],
     prompt: Annotated[str, typer.Option(help="text to continue", metavar="TEXT")] = "\n",
-    max_new: Annotated[int, typer.Option(help="tokens to write", metavar="N")] = 256,
+    max_new: Annotated[int, typer.Option(help="tokens to write", metavar="N", min=1)] = 256,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token", metavar="T")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="draw from the K likeliest", metavar="K")] = None,
     top_p: Annotated[float | None, typer.Option(help="draw from the likeliest that sum to P", metavar="P")] = None,
@@ -73,9 +73,8 @@ def sample(
 
     sampling = Sampling.checked(temperature=temperature, top_k=top_k, top_p=top_p)
     model = load(run)
-    print(prompt, end="", flush=True)
-    for piece in model.stream(prompt, max_new, sampling, seed):
-        print(piece, end="", flush=True)
+    for index, piece in enumerate(model.stream(prompt, max_new, sampling, seed)):
+        print(piece if index else prompt + piece, end="", flush=True)
     print()
 
 

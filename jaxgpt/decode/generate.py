@@ -78,7 +78,8 @@ def stream(
     ended, written = [False] * len(rows), 0
     while written < max_new and not all(ended):
         if max(map(len, rows)) >= model.context:
-            rows = [row[-max(1, model.context // 2) :] for row in rows]
+            half = max(1, model.context // 2)
+            rows = [row[-half:] if len(row) >= model.context else row for row in rows]
         count = min(max_new - written, max(1, model.context - max(map(len, rows))))
         key = jax.random.fold_in(jax.random.key(seed), written)
         for new in _window(module, params, rows, count, sampling, key, eot, every):

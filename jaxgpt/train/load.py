@@ -37,8 +37,10 @@ class Loaded:
     def logits(self, tokens: ArrayLike) -> jax.Array:
         """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
         ids = np.asarray(tokens)
-        if ids.ndim != 2 or ids.shape[1] > self.model.context:
-            raise ConfigError(f"tokens: shape {ids.shape}; expected (rows, up to model.context {self.model.context})")
+        if ids.ndim != 2 or not ids.size or ids.dtype.kind not in "iu" or ids.shape[1] > self.model.context:
+            raise ConfigError(
+                f"tokens: {ids.dtype} of shape {ids.shape}; expected integers (rows, up to {self.model.context})"
+            )
         if ids.min() < 0 or ids.max() >= (self.model.vocab_size or 0):
             raise ConfigError(f"tokens: ids outside the vocabulary of {self.model.vocab_size}; use m.tokenizer")
         return self._apply(self.params, ids)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.disk import cache_dir, write_json_atomic
+from jaxgpt.disk import atomic, cache_dir, strict, write_json_atomic
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
@@ -52,7 +52,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
 def _train(
     spec: Run, prepared: Prepared, compiled: Program, out: Path, quiet: bool, watch: Callable[[Row], None] | None
 ) -> Row:
-    rows = Rows(spec, compiled.multiple)
+    rows = Rows(spec)
     key = jax.random.key(spec.seed)
     hyper = {"lr": jnp.float32(spec.optim.lr), "weight_decay": jnp.float32(spec.optim.weight_decay)}
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
@@ -71,27 +71,24 @@ def _train(
         write_json_atomic(out / "provenance.json", provenance(spec, prepared))
         listeners = [log.metrics, *(sink.open(out) for sink in spec.exec.sinks), *([watch] if watch else [])]
         record = Record(spec, listeners, line, meta)
-        status = "finished"
-        for step in range(first, spec.steps):
+        status, now = record.verdict(), first
+        for step in range(first, spec.steps if status is None else first):
             span = rows.span(step)
             batch = jax.device_put(prepared.batch(spec.seed, *span), compiled.batch)
             state, metrics = compiled.step(state, batch, dropout_key, hyper)
             now, better = step + 1, False
-            if stop.asked and now < spec.steps:
-                status = "stopped"
-            last = now == spec.steps or status == "stopped"
-            measure = len(held_out) > 0 and (now == spec.steps or _due(now, spec.eval.every))
-            record.step(now, span[1] * spec.seq_len, metrics, last or measure or _due(now, spec.exec.log_every))
             if step == first:
-                record.flush()
+                jax.block_until_ready(metrics)
                 log.event("first_step", step=now, seconds=round(record.seconds, 3))
+            measure = len(held_out) > 0 and (now == spec.steps or _due(now, spec.eval.every))
+            logged = measure or now == spec.steps or _due(now, spec.exec.log_every)
+            record.step(now, span[1] * spec.seq_len, metrics, logged)
             if measure:
                 with record.paused():
                     loss = validate(compiled, state.weights, held_out)
                 better = record.validation(loss) and spec.exec.keep_best
-                last = last or (spec.eval.patience is not None and record.since_best >= spec.eval.patience)
-            if record.skips > spec.exec.max_skips:
-                status, last = "diverged", True
+            status = record.verdict() or ("finished" if now == spec.steps else "stopped" if stop.asked else None)
+            last = status is not None
             if last or better or _due(now, spec.exec.save_every):
                 with record.paused():
                     record.flush()
@@ -100,9 +97,9 @@ def _train(
                     log.status(status="running", step=now, steps=spec.steps)
             if last:
                 break
-        result = record.result(status)
-        log.event(status, step=now)
-        log.status(status=status, step=now, steps=spec.steps)
+        result = strict(record.result(status or "finished"))[0]
+        log.event(result["status"], step=now)
+        log.status(status=result["status"], step=now, steps=spec.steps)
         log.result(**result)
     if status == "stopped" and not quiet:
         console.print(f"stopped at step {now} and saved; the same command continues", highlight=False)
@@ -129,7 +126,8 @@ def claim(spec: Run, out: Path) -> None:
                     for name, (old, new) in differs.items()
                 ]
             )
-    path.write_text(dump_yaml(spec))
+    with atomic(path) as file:
+        file.write(dump_yaml(spec).encode())
 
 
 def _due(now: int, every: int | None) -> bool:

@@ -23,8 +23,6 @@ class Program(NamedTuple):
     state: State
     """Shapes, dtypes and shardings of the state."""
     batch: NamedSharding
-    multiple: int
-    """Every batch is a multiple of this many rows."""
 
 
 def program(run: Run) -> Program:
@@ -50,7 +48,6 @@ def _program(run: Run) -> Program:
         evaluate=jax.jit(eval_step(model, run.objective), in_shardings=(placed.params, rows), out_shardings=whole),
         state=jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placed),
         batch=rows,
-        multiple=mesh.shape["data"] * mesh.shape["fsdp"] * run.exec.accumulate,
     )
 
 

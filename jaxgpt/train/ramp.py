@@ -9,8 +9,7 @@ from jaxgpt.train.spec import Run
 class Rows:
     """Which global rows a step trains on."""
 
-    def __init__(self, run: Run, multiple: int):
-        """`multiple`: every batch is a multiple of it (devices x accumulation parts)."""
+    def __init__(self, run: Run):
         self.sizes, self.starts = [run.batch_size], [0]
         if run.batch_ramp is None:
             return
@@ -19,7 +18,7 @@ class Rows:
         sizes, lengths = [], []
         for stair in range(ramp.stairs):
             wanted = ramp.start + (run.batch_size - ramp.start) * stair / ramp.stairs
-            rows = max(multiple, round(wanted / multiple) * multiple)
+            rows = max(1, round(wanted / ramp.start)) * ramp.start
             sizes.append(rows)
             lengths.append(max(1, round(stair_tokens / (rows * run.seq_len))))
         self.sizes = [*sizes, run.batch_size]

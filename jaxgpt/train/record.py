@@ -1,5 +1,6 @@
 """The measurements of a run in progress: rows one step late, speed, the best so far. Host side only."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,13 @@ class Record:
         """Wall-clock time of the run, over all its starts."""
         return self._seconds + time.monotonic() - self._began
 
+    def verdict(self) -> str | None:
+        """How the run has ended, judged by what has been read so far; None while it may go on."""
+        if self.skips > self._run.exec.max_skips:
+            return "diverged"
+        patience = self._run.eval.patience
+        return "finished" if patience is not None and self.since_best >= patience else None
+
     def meta(self) -> Row:
         """What a checkpoint keeps, so that a resumed run records as if it had never stopped."""
         return {
@@ -90,7 +98,7 @@ class Record:
 
     def validation(self, loss: float) -> bool:
         """Writes the waiting row with `val/loss`; whether it is the best so far."""
-        better = self.best is None or loss < self.best
+        better = math.isfinite(loss) and (self.best is None or loss < self.best)
         self.best = loss if better else self.best
         self.since_best = 0 if better else self.since_best + 1
         self.flush(**{"val/loss": loss})
@@ -109,11 +117,16 @@ class Record:
         return {**self.last, "best_val/loss": self.best, "seconds": round(self.seconds, 3), "status": status}
 
     def _facts(self) -> dict[str, str]:
-        facts = {"loss": f"{self.last['train/loss']:.4f}"}
+        facts = {"loss": _text(self.last["train/loss"])}
         if "val/loss" in self.last:
-            facts["val"] = f"{self.last['val/loss']:.4f}"
+            facts["val"] = _text(self.last["val/loss"])
         if "tokens_per_second" in self.last:
             facts["tokens/s"] = f"{self.last['tokens_per_second']:,.0f}"
         if self.last.get("mfu") is not None:
             facts["mfu"] = f"{self.last['mfu']:.1%}"
         return facts
+
+
+def _text(loss: float | None) -> str:
+    """A checkpoint keeps what was not finite as null."""
+    return "nan" if loss is None else f"{loss:.4f}"

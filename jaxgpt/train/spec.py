@@ -17,7 +17,7 @@ class BatchRamp(Spec):
     """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
 
     start: PositiveInt
-    """Rows of the first batch."""
+    """Rows of the first batch; every later size is a multiple of it."""
     tokens: PositiveInt
     """Tokens over which the batch grows to batch_size."""
     stairs: PositiveInt = 8
@@ -75,6 +75,10 @@ class Run(Spec):
             problems.append(f"batch_size {self.batch_size} is not a multiple of exec.accumulate {self.exec.accumulate}")
         if self.batch_ramp and self.batch_ramp.start >= self.batch_size:
             problems.append(f"batch_ramp.start {self.batch_ramp.start} must lie below batch_size {self.batch_size}")
+        if self.batch_ramp and self.batch_size % self.batch_ramp.start:
+            problems.append(
+                f"batch_size {self.batch_size} is not a multiple of batch_ramp.start {self.batch_ramp.start}"
+            )
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")
         if problems:
@@ -85,8 +89,10 @@ class Run(Spec):
         """Raises ConfigError when the batch does not divide over the mesh. Called before anything is compiled."""
         shape = self.exec.mesh.shape(devices)
         ways, parts = shape["data"] * shape["fsdp"], self.exec.accumulate
-        for name, rows in (("batch_size", self.batch_size), ("eval.batch_size", self.eval.batch_size)):
-            per = parts if name == "batch_size" else 1
+        start = self.batch_ramp.start if self.batch_ramp else None
+        sizes = {"batch_size": self.batch_size, "batch_ramp.start": start, "eval.batch_size": self.eval.batch_size}
+        for name, rows in sizes.items():
+            per = 1 if name == "eval.batch_size" else parts
             if rows is not None and rows % (ways * per):
                 raise ConfigError(
                     f"{name}: {rows} rows do not divide over exec.mesh data x fsdp = {ways}, accumulate = {per}; "

@@ -21,7 +21,7 @@ def summarize(run: Run) -> dict[str, Any]:
     model, tx = run.model, run.optim.build()
     shapes = model.shapes()
     state = jax.eval_shape(lambda p: init_state(p, tx, run.ema is not None), shapes)
-    tokens = Rows(run, run.exec.accumulate).span(run.steps - 1)[1] * run.seq_len
+    tokens = Rows(run).span(run.steps - 1)[1] * run.seq_len
     return {
         "spec": run.model_dump(mode="json"),
         "params": model.count(),

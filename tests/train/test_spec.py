@@ -16,6 +16,7 @@ REFUSED = {
     "sequence": ({"data.seq_len": 9}, ["data.seq_len 9", "model.context 8"]),
     "accumulate": ({"exec.accumulate": 3}, ["batch_size 8", "exec.accumulate 3"]),
     "ramp": ({"batch_ramp": {"start": 8, "tokens": 100}}, ["batch_ramp.start 8", "batch_size 8"]),
+    "ramp step": ({"batch_ramp": {"start": 3, "tokens": 100}}, ["batch_size 8", "batch_ramp.start 3"]),
     "patience": ({"eval.patience": 2}, ["eval.patience", "eval.every"]),
     "mesh sizes": ({"exec.mesh": {"data": -1, "fsdp": -1}}, ["exec.mesh", "-1"]),
     "negative": ({"optim.lr": -1}, ["optim.lr", "-1"]),

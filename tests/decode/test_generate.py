@@ -1,0 +1,199 @@
+"""Cached generation equals the uncached forward, for every choice a decoder has."""
+
+from functools import lru_cache
+from itertools import chain
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgpt.decode import Sampling, generate, stream
+from jaxgpt.models import Decoder
+from jaxgpt.nn.layout import Layout
+from jaxgpt.spec import ConfigError, members
+
+VARIANTS = {
+    **{f"position={kind}": {"position": kind} for kind in members("position")},
+    "rotary half, one shared key/value head": {
+        "position": {"kind": "rotary", "pairing": "half"},
+        "num_heads": 4,
+        "num_kv_heads": 1,
+    },
+    "grouped heads, own width": {"num_heads": 4, "num_kv_heads": 2, "d_head": 6, "position": "alibi"},
+    "qk_norm, soft cap": {"qk_norm": "rms", "soft_cap": 5.0, "position": "rotary"},
+    "banded": {"pattern": ["causal", {"kind": "banded", "window": 4}], "num_layers": 2},
+    "post-norm": {"norm_place": "post"},
+    "untied, gated, no bias": {"tied": False, "feed_forward": "gated", "bias": False, "norm": "rms"},
+}
+PROMPTS = ([3, 1, 4, 1, 5, 9, 2, 6, 5], [7], [2, 7, 1, 8])
+NEW = 12
+
+
+def decoder(**fields):
+    fixed = {"num_layers": 1, "d_model": 16, "num_heads": 2, "context": 24, "vocab_size": 32}
+    return Decoder.model_validate(fixed | fields)
+
+
+@lru_cache
+def forward(spec):
+    return jax.jit(lambda params, tokens: spec.build().apply({"params": params}, tokens))
+
+
+def logits_along(spec, params, rows):
+    """float32 (B, T, V) of rows of uneven length: padding on the right, which causality hides."""
+    tokens = np.zeros((len(rows), spec.context), np.int32)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return np.asarray(forward(spec)(params, tokens))
+
+
+def greedy(spec, params, prompt, count, adjust=lambda logits, ids: logits):
+    """Token by token, without a cache."""
+    ids = list(prompt)
+    for _ in range(count):
+        ids.append(int(np.argmax(adjust(logits_along(spec, params, [ids] * 3)[0, len(ids) - 1], ids))))
+    return ids[len(prompt) :]
+
+
+def joined(pieces):
+    """Row by row, what all the pieces hold."""
+    return [list(chain(*column)) for column in zip(*pieces, strict=True)]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_greedy_tokens_are_the_uncached_ones(name, weights):
+    spec = decoder(**VARIANTS[name])
+    params = weights(spec)
+    new = generate(spec, params, PROMPTS, NEW)
+    assert [len(ids) for ids in new] == [NEW] * len(PROMPTS)
+    logits = logits_along(spec, params, [prompt + ids for prompt, ids in zip(PROMPTS, new, strict=True)])
+    for row, prompt, ids in zip(logits, PROMPTS, new, strict=True):
+        choice = row[len(prompt) - 1 : len(prompt) - 1 + NEW]
+        np.testing.assert_allclose(choice[np.arange(NEW), ids], choice.max(-1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_cached_logits_are_the_uncached_ones(name, weights):
+    """Two rows padded on the left to 6 slots, read in one call, then continued token by token."""
+    spec = decoder(**VARIANTS[name])
+    params = weights(spec)
+    read, total = 6, 12
+    lacks = np.array([0, 3])
+    tokens = np.random.default_rng(0).integers(0, 32, (2, total), dtype=np.int32)
+    pos = np.arange(total) - lacks[:, None]
+
+    @jax.jit
+    def cached(params, tokens):
+        module, slots = spec.build(), jnp.arange(total)
+
+        def extend(cache, ids, first, count):
+            held = jnp.where((slots < first + count) & (pos >= 0), pos, -1)
+            at = jax.lax.dynamic_slice(jnp.asarray(pos), (0, first), (2, count))
+            layout = Layout(at, slot=jnp.int32(first), slot_pos=held)
+            hidden, cache = module.apply({"params": params}, ids, layout, cache, method="extend")
+            return cache, module.apply({"params": params}, hidden, method="unembed")
+
+        cache, head = extend(spec.cache(2, total), tokens[:, :read], 0, read)
+        step = lambda cache, at: extend(cache, jax.lax.dynamic_slice(tokens, (0, at), (2, 1)), at, 1)  # noqa: E731
+        tail = jax.lax.scan(step, cache, jnp.arange(read, total))[1]
+        return jnp.concatenate([head, jnp.moveaxis(tail[:, :, 0], 0, 1)], 1)
+
+    got = np.asarray(cached(params, tokens))
+    rows = [ids[lack:].tolist() for ids, lack in zip(tokens, lacks, strict=True)]
+    want = logits_along(spec, params, [*rows, rows[0]])
+    for row, lack in enumerate(lacks):
+        np.testing.assert_allclose(got[row, lack:], want[row, : total - lack], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    spec = decoder(num_layers=2)
+    return spec, weights(spec)
+
+
+@pytest.fixture(scope="module")
+def written(model):
+    return generate(*model, PROMPTS, NEW)
+
+
+def test_a_row_does_not_depend_on_its_batch(model, written):
+    assert [generate(*model, [prompt], NEW)[0] for prompt in PROMPTS] == written
+
+
+@pytest.mark.parametrize("every", [1, 5, 50])
+def test_pieces_join_to_the_whole(model, written, every):
+    pieces = list(stream(*model, PROMPTS, NEW, every=every))
+    assert len(pieces) == -(-NEW // every)
+    assert joined(pieces) == written
+
+
+def test_draws_stay_among_the_likeliest_and_follow_the_seed(model):
+    spec, params = model
+    prompts, hot = [PROMPTS[0], PROMPTS[0], PROMPTS[2]], Sampling(temperature=2.0, top_k=3)
+    new = generate(spec, params, prompts, NEW, hot, seed=1)
+    logits = logits_along(spec, params, [prompt + ids for prompt, ids in zip(prompts, new, strict=True)])
+    for row, prompt, ids in zip(logits, prompts, new, strict=True):
+        choice = row[len(prompt) - 1 : len(prompt) - 1 + NEW]
+        third = np.sort(choice, -1)[:, -3]
+        assert (choice[np.arange(NEW), ids] >= third - 1e-5).all()
+    assert new[0] != new[1]  # equal prompts draw apart
+    pieces = list(stream(spec, params, prompts, NEW, hot, seed=1, every=5))
+    assert joined(pieces) == new
+    assert generate(spec, params, prompts, NEW, hot, seed=2) != new
+
+
+def test_end_of_text_ends_a_row_and_only_that_row(model, written):
+    eot = written[0][4]
+    expected = [ids[: ids.index(eot)] if eot in ids else ids for ids in written]
+    assert generate(*model, PROMPTS, NEW, eot=eot) == expected
+    pieces = list(stream(*model, PROMPTS, NEW, eot=eot, every=2))
+    assert joined(pieces) == expected
+
+
+def test_one_candidate_is_greedy(model, written):
+    assert generate(*model, PROMPTS, NEW, Sampling(temperature=0.7, top_k=1)) == written
+
+
+def test_repetition_is_penalised_over_prompt_and_continuation(model, written):
+    spec, params = model
+
+    def penalised(logits, ids):
+        seen = np.isin(np.arange(len(logits)), ids)
+        return np.where(seen, np.where(logits > 0, logits / 1.5, logits * 1.5), logits)
+
+    new = generate(spec, params, PROMPTS, NEW, Sampling(repetition_penalty=1.5))
+    assert new == [greedy(spec, params, prompt, NEW, penalised) for prompt in PROMPTS]
+    assert new != written
+
+
+def test_beyond_the_context_it_goes_on_from_the_last_half(model):
+    spec, params = model
+    prompt = list(range(20))
+    first = greedy(spec, params, prompt, 4)
+    then = greedy(spec, params, [*prompt, *first][-12:], 5)
+    assert generate(spec, params, [prompt], 9) == [first + then]
+
+
+def test_beyond_the_context_a_row_still_does_not_depend_on_its_batch(model):
+    prompts = [list(range(20)), list(range(15)), [7]]
+    assert generate(*model, prompts, 9) == [generate(*model, [prompt], 9)[0] for prompt in prompts]
+
+
+def test_nothing_asked_is_nothing_written(model):
+    assert generate(*model, [], 4) == [] and generate(*model, [[1], [2]], 0) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([[1], []], "prompt 1: empty"),
+        ([[1, 32]], "prompt 0: holds ids outside the vocabulary of 32"),
+        ([[1, -1]], "prompt 0: holds ids outside the vocabulary of 32"),
+        ([[1], [1] * 25], "prompt 1: 25 tokens exceed model.context 24"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(model, prompts, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        generate(*model, prompts, 4)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,208 @@
+"""The verbs: results on standard output, and bad input answered in one line, status 2, with nothing written over."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import jaxgpt.train
+from jaxgpt.cli import STOPPED, main
+from jaxgpt.spec import dump_yaml, seams
+
+LICENCE = Path(__file__).parents[1] / "LICENSE"
+
+
+@pytest.fixture(scope="module")
+def config(tiny, tmp_path_factory):
+    """A run of 4 steps on the project's own licence."""
+    fixed = {"model.num_layers": 1, "model.vocab_size": None, "data.corpus": str(LICENCE), "data.val_tokens": 64}
+    path = tmp_path_factory.mktemp("config") / "little.yaml"
+    path.write_text(dump_yaml(tiny(**(fixed | {"steps": 4, "exec.log_every": 1}))))
+    return path
+
+
+@pytest.fixture
+def jaxgpt_(monkeypatch, capsys):
+    """`jaxgpt_("train", ...)`: exit status, standard output, lines of standard error."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def refused(jaxgpt_):
+    """`refused(...)`: the one line that a verb answers bad input with."""
+
+    def call(*words):
+        status, out, err = jaxgpt_(*words)
+        assert (status, out, len(err)) == (2, "", 1), (status, out, err)
+        assert err[0].startswith("error: ")
+        return err[0].removeprefix("error: ")
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    jaxgpt.train.run(jaxgpt.spec.load_yaml(jaxgpt.train.Run, config), out, quiet=True)
+    return out
+
+
+def content(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_training_twice_prints_the_same_result_and_writes_nothing_new(jaxgpt_, config, trained):
+    before = content(trained)
+    status, out, err = jaxgpt_("train", config, "--out", trained)
+    assert (status, err) == (0, []) and json.loads(out) == json.loads(before["result.json"])
+    assert content(trained) == before
+
+
+def test_a_runs_own_config_repeats_the_run(jaxgpt_, trained, tmp_path):
+    status, out, _ = jaxgpt_("train", trained / "config.yaml", "--out", tmp_path / "again")
+    one, two = json.loads(out), json.loads((trained / "result.json").read_text())
+    assert status == 0 and one["val/loss"] == two["val/loss"] and one["train/loss"] == two["train/loss"]
+
+
+def test_a_stopped_run_exits_with_its_own_status_and_continues(jaxgpt_, config, tmp_path, monkeypatch):
+    def watch(row):
+        if row["step"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jaxgpt.train, "run", partial(jaxgpt.train.run, watch=watch))
+        status, out, err = jaxgpt_("train", config, "--out", tmp_path)
+    assert status == STOPPED == 75 and json.loads(out)["status"] == "stopped"
+    assert len(err) == 1 and re.fullmatch("stopped at step [1-3] and saved; the same command continues", err[0])
+    status, out, _ = jaxgpt_("train", config, "--out", tmp_path)
+    assert status == 0 and json.loads(out)["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("optim.lrr=1", "optim.lrr: unknown field; did you mean 'lr'?"),
+        ("optim.lr=-1", "optim.lr: "),
+        ("optim.lr=fast", "optim.lr: "),
+        ("optim.kind=adam", "optim: unknown optim kind 'adam'; did you mean 'adamw'?"),
+        ("steps=0", "steps: "),
+        ("steps=[", "steps: cannot read the value '[' as YAML"),
+        ("steps", "steps: not an override; write path=value"),
+        ("batch_size=12", "batch_size: 12 rows do not divide over exec.mesh"),
+        ("model.num_heads=3", "model: d_model 16 is not a multiple of num_heads 3"),
+        ("model.vocab_size=100", "model.vocab_size: 100 is below the tokenizer's 257"),
+        ("data.seq_len=9", "data.seq_len 9 exceeds model.context 8"),
+        ("data.corpus=nowhere.txt", "data.corpus: 'nowhere.txt' is not there"),
+        ("optim.lr=2e-2", "optim.lr: "),
+    ],
+)
+def test_a_bad_field_is_one_line_that_names_it(refused, config, trained, override, line):
+    before = content(trained)
+    assert refused("train", config, override, "--out", trained).startswith(line)
+    assert content(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["train"], "Missing argument"),
+        (["train", "absent.yaml"], "absent.yaml: no such config file"),
+        (["train", "{config}", "--oot", "x"], "No such option: --oot"),
+        (["train", "{config}", "--out", "{config}"], "{config}/run.lock: cannot be opened"),
+        (["trian", "{config}"], "No such command 'trian'"),
+        (["show", "absent.yaml"], "absent.yaml: no such config file"),
+        (["list", "optin"], "optin: no such seam; did you mean 'optim'?"),
+        (["sample", "nowhere"], "nowhere: not a run"),
+        (["sample", "{trained}", "--top-k", "0"], "top_k: "),
+        (["sample", "{trained}", "--temperature", "-1"], "temperature: "),
+        (["sample", "{trained}", "--max-new", "many"], "Invalid value for '--max-new'"),
+        (["sample", "{trained}", "--max-new", "-1"], "Invalid value for '--max-new'"),
+        (["sample", "{trained}", "--prompt", ""], "prompt"),
+        (["sample", "{trained}", "--prompt", "longer than the context"], "prompt"),
+        (["ablate", "absent.py"], "absent.py: "),
+    ],
+)
+def test_bad_words_are_one_line(refused, config, trained, words, line):
+    fill = {"config": config, "trained": trained}
+    assert refused(*(word.format(**fill) for word in words)).startswith(line.format(**fill))
+
+
+def test_all_bad_fields_are_told_at_once(jaxgpt_, config):
+    status, out, err = jaxgpt_("train", config, "optim.lrr=1", "steps=0", "model.dropout=2")
+    assert (status, out) == (2, "") and len(err) == 3 and all(line.startswith("error: ") for line in err)
+
+
+def test_a_corrupt_token_file_is_named_with_the_byte(refused, config, tmp_path, monkeypatch, tiny):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(LICENCE.read_text()[:2000])
+    words = ["train", config, f"data.corpus={corpus}", "--out", tmp_path / "run"]
+    monkeypatch.setenv("JAXGPT_CACHE", str(tmp_path / "cache"))
+    spec = jaxgpt.spec.load_yaml(jaxgpt.train.Run, config, words[2:3])
+    jaxgpt.text.prepare(spec.data, spec.tokenizer, spec.model.context, quiet=True)
+    (tokens,) = (tmp_path / "cache").rglob("train.tokens")
+    raw = bytearray(tokens.read_bytes())
+    raw[500] ^= 1
+    tokens.write_bytes(raw)
+    assert refused(*words).startswith(f"{tokens}: byte 104: SHA-256")
+    assert tokens.read_bytes() == raw and not (tmp_path / "run").exists()
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(config, monkeypatch):
+    from jaxgpt.spec import ConfigError
+
+    for words in (["--debug", "train", config, "optim.lrr=1"], ["train", config, "optim.lrr=1", "--debug"]):
+        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
+        with pytest.raises(ConfigError, match="did you mean 'lr'"):
+            main()
+
+
+def test_show_tells_what_a_run_costs(jaxgpt_, config):
+    status, out, err = jaxgpt_("show", config, "model.dropout=0.25", "--json")
+    facts = json.loads(out)
+    assert (status, err) == (0, [])
+    assert facts.keys() >= {"params", "flops_per_token", "spec"} and facts["spec"]["model"]["dropout"] == 0.25
+    status, out, _ = jaxgpt_("show", config)
+    assert status == 0 and f"{facts['params']:,}" in out and "kind: gpt2" in out
+
+
+def test_list_shows_every_seam_with_its_members(jaxgpt_):
+    status, out, err = jaxgpt_("list")
+    assert (status, err) == (0, []) and {line for line in out.splitlines() if not line.startswith(" ")} == set(seams())
+    status, out, _ = jaxgpt_("list", "position")
+    assert status == 0 and out.startswith("position\n") and "Su et al. 2021" in out and "optim" not in out
+
+
+def test_sampling_is_deterministic_and_starts_with_the_prompt(jaxgpt_, trained):
+    words = ["sample", trained, "--prompt", "The", "--max-new", 5]
+    one, two = (jaxgpt_(*words, "--temperature", 0) for _ in range(2))
+    assert one == two and one[0] == 0 and one[1].startswith("The") and one[2] == []
+    assert jaxgpt_(*words, "--seed", 3) == jaxgpt_(*words, "--seed", 3)
+
+
+def test_help_is_not_an_error(jaxgpt_):
+    status, out, err = jaxgpt_("--help")
+    assert (status, err) == (0, []) and "train" in out and "ablate" in out
+    status, out, err = jaxgpt_()
+    assert "train" in out + "\n".join(err) and not any(line.startswith("error") for line in err)
+
+
+def test_the_console_script_answers_in_one_line(config):
+    words = [Path(sys.executable).with_name("jaxgpt"), "train", config, "optim.lrr=1"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: optim.lrr: unknown field; did you mean 'lr'?\n"
