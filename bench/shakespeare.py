@@ -12,7 +12,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from harness import arguments, write
+from harness import arguments, cpu, write
 
 from jaxgpt.spec import load_yaml
 from jaxgpt.train import Run, run
@@ -36,7 +36,7 @@ def main() -> None:
         figures["val_loss_sd"] = round(statistics.stdev(losses), 4)
     figures["seconds_a_run"] = round(statistics.median(seconds), 1)
     print(f"goal: val_loss_mean <= {GOAL}")
-    write(options, figures)
+    write(options.json, figures, cpu())
 
 
 if __name__ == "__main__":

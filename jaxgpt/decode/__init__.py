@@ -1,6 +1,6 @@
 """F4: cached generation."""
 
-from jaxgpt.decode.generate import generate, stream
+from jaxgpt.decode.generate import generate, ready, stream
 from jaxgpt.decode.sampling import Sampling
 
-__all__ = ["Sampling", "generate", "stream"]
+__all__ = ["Sampling", "generate", "ready", "stream"]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxgpt.decode import Sampling, generate, stream
+from jaxgpt.decode import Sampling, generate, ready, stream
 from jaxgpt.models import Decoder
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import ConfigError, load_yaml
@@ -33,6 +33,10 @@ class Loaded:
     def _apply(self) -> Any:
         module = self.model.build(self.spec.exec.kernel, self.spec.dtype)
         return jax.jit(lambda params, tokens: module.apply({"params": params}, tokens).astype(jnp.float32))
+
+    @cached_property
+    def _ready(self) -> Any:
+        return ready(self.params)
 
     def logits(self, tokens: ArrayLike) -> jax.Array:
         """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
@@ -61,7 +65,7 @@ class Loaded:
             temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
         )
         rows = self.tokenizer.encode_batch(list(prompts))
-        new = generate(self.model, self.params, rows, max_new, sampling, seed, self.tokenizer.eot, self.spec.dtype)
+        new = generate(self.model, self._ready, rows, max_new, sampling, seed, self.tokenizer.eot, self.spec.dtype)
         return [_cut(self.tokenizer.decode(ids), stop) for ids in new]
 
     def stream(self, prompt: str, max_new: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
@@ -70,7 +74,7 @@ class Loaded:
         shown = ""
         rows = [self.tokenizer.encode(prompt)]
         for (piece,) in stream(
-            self.model, self.params, rows, max_new, sampling, seed, self.tokenizer.eot, self.spec.dtype
+            self.model, self._ready, rows, max_new, sampling, seed, self.tokenizer.eot, self.spec.dtype
         ):
             ids += piece
             text = self.tokenizer.decode(ids).rstrip("\ufffd")

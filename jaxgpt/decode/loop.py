@@ -1,0 +1,122 @@
+"""The compiled part of generation: read the prompts in one pass, then write tokens in a loop on the device.
+
+B rows, P prompt slots, S slots, D model width, V vocabulary.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxgpt.decode.sampling import Sampling
+from jaxgpt.nn.layout import KV, Layout
+from jaxgpt.nn.stack import split_layers
+
+
+class Decoding(NamedTuple):
+    """Everything that changes while rows are written."""
+
+    tokens_BS: jax.Array
+    """int32: padding, prompt, what has been written."""
+    slot: jax.Array
+    """int32 scalar: the slot of the last written token, whose keys are not cached yet."""
+    slot_pos_BS: jax.Array
+    """int32: the position in each slot, negative where there is none."""
+    cache: tuple[KV, ...]
+    seen_BV: jax.Array | None
+    done_B: jax.Array
+    key: jax.Array
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def begin(
+    module: nn.Module,
+    sampling: Sampling,
+    eot: int | None,
+    slots: int,
+    params: Any,
+    tokens_BP: jax.Array,
+    lengths_B: jax.Array,
+    key: jax.Array,
+    count: jax.Array,
+) -> Decoding:
+    """Reads the prompts in one pass, writes the first `count` tokens."""
+    B, P = tokens_BP.shape
+    spec = module.spec
+    index_S = jnp.arange(slots)
+    pos_BS = index_S - (P - lengths_B[:, None])
+    pos_BP = pos_BS[:, :P]
+    slot_pos_BS = jnp.where((index_S < P) & (pos_BS >= 0), pos_BS, -1)
+    layout = Layout(pos_BP, slot=jnp.int32(0), slot_pos=slot_pos_BS)
+    cache = spec.cache(B, slots, module.dtype)
+    hidden, cache = module.apply({"params": params}, tokens_BP, layout, cache, method="extend")
+    seen = None
+    if sampling.repetition_penalty is not None:
+        hot = jax.nn.one_hot(tokens_BP, spec.vocab_size, dtype=jnp.bool_) & (pos_BP >= 0)[..., None]
+        seen = jnp.any(hot, 1)
+    state = Decoding(
+        tokens_BS=jnp.pad(tokens_BP, ((0, 0), (0, slots - P))),
+        slot=jnp.int32(P - 1),
+        slot_pos_BS=slot_pos_BS,
+        cache=cache,
+        seen_BV=seen,
+        done_B=jnp.zeros(B, bool),
+        key=key,
+    )
+    state = _write(module, sampling, eot, params, state, hidden[:, -1])
+    return _loop(module, sampling, eot, params, state, count - 1)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+def advance(
+    module: nn.Module, sampling: Sampling, eot: int | None, params: Any, state: Decoding, count: jax.Array
+) -> Decoding:
+    """Writes `count` more tokens."""
+    return _loop(module, sampling, eot, params, state, count)
+
+
+def _loop(
+    module: nn.Module, sampling: Sampling, eot: int | None, params: Any, state: Decoding, count: jax.Array
+) -> Decoding:
+    def go_on(carry: tuple[jax.Array, Decoding]) -> jax.Array:
+        left, state = carry
+        return (left > 0) & ~jnp.all(state.done_B)
+
+    def body(carry: tuple[jax.Array, Decoding]) -> tuple[jax.Array, Decoding]:
+        left, state = carry
+        B = state.tokens_BS.shape[0]
+        last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.slot), (B, 1))
+        # Positions grow by one a slot in every row, so the last one tells the next.
+        before_B1 = jax.lax.dynamic_slice(state.slot_pos_BS, (0, state.slot - 1), (B, 1))
+        slot_pos_BS = jax.lax.dynamic_update_slice(state.slot_pos_BS, before_B1 + 1, (0, state.slot))
+        layout = Layout(before_B1 + 1, slot=state.slot, slot_pos=slot_pos_BS)
+        hidden, cache = module.apply({"params": params}, last_B1, layout, state.cache, method="extend")
+        state = state._replace(cache=cache, slot_pos_BS=slot_pos_BS)
+        return left - 1, _write(module, sampling, eot, params, state, hidden[:, -1])
+
+    return jax.lax.while_loop(go_on, body, (count, state))[1]
+
+
+def _write(
+    module: nn.Module, sampling: Sampling, eot: int | None, params: Any, state: Decoding, hidden_BD: jax.Array
+) -> Decoding:
+    """Draws the next token of every row; rows that have ended repeat end-of-text."""
+    logits_BV = module.apply({"params": params}, hidden_BD, method="unembed")
+    new_B = sampling.draw(logits_BV, state.seen_BV, jax.random.fold_in(state.key, state.slot))
+    done_B = state.done_B
+    if eot is not None:
+        new_B = jnp.where(done_B, eot, new_B)
+        done_B = done_B | (new_B == eot)
+    seen = state.seen_BV
+    if seen is not None:
+        seen = seen | jax.nn.one_hot(new_B, seen.shape[1], dtype=jnp.bool_)
+    tokens_BS = jax.lax.dynamic_update_slice(state.tokens_BS, new_B[:, None], (0, state.slot + 1))
+    return state._replace(tokens_BS=tokens_BS, slot=state.slot + 1, seen_BV=seen, done_B=done_B)
+
+
+@jax.jit
+def unstack(params: Any) -> Any:
+    """Parameters with their layers apart: without it a decoding loop would copy every weight on each call."""
+    return {**params, "blocks": {"layers": split_layers(params["blocks"]["layers"])}}
