@@ -17,7 +17,7 @@ import torch
 from harness import arguments, cpu, interleaved, seconds, write
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from jaxgpt.decode import Sampling, generate
+from jaxgpt.decode import Sampling, generate, ready
 from jaxgpt.interop import gpt2
 
 GREEDY = Sampling(temperature=0.0)
@@ -48,7 +48,7 @@ def measure(setting: Setting, theirs: GPT2LMHeadModel, rounds: int) -> dict[str,
     name, config, batch, max_new, _ = setting
     model = gpt2.spec_from_hf(config.to_dict())
     weights = {key: tensor.numpy() for key, tensor in theirs.state_dict().items()}
-    params = jax.device_put(gpt2.from_hf(weights, model))
+    params = ready(jax.device_put(gpt2.from_hf(weights, model)))
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, PROMPT))
     prompts = ids.tolist()
     prompt_BT = torch.from_numpy(ids)

@@ -66,18 +66,19 @@ def train_step(
     def step(state: State, batch: Mapping[str, jax.Array], key: jax.Array, hyper: Metrics) -> tuple[State, Metrics]:
         grads, metrics = whole(state.params, batch, jax.random.fold_in(key, state.step))
         lr = hyper["lr"] * schedule(state.step, steps)
-        settings = {"learning_rate": lr, "weight_decay": hyper["weight_decay"]}
-        opt_state = state.opt_state._replace(hyperparams=settings)
-        updates, opt_state = tx.update(grads, opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = state.ema
-        if ema is not None:
-            average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, state.ema, params)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
-        new = State(state.step + 1, params, opt_state, average)
-        kept = State(state.step + 1, *state[1:])
-        new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
+
+        def update(state: State, grads: Any) -> State:
+            settings = {"learning_rate": lr, "weight_decay": hyper["weight_decay"]}
+            updates, opt_state = tx.update(grads, state.opt_state._replace(hyperparams=settings), state.params)
+            params = optax.apply_updates(state.params, updates)
+            average = state.ema
+            if ema is not None:
+                average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, state.ema, params)
+            return State(state.step + 1, params, opt_state, average)
+
+        new = jax.lax.cond(finite, update, lambda state, _: state._replace(step=state.step + 1), state, grads)
         return new, {**metrics, "grad_norm": norm, "lr": lr, "skipped": 1 - finite.astype(jnp.int32)}
 
     return step
