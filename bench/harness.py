@@ -31,6 +31,15 @@ def arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def shakespeare() -> Path:
+    """The tiny Shakespeare file in the folder JAXGPT_DATA. Without it the script ends here, and says so."""
+    path = Path(os.environ.get("JAXGPT_DATA", ".")) / "tinyshakespeare" / "input.txt"
+    if not path.exists():
+        print(f"skipped: no data at {path}; set JAXGPT_DATA to the folder that holds tinyshakespeare/")
+        raise SystemExit(0)
+    return path
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Wall-clock time of one call, which must wait for its own result."""
     start = time.perf_counter()
@@ -60,7 +69,7 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: 
 def write(path: Path | None, figures: Mapping[str, float], device: str) -> None:
     """Prints the figures, and writes them with where they come from."""
     report = {
-        "figures": {name: float(f"{value:.4g}") for name, value in figures.items()},
+        "figures": {name: float(f"{value:.5g}") for name, value in figures.items()},
         "device": device,
         "versions": {"python": platform.python_version()} | _versions(),
         "command": shlex.join(["python", *sys.argv]),

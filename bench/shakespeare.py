@@ -12,7 +12,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from harness import arguments, cpu, write
+from harness import arguments, cpu, shakespeare, write
 
 from jaxgpt.spec import load_yaml
 from jaxgpt.train import Run, run
@@ -23,6 +23,7 @@ GOAL = 1.89
 
 def main() -> None:
     options = arguments("validation loss of configs/gpt2/shakespeare_char_cpu.yaml, mean of 3 seeds")
+    shakespeare()
     seeds = range(1 if options.quick else 3)
     losses, seconds = [], []
     for seed in seeds:
