@@ -115,7 +115,7 @@ def list_seams(seam: Annotated[str | None, typer.Argument(help="one seam only", 
     for name in [seam] if seam else known:
         print(f"{name}")
         for kind, member in members(name).items():
-            line = (member.__doc__ or "").strip().splitlines()[0]
+            line = next(iter((member.__doc__ or "").strip().splitlines()), "")
             print(f"  {kind:14} {line}" + (f"  [{member.citation}]" if member.citation else ""))
 
 
