@@ -37,7 +37,10 @@ def _program(run: Run) -> Program:
     mesh = run.exec.mesh.build()
     model = build_model(run)
     tx = run.optim.build()
-    init = lambda key: init_state(run.model.init(key), tx, run.ema is not None)  # noqa: E731
+
+    def init(key: jax.Array) -> State:
+        return init_state(run.model.init(key), tx, run.ema is not None)
+
     shapes = jax.eval_shape(init, jax.random.key(0))
     placed = shardings(shapes, run.exec.rules, mesh)
     whole, rows = NamedSharding(mesh, PartitionSpec()), batch_sharding(mesh)

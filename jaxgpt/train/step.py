@@ -38,9 +38,7 @@ def train_step(
     """
 
     def gradient(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[Any, Metrics]:
-        loss = lambda p: objective.loss(model, p, batch, key)  # noqa: E731
-        grads, metrics = jax.grad(loss, has_aux=True)(params)
-        return grads, metrics
+        return jax.grad(lambda p: objective.loss(model, p, batch, key), has_aux=True)(params)
 
     def weighted(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Any:
         grads, metrics = gradient(params, batch, key)
@@ -51,7 +49,8 @@ def train_step(
     def whole(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[Any, Metrics]:
         if parts == 1:
             return gradient(params, batch, key)
-        sliced = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+        # Neighbouring rows go to different parts, so that every device keeps a share of each.
+        sliced = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
         first = jax.eval_shape(weighted, params, jax.tree.map(lambda x: x[0], sliced), key)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
 
