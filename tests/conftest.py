@@ -5,6 +5,7 @@ XLA compiles without optimisation, which takes an eighth of the time; parameters
 
 import os
 import tempfile
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
@@ -12,7 +13,7 @@ os.environ["XLA_FLAGS"] = (
     " --xla_cpu_parallel_codegen_split_count=1 --xla_llvm_disable_expensive_passes=true"
 )
 os.environ["JAXGPT_CACHE"] = tempfile.mkdtemp(prefix="jaxgpt-tests-")
-os.environ.pop("JAXGPT_DATA", None)
+os.environ.setdefault("JAXGPT_TEST_DATA", os.environ.pop("JAXGPT_DATA", ""))
 
 import numpy as np
 import pytest
@@ -24,6 +25,12 @@ TINY = {
     "steps": 20,
     "optim": {"kind": "adamw", "lr": 1e-2, "eps": 1e-4, "weight_decay": 0.1},
 }
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder of real data that JAXGPT_DATA named, for the tests that may use it; all others run without."""
+    return Path(os.environ["JAXGPT_TEST_DATA"])
 
 
 @pytest.fixture(scope="session")

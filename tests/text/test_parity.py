@@ -1,7 +1,6 @@
 """The same ids as transformers, on vocabularies made here and, where JAXGPT_DATA has them, on the published ones."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,9 @@ def published(kind: type[BPE] | type[ByteBPE], texts: list[str], folder: Path) -
 
 @pytest.mark.parametrize("real", [False, True])
 @pytest.mark.parametrize("kind", [BPE, ByteBPE])
-def test_ids_equal_those_of_transformers(kind: type[BPE] | type[ByteBPE], real: bool, texts: list[str], tmp_path: Path):
+def test_ids_equal_those_of_transformers(kind, real, texts, tmp_path, data_folder):
     transformers = pytest.importorskip("transformers")
-    folder = Path(os.environ.get("JAXGPT_DATA", "")) / FOLDERS[kind] if real else published(kind, texts, tmp_path)
+    folder = data_folder / FOLDERS[kind] if real else published(kind, texts, tmp_path)
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}")
     vocab, merges = next(pair for pair in PAIRS if (folder / pair[0]).exists())
