@@ -18,16 +18,16 @@ import os, sys, time
 from pathlib import Path
 from jaxgpt.train.lock import RunLock
 with RunLock(Path(sys.argv[1])):
-    child = os.fork() if "fork" in sys.argv else -1
-    if child != 0:
-        print(child, flush=True)
+    child = os.fork() if "fork" in sys.argv else 0
+    if child == 0:  # a fork speaks for itself: by then it has let go of what it inherited
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """Starts another process that holds the lock of `tmp_path`; gives it and the id of its forked child."""
+    """Starts another process that holds the lock of `tmp_path`; gives it and the id of who spoke: itself, or its fork."""
     started = []
 
     def start(*options):
