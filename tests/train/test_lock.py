@@ -27,7 +27,7 @@ with RunLock(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Starts another process that holds the lock of `tmp_path`; gives it and the id of who spoke: itself, or its fork."""
+    """Starts another process that holds the lock of `tmp_path`; gives it and who spoke: its own id, or its fork's."""
     started = []
 
     def start(*options):
