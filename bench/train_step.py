@@ -5,7 +5,7 @@ Ours is the step that `jaxgpt train configs/gpt2/shakespeare_char_cpu.yaml` runs
 model has no biases either), once with biases and the tanh GELU, as Hugging Face's model has them.
 
 Torch runs in a process of its own and the two take turns in blocks of steps: within one process the thread pool of one
-library spins while the other computes, and both come out at half their speed. A step is timed from a batch on the host
+library spins while the other computes, and both come out slower. A step is timed from a batch on the host
 to parameters that are ready.
 """
 

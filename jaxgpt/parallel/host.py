@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Makes malloc keep what is freed; whether that could be done. On a CPU backend with glibc only.
 
     XLA:CPU takes the temporaries of every execution from malloc. By default glibc maps large ones afresh each time, and
-    the kernel faults in and clears their pages: a quarter of a small training step (`bench/train_step.py`).
+    the kernel faults in and clears their pages, which is no small share of a small training step.
     """
     if jax.default_backend() != "cpu":
         return False

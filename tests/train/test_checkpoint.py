@@ -359,7 +359,7 @@ def test_what_would_not_come_back_is_refused(tmp_path, tree, words):
     assert not (tmp_path / "ckpt").exists()
 
 
-# --- failed and killed saves ---------------------------------------------------------------------------------------
+# --- failed saves --------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
