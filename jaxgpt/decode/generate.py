@@ -14,6 +14,7 @@ from flax import linen as nn
 from jaxgpt.decode.loop import advance, begin, unstack
 from jaxgpt.decode.sampling import Sampling
 from jaxgpt.models import Decoder
+from jaxgpt.ops.attention import Auto
 from jaxgpt.spec import ConfigError
 
 GRAIN = 64
@@ -56,19 +57,23 @@ def stream(
 ) -> Iterator[list[list[int]]]:
     """Yields the ids each row has gained, after every `every` tokens.
 
-    A row that outgrows the model's context goes on from its last half context, read afresh. Raises ConfigError for an
-    empty prompt, an id outside the vocabulary, or a prompt longer than the context.
+    A row that outgrows the model's context goes on from its last half context, read afresh, unless the model is endless
+    (see Decoder.endless): then it simply goes on, in constant memory. Raises ConfigError for an empty prompt, an id
+    outside the vocabulary, or a prompt longer than the context.
     """
     _check(model, prompts)
     params = ready(params)
-    module = model.build(dtype=dtype)
+    module = model.build(Auto(), dtype)
+    context = None if model.endless else model.context
     rows = [list(prompt) for prompt in prompts]
     ended, written = [False] * len(rows), 0
     while written < max_new and not all(ended):
-        if max(map(len, rows)) >= model.context:
-            half = max(1, model.context // 2)
-            rows = [row[-half:] if len(row) >= model.context else row for row in rows]
-        count = min(max_new - written, max(1, model.context - max(map(len, rows))))
+        count = max_new - written
+        if context is not None:
+            if max(map(len, rows)) >= context:
+                half = max(1, context // 2)
+                rows = [row[-half:] if len(row) >= context else row for row in rows]
+            count = min(count, max(1, context - max(map(len, rows))))
         key = jax.random.fold_in(jax.random.key(seed), written)
         for new in _window(module, params, rows, count, sampling, key, eot, every):
             for row, ids in zip(rows, new, strict=True):
@@ -118,7 +123,7 @@ def _check(model: Decoder, prompts: Sequence[Sequence[int]]) -> None:
             raise ConfigError(f"prompt {row}: empty; give at least one token")
         if min(prompt) < 0 or max(prompt) >= vocab:
             raise ConfigError(f"prompt {row}: holds ids outside the vocabulary of {vocab}; use the model's tokenizer")
-        if len(prompt) > model.context:
+        if len(prompt) > model.context and not model.endless:
             raise ConfigError(f"prompt {row}: {len(prompt)} tokens exceed model.context {model.context}; shorten it")
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgpt.decode.sampling import Sampling
-from jaxgpt.nn.layout import KV, Layout
+from jaxgpt.nn.cache import KV
+from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.stack import split_layers
 
 
@@ -22,8 +23,8 @@ class Decoding(NamedTuple):
     """int32: padding, prompt, what has been written."""
     slot: jax.Array
     """int32 scalar: the slot of the last written token, whose keys are not cached yet."""
-    slot_pos_BS: jax.Array
-    """int32: the position in each slot, negative where there is none."""
+    lacks_B: jax.Array
+    """int32: the empty slots before each row's first token."""
     cache: tuple[KV, ...]
     seen_BV: jax.Array | None
     done_B: jax.Array
@@ -45,11 +46,9 @@ def begin(
     """Reads the prompts in one pass, writes the first `count` tokens."""
     B, P = tokens_BP.shape
     spec = module.spec
-    index_S = jnp.arange(slots)
-    pos_BS = index_S - (P - lengths_B[:, None])
-    pos_BP = pos_BS[:, :P]
-    slot_pos_BS = jnp.where((index_S < P) & (pos_BS >= 0), pos_BS, -1)
-    layout = Layout(pos_BP, slot=jnp.int32(0), slot_pos=slot_pos_BS)
+    lacks_B = P - lengths_B
+    pos_BP = jnp.arange(P, dtype=jnp.int32) - lacks_B[:, None]
+    layout = Layout(pos_BP, slot=jnp.int32(0), lacks=lacks_B, slots=slots)
     cache = spec.cache(B, slots, module.dtype)
     hidden, cache = module.apply({"params": params}, tokens_BP, layout, cache, method="extend")
     seen = None
@@ -59,7 +58,7 @@ def begin(
     state = Decoding(
         tokens_BS=jnp.pad(tokens_BP, ((0, 0), (0, slots - P))),
         slot=jnp.int32(P - 1),
-        slot_pos_BS=slot_pos_BS,
+        lacks_B=lacks_B,
         cache=cache,
         seen_BV=seen,
         done_B=jnp.zeros(B, bool),
@@ -88,12 +87,10 @@ def _loop(
         left, state = carry
         B = state.tokens_BS.shape[0]
         last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.slot), (B, 1))
-        # Positions grow by one a slot in every row, so the last one tells the next.
-        before_B1 = jax.lax.dynamic_slice(state.slot_pos_BS, (0, state.slot - 1), (B, 1))
-        slot_pos_BS = jax.lax.dynamic_update_slice(state.slot_pos_BS, before_B1 + 1, (0, state.slot))
-        layout = Layout(before_B1 + 1, slot=state.slot, slot_pos=slot_pos_BS)
+        pos_B1 = state.slot - state.lacks_B[:, None]
+        layout = Layout(pos_B1, slot=state.slot, lacks=state.lacks_B, slots=state.tokens_BS.shape[1])
         hidden, cache = module.apply({"params": params}, last_B1, layout, state.cache, method="extend")
-        state = state._replace(cache=cache, slot_pos_BS=slot_pos_BS)
+        state = state._replace(cache=cache)
         return left - 1, _write(module, sampling, eot, params, state, hidden[:, -1])
 
     return jax.lax.while_loop(go_on, body, (count, state))[1]

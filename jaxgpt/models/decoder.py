@@ -13,13 +13,14 @@ from pydantic import PositiveFloat, PositiveInt, field_validator, model_validato
 
 from jaxgpt.models.model import Model
 from jaxgpt.nn.block import Block, BlockSpec
+from jaxgpt.nn.cache import KV
 from jaxgpt.nn.embed import Embed
-from jaxgpt.nn.layout import KV, Layout
+from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linear, Linears
 from jaxgpt.nn.stack import Loop, Remat, Stack
-from jaxgpt.ops.attention import Kernel, Reference
-from jaxgpt.ops.patterns import Causal, Pattern
-from jaxgpt.ops.positions import Learned, Rotary
+from jaxgpt.ops.attention import Case, Kernel, Places, Reference
+from jaxgpt.ops.patterns import Causal, Pattern, beyond, is_relative, mean_keys, reach, shares
+from jaxgpt.ops.positions import Added, Biased, Learned, Rotated
 
 
 class Decoder(BlockSpec, Model):
@@ -49,14 +50,17 @@ class Decoder(BlockSpec, Model):
             )
         if self.num_heads % self.kv_heads:
             problems.append(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
-        if isinstance(self.position, Rotary) and self.head_width % 2:
+        if isinstance(self.position, Rotated) and self.head_width % 2:
             problems.append(f"rotary positions need an even d_head, got {self.head_width}")
         if not self.pattern:
             problems.append("pattern needs at least one entry, for example causal")
-        for pattern in self.pattern:
-            span = pattern.span()
-            if span is not None and span > self.context:
-                problems.append(f"pattern window {span} exceeds context {self.context}; shorten it or use causal")
+        for i, pattern in enumerate(self.pattern):
+            problems += beyond(pattern, self.context, f"pattern.{i}")
+            if self.num_heads % len(shares(pattern)):
+                problems.append(
+                    f"pattern.{i} shares heads between {len(shares(pattern))} patterns; "
+                    f"make num_heads {self.num_heads} a multiple of that"
+                )
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -74,14 +78,49 @@ class Decoder(BlockSpec, Model):
     def flops_per_token(self, length: int, dense: bool = True) -> float:
         """6·(parameters less position table) + 12·layers·heads·d_head·keys; keys is `length`, or what patterns keep."""
         table = self.context * self.d_model if isinstance(self.position, Learned) else 0
-        cycle = [self.pattern[i % len(self.pattern)] for i in range(self.num_layers)]
-        keys = sum(length if dense else pattern.mean_keys(length) for pattern in cycle)
+        keys = sum(length if dense else mean_keys(pattern, length) for pattern in self.layer_patterns)
         return 6 * (self.count() - table) + 12 * self.num_heads * self.head_width * keys
 
     def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> tuple[KV, ...]:
-        """Empty caches for `rows` sequences of up to `slots` tokens, one a layer."""
-        zeros = jnp.zeros((rows, self.kv_heads, slots, self.head_width), dtype)
-        return tuple(KV(zeros, zeros) for _ in range(self.num_layers))
+        """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches."""
+        held = [reach(pattern, slots) for pattern in self.layer_patterns]
+        zeros = {R: jnp.zeros((rows, self.kv_heads, R, self.head_width), dtype) for R in set(held)}
+        return tuple(KV(zeros[R], zeros[R]) for R in held)
+
+    def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:
+        """What the layers ask of a kernel in training, by a name for each: distinct patterns once."""
+        cases = {}
+        for i, pattern in enumerate(self.pattern[: self.num_layers]):
+            parts = shares(pattern)
+            for j, part in enumerate(parts):
+                name = f"pattern.{i}" + (f".of.{j}" if len(parts) > 1 else "")
+                cases[name] = Case(
+                    pattern=part,
+                    queries=length,
+                    keys=length,
+                    d_head=self.head_width,
+                    dtype=dtype,
+                    platform=platform,
+                    places=places,
+                    segments=segments,
+                    bias=isinstance(self.position, Biased),
+                    soft_cap=self.soft_cap is not None,
+                    dropout=self.dropout > 0,
+                )
+        return cases
+
+    @property
+    def layer_patterns(self) -> tuple[Pattern, ...]:
+        """Each layer's pattern."""
+        return tuple(self.pattern[i % len(self.pattern)] for i in range(self.num_layers))
+
+    @property
+    def endless(self) -> bool:
+        """Whether rows longer than the context mean something: positions count distances, and no pattern reaches as far
+        back as the context."""
+        if isinstance(self.position, Learned | Added):
+            return False
+        return all(is_relative(one) and reach(one, self.context + 1) <= self.context for one in self.pattern)
 
 
 class DecoderLM(nn.Module):
@@ -100,7 +139,9 @@ class DecoderLM(nn.Module):
             raise ValueError("model.vocab_size is not set")
         scale = (2 * spec.num_layers) ** -0.5 if spec.residual_init == "depth_scaled" else 1.0
         linears = Linears(self.dtype, spec.init_std, spec.init_std * scale, spec.bias)
-        self.embed = Embed(spec.vocab_size, spec.d_model, spec.context, spec.position, spec.init_std, self.dtype)
+        self.embed = Embed(
+            spec.vocab_size, spec.d_model, spec.num_heads, spec.context, spec.position, spec.init_std, self.dtype
+        )
         block = Block(spec, linears, self.kernel, parent=None)
         self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat)
         self.norm_f = spec.norm.module("norm_f") if spec.norm_place == "pre" else None
@@ -118,9 +159,11 @@ class DecoderLM(nn.Module):
         segments: jax.Array | None = None,
         train: bool = False,
     ) -> jax.Array:
-        """int (B, T) -> final hidden states (B, T, D). Positions (B, T) and segments (B, T) place packed documents."""
+        """int (B, T) -> final hidden states (B, T, D). Positions (B, T) and segments (B, T) place packed documents;
+        where both are given, positions must grow by one a token within a segment."""
+        places: Places = "row" if positions is None else "documents" if segments is not None else "any"
         pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
-        return self._run(tokens_BT, Layout(pos, segments), None, train)[0]
+        return self._run(tokens_BT, Layout(pos, segments, places), None, train)[0]
 
     def extend(self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...]) -> tuple[jax.Array, tuple[KV, ...]]:
         """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
@@ -134,5 +177,5 @@ class DecoderLM(nn.Module):
         self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...] | None, train: bool
     ) -> tuple[jax.Array, Any]:
         x_BTD = self.drop(self.embed(tokens_BT, layout), deterministic=not train)
-        x_BTD, cache = self.blocks(x_BTD, layout, cache, train)
+        x_BTD, cache = self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), cache, train)
         return (x_BTD if self.norm_f is None else self.norm_f(x_BTD)), cache

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from pydantic import PositiveInt
 
 from jaxgpt.nn.stack import Loop, Remat
-from jaxgpt.ops.attention import Kernel, Reference
+from jaxgpt.ops.attention import Case, Kernel, Places, Reference
 from jaxgpt.spec import Seam
 
 
@@ -34,6 +34,10 @@ class Model(Seam, seam="model"):
     @abstractmethod
     def flops_per_token(self, length: int, dense: bool = True) -> float:
         """Forward and backward. `dense`: attention counted as if every key were seen (PaLM, appendix B; nanoGPT)."""
+
+    @abstractmethod
+    def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:
+        """What its layers ask of a kernel in training on rows of `length`, by a name for each; distinct ones once."""
 
     def shapes(self) -> dict[str, Any]:
         """The parameter tree as shapes and dtypes; allocates nothing."""

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
-from jax import lax
 
-from jaxgpt.nn.layout import KV, Layout
+from jaxgpt.nn.cache import KV, extend
+from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
-from jaxgpt.ops.attention import Kernel, Scores
+from jaxgpt.ops.attention import Bias, Kernel, Scores
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased, Position, Rotated
 
@@ -44,22 +44,21 @@ class Attention(nn.Module):
         if isinstance(self.position, Rotated):
             q_BHTK = self.position.rotate(q_BHTK, layout.pos)
             k_BGTK = self.position.rotate(k_BGTK, layout.pos)
-        k_pos, k_segment = layout.pos, layout.segment
+        k_pos, segment, places = layout.pos, layout.segment, layout.places
         if cache is not None:
-            assert layout.slot is not None and layout.slot_pos is not None
-            cache = KV(_write(cache.k, k_BGTK, layout.slot), _write(cache.v, v_BGTK, layout.slot))
-            k_BGTK, v_BGTK = cache
-            k_pos, k_segment = layout.slot_pos, None
+            cache, (k_BGTK, v_BGTK), k_pos = extend(cache, KV(k_BGTK, v_BGTK), layout)
+            segment, places = None, "any"
         scores = Scores(
             pattern=pattern,
             q_pos=layout.pos,
             k_pos=k_pos,
-            q_segment=None if cache is not None else layout.segment,
-            k_segment=k_segment,
-            bias=self.position.bias(self.num_heads, layout.pos, k_pos) if isinstance(self.position, Biased) else None,
+            q_segment=segment,
+            k_segment=segment,
+            bias=self._bias(layout),
             soft_cap=self.soft_cap,
             dropout=self.dropout,
             dropout_key=self.make_rng("dropout") if train and self.dropout > 0 else None,
+            places=places,
         )
         o_BHTK = self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores)
         o_BTD = rearrange(o_BHTK, "b h t k -> b t (h k)")
@@ -69,7 +68,10 @@ class Attention(nn.Module):
         y = self.linears(heads * self.d_head, name)(x_BTD)
         return rearrange(y, "b t (h k) -> b h t k", h=heads)
 
-
-def _write(held_BGSK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:
-    zero = jnp.zeros((), slot.dtype)
-    return lax.dynamic_update_slice(held_BGSK, new_BGTK.astype(held_BGSK.dtype), (zero, zero, slot, zero))
+    def _bias(self, layout: Layout) -> Bias | None:
+        if not isinstance(self.position, Biased):
+            return None
+        if self.position.trained:
+            assert layout.bias_table is not None
+            return Bias(self.position, layout.bias_table)
+        return Bias(self.position, jnp.asarray(self.position.table(self.num_heads)))

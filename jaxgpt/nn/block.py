@@ -7,8 +7,9 @@ from flax import linen as nn
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from jaxgpt.nn.attention import Attention
+from jaxgpt.nn.cache import KV
 from jaxgpt.nn.feed_forward import MLP, FeedForward
-from jaxgpt.nn.layout import KV, Layout
+from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.ops.attention import Kernel

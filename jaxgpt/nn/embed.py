@@ -7,14 +7,16 @@ from jax.typing import DTypeLike
 
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.lookup import lookup
-from jaxgpt.ops.positions import Added, Learned, Position
+from jaxgpt.ops.positions import Added, Biased, Learned, Position
 
 
 class Embed(nn.Module):
-    """Parameters `token` (V, D), and `position` (context, D) where positions are learned."""
+    """Parameters `token` (V, D); `position` (context, D) where positions are learned, `bias` (H, ...) where they bias
+    the scores by a trained table, one for all layers."""
 
     vocab_size: int
     d_model: int
+    num_heads: int
     context: int
     position: Position
     std: float
@@ -26,6 +28,10 @@ class Embed(nn.Module):
         if isinstance(self.position, Learned):
             start = nn.initializers.normal(self.position.init_std)
             self.place = self.param("position", start, (self.context, self.d_model), jnp.float32)
+        self.bias_table = None
+        if isinstance(self.position, Biased) and self.position.trained:
+            table = self.position.table(self.num_heads)
+            self.bias_table = self.param("bias", lambda _: jnp.asarray(table))
 
     def __call__(self, tokens_BT: jax.Array, layout: Layout) -> jax.Array:
         """int (B, T) -> (B, T, D)."""

@@ -9,7 +9,8 @@ from flax import linen as nn
 from jax import lax
 
 from jaxgpt.nn.block import Block
-from jaxgpt.nn.layout import KV, Layout
+from jaxgpt.nn.cache import KV
+from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.patterns import Pattern
 
 Loop = Literal["scan", "unroll"]
@@ -40,7 +41,7 @@ class Stack(nn.Module):
         """(B, T, D) -> (B, T, D), and the caches, one a layer, where they were given."""
         block = self.block.clone(parent=None)
         if self.is_initializing():
-            params = self.param("layers", self._init, block, x_BTD[:1, :1])
+            params = self.param("layers", self._init, block, x_BTD[:1, :1], layout.bias_table)
         else:  # read without Linen's shape check: decoding passes the layers already split
             params = self.get_variable("params", "layers")
         key = self.make_rng("dropout") if train and block.spec.dropout > 0 else None
@@ -71,8 +72,8 @@ class Stack(nn.Module):
             new_cache.append(held)
         return x_BTD, None if cache is None else tuple(new_cache)
 
-    def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array) -> Any:
-        layout = Layout(pos=jnp.zeros((1,), jnp.int32))
+    def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array, bias_table: jax.Array | None) -> Any:
+        layout = Layout(pos=jnp.zeros((1,), jnp.int32), bias_table=bias_table)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(self.num_layers))
         return jax.vmap(lambda k: block.init(k, x_BTD, layout, self.patterns[0])["params"])(keys)
 

@@ -6,7 +6,7 @@ import jax
 from pydantic import Field, PositiveInt
 
 from jaxgpt.nn.stack import Loop, Remat
-from jaxgpt.ops.attention import Kernel, Reference
+from jaxgpt.ops.attention import Auto, Kernel
 from jaxgpt.parallel import Mesh, Rules, Standard
 from jaxgpt.spec import Spec
 from jaxgpt.train.sinks import Sink
@@ -17,7 +17,8 @@ class Exec(Spec):
 
     mesh: Mesh = Mesh()
     rules: Rules = Standard()
-    kernel: Kernel = Reference()
+    kernel: Kernel = Auto()
+    """What computes attention; `auto` picks for each pattern, and provenance.json says what."""
     layers: Literal["auto", "scan", "unroll"] = "auto"
     """The loop over layers: unrolling runs faster, scanning compiles faster. auto: scan from 16 layers on."""
     remat: Remat = "none"

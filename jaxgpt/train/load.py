@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxgpt.decode import Sampling, generate, ready, stream
 from jaxgpt.models import Decoder
+from jaxgpt.ops.attention import Auto
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import ConfigError, load_yaml
 from jaxgpt.text import Codec
@@ -31,7 +32,7 @@ class Loaded:
 
     @cached_property
     def _apply(self) -> Any:
-        module = self.model.build(self.spec.exec.kernel, self.spec.dtype)
+        module = self.model.build(Auto(), self.spec.dtype)
         return jax.jit(lambda params, tokens: module.apply({"params": params}, tokens).astype(jnp.float32))
 
     @cached_property

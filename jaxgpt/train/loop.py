@@ -14,6 +14,7 @@ from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Prepared, prepare
 from jaxgpt.train.checkpoint import restore, save
+from jaxgpt.train.kernels import kernels
 from jaxgpt.train.lock import RunLock
 from jaxgpt.train.program import Program, program
 from jaxgpt.train.provenance import provenance
@@ -34,6 +35,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     """
     out = Path(out)
     spec.check_devices(jax.device_count())
+    kernels(spec)
     keep_freed_memory()
     if spec.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))

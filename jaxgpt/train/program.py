@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.models import Model
 from jaxgpt.parallel import batch_sharding, shardings
+from jaxgpt.train.kernels import kernels
 from jaxgpt.train.spec import Run
 from jaxgpt.train.state import State
 from jaxgpt.train.step import eval_step, init_state, train_step
@@ -26,8 +27,9 @@ class Program(NamedTuple):
 
 
 def program(run: Run) -> Program:
-    """The programs of a run whose vocabulary is settled. Compiles nothing yet; raises ConfigError for a bad mesh."""
+    """The programs of a run whose vocabulary is settled. Compiles nothing; raises ConfigError for mesh or kernel."""
     run.check_devices(jax.device_count())
+    kernels(run)
     neutral = run.optim.evolve(lr=1.0, weight_decay=0.0)
     return _program(run.evolve(seed=0, optim=neutral, exec=run.exec.evolve(sinks=(), log_every=1, save_every=None)))
 

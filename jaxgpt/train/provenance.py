@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from jaxgpt.text import Prepared
+from jaxgpt.train.kernels import kernels
 from jaxgpt.train.spec import Run
 
 LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
@@ -34,6 +35,7 @@ def provenance(run: Run, prepared: Prepared) -> dict[str, Any]:
         "train_tokens": prepared.train_tokens,
         "val_tokens": prepared.val_tokens,
         "kernel": run.exec.kernel.kind,
+        "kernels": kernels(run),
         "layers": run.exec.loop(getattr(run.model, "num_layers", 1)),
     }
 

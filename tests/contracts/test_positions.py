@@ -55,7 +55,7 @@ def test_without_a_mask_only_positions_tell_order(member, weights):
 
 def test_another_position_leaves_all_other_starts_bitwise_unchanged(member: Position, starts):
     expected, got = starts(Learned()), starts(member)
-    own = {"['embed']['position']"}
+    own = {"['embed']['position']", "['embed']['bias']"}
     assert expected.keys() - own == got.keys() - own
     for path in expected.keys() - own:
         np.testing.assert_array_equal(expected[path], got[path], err_msg=path)
@@ -130,8 +130,9 @@ def test_sinusoidal_is_the_papers_formula(d_model):
 
 
 def test_biases_depend_on_distance_alone(member: Biased):
-    bias_HTS = np.asarray(member.bias(4, np.arange(6), np.arange(6)))
-    moved_BHTS = np.asarray(member.bias(4, np.arange(6)[None] + 9, np.arange(6)[None] + 9))
+    table = np.asarray(member.table(4)) + rng.standard_normal(member.table(4).shape).astype(np.float32)
+    bias_HTS = np.asarray(member.bias(table, np.arange(6), np.arange(6)))
+    moved_BHTS = np.asarray(member.bias(table, np.arange(6)[None] + 9, np.arange(6)[None] + 9))
     assert bias_HTS.shape == (4, 6, 6) and moved_BHTS.shape == (1, 4, 6, 6)
     np.testing.assert_allclose(moved_BHTS[0], bias_HTS, atol=1e-6)
 
@@ -151,5 +152,5 @@ def test_alibi_slopes_are_the_papers(heads, exponents):
 
 
 def test_alibi_is_the_slope_times_the_distance():
-    bias = np.asarray(ALiBi().bias(8, np.array([5]), np.arange(6)))
+    bias = np.asarray(ALiBi().bias(alibi_slopes(8), np.array([5]), np.arange(6)))
     np.testing.assert_allclose(bias[1, 0], -0.25 * np.array([5, 4, 3, 2, 1, 0]), rtol=1e-6)

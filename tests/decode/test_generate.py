@@ -79,18 +79,17 @@ def test_cached_logits_are_the_uncached_ones(name, weights):
     spec = decoder(**VARIANTS[name])
     params = weights(spec)
     read, total = 6, 12
-    lacks = np.array([0, 3])
+    lacks = np.array([0, 3], np.int32)
     tokens = np.random.default_rng(0).integers(0, 32, (2, total), dtype=np.int32)
     pos = np.arange(total) - lacks[:, None]
 
     @jax.jit
     def cached(params, tokens):
-        module, slots = spec.build(), jnp.arange(total)
+        module = spec.build()
 
         def extend(cache, ids, first, count):
-            held = jnp.where((slots < first + count) & (pos >= 0), pos, -1)
             at = jax.lax.dynamic_slice(jnp.asarray(pos), (0, first), (2, count))
-            layout = Layout(at, slot=jnp.int32(first), slot_pos=held)
+            layout = Layout(at, slot=jnp.int32(first), lacks=jnp.asarray(lacks), slots=total)
             hidden, cache = module.apply({"params": params}, ids, layout, cache, method="extend")
             return cache, module.apply({"params": params}, hidden, method="unembed")
 

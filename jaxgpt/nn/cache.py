@@ -1,0 +1,54 @@
+"""One layer's keys and values of the tokens that are past.
+
+A cache has a slot for every token to come, or is a ring of as many slots as its pattern can see: token n then lies in
+slot n mod R, and a long row needs no more memory than a short one.
+B batch, T new tokens, R slots held, G key/value heads, K head width.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxgpt.nn.layout import Layout
+
+
+class KV(NamedTuple):
+    """Keys (already rotated) and values, (B, G, R, K)."""
+
+    k: jax.Array
+    v: jax.Array
+
+
+def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:
+    """The cache with the new tokens (B, G, T, K) written; the keys and values that they may see; those's positions.
+
+    Several tokens written into a ring at once would push out what the first of them still see, so they see the ring
+    as it was, with the new tokens behind it.
+    """
+    assert layout.slot is not None and layout.lacks is not None
+    R, T = cache.k.shape[2], new.k.shape[2]
+    grown = KV(*(_write(held, x, layout.slot) for held, x in zip(cache, new, strict=True)))
+    if T == 1 or layout.slots <= R:
+        return grown, grown, _held(R, layout.slot + T - 1, layout.lacks)
+    seen = KV(*(jnp.concatenate([held, x.astype(held.dtype)], 2) for held, x in zip(cache, new, strict=True)))
+    pos = jnp.broadcast_to(layout.pos, (cache.k.shape[0], T))
+    return grown, seen, jnp.concatenate([_held(R, layout.slot - 1, layout.lacks), pos], 1)
+
+
+def _held(R: int, last: jax.Array, lacks: jax.Array) -> jax.Array:
+    """int32 (B, R): the position in each slot when `last` is the latest token's; negative where there is none."""
+    number = last - jnp.mod(last - jnp.arange(R, dtype=jnp.int32), R)
+    return jnp.where(number < 0, -1, number - lacks[:, None])
+
+
+def _write(held_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:
+    R, T = held_BGRK.shape[2], new_BGTK.shape[2]
+    new_BGTK = new_BGTK.astype(held_BGRK.dtype)
+    if T == 1:
+        zero = jnp.zeros((), slot.dtype)
+        return lax.dynamic_update_slice(held_BGRK, new_BGTK, (zero, zero, slot % R, zero))
+    kept = min(R, T)  # of more tokens than the ring holds the last ones stay
+    at = (slot + T - kept + jnp.arange(kept, dtype=slot.dtype)) % R
+    return held_BGRK.at[:, :, at].set(new_BGTK[:, :, T - kept :], mode="promise_in_bounds", unique_indices=True)

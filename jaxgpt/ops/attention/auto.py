@@ -1,0 +1,45 @@
+"""The kernel that picks a kernel: by backend, pattern, dtype and length, all known before anything is compiled."""
+
+import jax
+
+from jaxgpt.ops.attention.block_plan import visited
+from jaxgpt.ops.attention.block_sparse import BlockSparse
+from jaxgpt.ops.attention.chunked import Chunked
+from jaxgpt.ops.attention.cudnn import Cudnn
+from jaxgpt.ops.attention.kernel import Case, Chooser, Kernel, Scores, case_of
+from jaxgpt.ops.attention.reference import Reference
+
+TINY, SMALL = 128**2, 256**2
+"""Pairs up to which nothing beats the plain kernel, and up to which only block_sparse does."""
+SPARSE = 0.4
+"""The share of pairs in visited blocks up to which visiting those alone pays; a causal row visits half."""
+
+
+class Auto(Chooser):
+    """The device's own kernel where it can do the case, else block_sparse where that pays, else chunked; when rows are
+    short, reference. A run's provenance.json says what it chose."""
+
+    citation = "jaxgpt: thresholds measured by bench/attention.py"
+
+    def choose(self, case: Case) -> Kernel:
+        """See Chooser.choose."""
+        pairs = case.queries * case.keys
+        if case.queries == 1 or pairs <= TINY:
+            return Reference()
+        fused = Cudnn()
+        if fused.refusal(case) is None:
+            return fused
+        sparse = BlockSparse()
+        if sparse.refusal(case) is None:
+            block = sparse.block_for(case.pattern, case.queries, case.platform)
+            if visited(case.pattern, case.queries, block) <= SPARSE:
+                return sparse
+        return Reference() if pairs <= SMALL else Chunked()
+
+    def refusal(self, case: Case) -> str | None:
+        """Never: one of the kernels can."""
+        return None
+
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+        """See Kernel.attend."""
+        return self.choose(case_of(q_BHTK, k_BGSK, scores)).compute(q_BHTK, k_BGSK, v_BGSK, scores)

@@ -1,0 +1,282 @@
+"""Attention that visits only the blocks a pattern keeps, forward and backward, on any backend.
+
+For a block of queries the key blocks it may see are gathered and attended densely; blocks that no pair needs are never
+touched, so time and memory are linear in the kept blocks. Patterns such as strided, whose pairs are spread over all
+blocks, tell an order of the tokens in which they are not (patterns.Arranged); their disjoint parts are computed apart
+and joined by their log-sums, which is exact. The backward pass recomputes the weights from the joint log-sum, as
+FlashAttention does (Dao et al. 2022, algorithm 4).
+
+B batch, T tokens, H query heads, G key/value heads, K head width; n blocks of b tokens; R rows of M key blocks.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from pydantic import PositiveInt
+
+from jaxgpt.ops.attention.block_plan import BLOCKS, Part, best_block, plan
+from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
+from jaxgpt.ops.attention.tile import (
+    FLOOR,
+    NEVER,
+    Rule,
+    Side,
+    keep_mask,
+    mix,
+    mix_back,
+    rule_of,
+    sides,
+    table_of,
+    tile_scores,
+    tile_scores_back,
+)
+from jaxgpt.ops.patterns import Pattern
+
+SCORES_AT_ONCE = {"cpu": 2**19, "gpu": 2**26, "tpu": 2**26}
+"""Scores held by one step. A CPU wants them in its cache; an accelerator wants many."""
+
+
+class BlockSparse(Kernel):
+    """Visits the kept blocks only. Any pattern, bias, soft cap, dropout; needs rows whose positions are known."""
+
+    citation = "Child et al. 2019, section 5.5; Dao et al. 2022, section 3.3 (block-sparse FlashAttention)"
+    block: PositiveInt | None = None
+    """Tokens a block. None: 128 on an accelerator, on a CPU what suits the pattern (32 to 128)."""
+
+    def refusal(self, case: Case) -> str | None:
+        """Only positions that are not known while compiling."""
+        return None if case.static and case.queries == case.keys else f"{case.moving()}; use chunked"
+
+    def block_for(self, pattern: Pattern, length: int, platform: str) -> int:
+        """`block`, resolved."""
+        return self.block or (best_block(pattern, length) if platform == "cpu" else BLOCKS[-1])
+
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+        """See Kernel.attend."""
+        B, H, T, _ = q_BHTK.shape
+        block = min(self.block_for(scores.pattern, T, jax.default_backend()), T)
+        at_once = max(1, SCORES_AT_ONCE.get(jax.default_backend(), 2**26) // (B * H * block**2))
+        how = _How(plan(scores.pattern, T, block, at_once), block, rule_of(scores), scores.dropout)
+        key = scores.dropout_key if scores.dropout > 0 else None
+        seed = None if key is None else jax.random.key_data(key)
+        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed)
+
+
+class _How(NamedTuple):
+    """Everything that is known while compiling."""
+
+    parts: tuple[Part, ...]
+    block: int
+    rule: Rule
+    dropout: float
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
+    return _forward(how, q, k, v, table, both, seed)[0]
+
+
+def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
+    found = [_part_forward(how, i, q, k, v, table, both, seed) for i in range(len(how.parts))]
+    if len(found) == 1:
+        out, log_sum = found[0]
+    else:
+        log_sum = jax.nn.logsumexp(jnp.stack([part[1] for part in found]), 0)
+        # A row that no part sees keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
+        out = jnp.sum(jnp.stack([part * jnp.exp(log - log_sum)[..., None] for part, log in found]), 0)
+    out = out.astype(q.dtype)
+    return out, (q, k, v, table, both, seed, out, log_sum)
+
+
+def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
+    q, k, v, table, both, seed, out, log_sum = saved
+    delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
+    log_sum = jnp.where(log_sum > FLOOR, log_sum, NEVER)
+    parts = [_part_backward(how, i, q, k, v, table, both, seed, do, log_sum, delta) for i in range(len(how.parts))]
+    dq, dk, dv, d_table = jax.tree.map(lambda *x: sum(x[1:], x[0]), *parts)
+    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
+    d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
+    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), zero(seed)
+
+
+_attend.defvjp(_forward, _backward)
+
+
+class _Queries(NamedTuple):
+    """Blocks of queries, (n, B, H, b, K)."""
+
+    q: jax.Array
+    side: Side
+
+
+class _Grads(NamedTuple):
+    """What the backward pass knows of them: (n, B, H, b, K), and twice (n, B, H, b)."""
+
+    do: jax.Array
+    log_sum: jax.Array
+    delta: jax.Array
+
+
+class _Keys(NamedTuple):
+    """Blocks of keys and values, (n, B, G, b, K)."""
+
+    k: jax.Array
+    v: jax.Array
+    side: Side
+
+
+def _part_forward(
+    how: _How, index: int, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Output (B, H, T, K) and log-sum (B, H, T) of one part, float32."""
+    part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
+    rows, held = _cut(how, part, q, k, v, both)
+
+    def one(number: jax.Array, row: _Queries, keys: _Keys) -> tuple[jax.Array, jax.Array]:
+        s, _ = tile_scores(rule, row.q, keys.k, table, row.side, keys.side)
+        top = jnp.maximum(jnp.max(s, -1, keepdims=True), FLOOR)
+        w = jnp.exp(s - top)
+        total = jnp.sum(w, -1, keepdims=True)
+        kept = w if seed is None else w * _keep(how, seed, index, number, w.shape)
+        out = mix(kept, keys.v) / jnp.maximum(total, np.float32(1e-37))
+        return out, (top + jnp.log(jnp.maximum(total, np.float32(1e-37))))[..., 0]
+
+    def step(_: None, ids: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
+        return None, jax.vmap(one)(ids[0], _rows(rows, ids[0]), _beside(held, ids[1]))
+
+    found = [lax.scan(step, None, (group.rows, group.keys))[1] for group in part.groups]
+    out, log_sum = (_in_order(how, part, [pair[i] for pair in found], q.shape[2]) for i in (0, 1))
+    return out, log_sum
+
+
+def _part_backward(
+    how: _How,
+    index: int,
+    q: Any,
+    k: Any,
+    v: Any,
+    table: Any,
+    both: tuple[Side, Side],
+    seed: Any,
+    do: Any,
+    log_sum: jax.Array,
+    delta: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """Gradients for queries, keys, values and table from one part, float32."""
+    part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
+    rows, held = _cut(how, part, q, k, v, both)
+    cut = partial(_blocks, order=part.queries, block=how.block)
+    known = _Grads(cut(do), cut(log_sum, fill=NEVER), cut(delta))
+
+    def one(number: jax.Array, row: _Queries, back: _Grads, keys: _Keys) -> tuple[Any, ...]:
+        s, slope = tile_scores(rule, row.q, keys.k, table, row.side, keys.side)
+        w = jnp.exp(s - back.log_sum[..., None])
+        keep = None if seed is None else _keep(how, seed, index, number, w.shape)
+        dw, dv = mix_back(w if keep is None else w * keep, back.do, keys.v)
+        ds = w * ((dw if keep is None else dw * keep) - back.delta[..., None])
+        dq, dk, d_table = tile_scores_back(rule, ds, slope, row.q, keys.k, table, row.side, keys.side)
+        return dq, dk, dv, d_table
+
+    def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
+        dk, dv, d_table = carry
+        row, back = _rows((rows, known), ids[0])
+        dq, dk_new, dv_new, d_table_new = jax.vmap(one)(ids[0], row, back, _beside(held, ids[1]))
+        dk, dv = (_add(whole, new, ids[1]) for whole, new in ((dk, dk_new), (dv, dv_new)))
+        return (dk, dv, None if d_table is None else d_table + d_table_new.sum(0)), dq
+
+    zeros = jnp.zeros(held.k.shape, jnp.float32)
+    trained = rule.position is not None and rule.position.trained
+    carry: Any = (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None)
+    found = []
+    for group in part.groups:
+        carry, dq = lax.scan(step, carry, (group.rows, group.keys))
+        found.append(dq)
+    dk, dv = (_back_to_row(_join(x), part.keys, k.shape[2]) for x in carry[:2])
+    return _in_order(how, part, found, q.shape[2]), dk, dv, carry[2]
+
+
+def _keep(how: _How, seed: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), index), number)
+    return keep_mask(key, how.dropout, shape)
+
+
+def _blocks(x: jax.Array, order: np.ndarray, block: int, fill: Any = 0) -> jax.Array:
+    """(B, X, T, ...) -> (n + 1, B, X, b, ...), tokens taken in `order`; the last block is empty."""
+    lacks = -order.size % block + block
+    x = x if _is_row(order, x.shape[2]) else jnp.take(x, order, axis=2)
+    x = jnp.pad(x, [(0, lacks if axis == 2 else 0) for axis in range(x.ndim)], constant_values=fill)
+    return jnp.moveaxis(x.reshape(*x.shape[:2], -1, block, *x.shape[3:]), 2, 0)
+
+
+def _side(side: Side, order: np.ndarray, block: int) -> Side:
+    """Positions and segments in blocks, (n + 1, b) or (n + 1, B, b); places that are not there have position -1."""
+    cut = lambda x, fill: _blocks(x.reshape(-1, 1, x.shape[-1]), order, block, fill)[:, :, 0]  # noqa: E731
+    pos = cut(side.pos, -1)
+    return Side(pos[:, 0] if side.pos.ndim == 1 else pos, None if side.segment is None else cut(side.segment, 0))
+
+
+def _cut(how: _How, part: Part, q: Any, k: Any, v: Any, both: tuple[Side, Side]) -> tuple[_Queries, _Keys]:
+    """Queries and keys of a part in blocks, in its order."""
+    queries = _Queries(_blocks(q, part.queries, how.block), _side(both[0], part.queries, how.block))
+    k, v = (_blocks(x, part.keys, how.block) for x in (k, v))
+    return queries, _Keys(k, v, _side(both[1], part.keys, how.block))
+
+
+def _rows(tree: Any, numbers: jax.Array) -> Any:
+    """The R blocks that `numbers` names."""
+    return jax.tree.map(lambda x: jnp.take(x, numbers, axis=0, mode="clip"), tree)
+
+
+def _beside(held: _Keys, ids: jax.Array) -> _Keys:
+    """For each of R rows its M key blocks side by side, by `ids` (R, M): (R, B, G, M·b, K)."""
+
+    def one(x: jax.Array, axis: int) -> jax.Array:
+        x = jnp.moveaxis(jnp.take(x, ids, axis=0, mode="clip"), 1, axis)
+        return x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
+
+    return _Keys(one(held.k, 3), one(held.v, 3), jax.tree.map(lambda x: one(x, x.ndim - 1), held.side))
+
+
+def _add(whole: jax.Array, new: jax.Array, ids: jax.Array) -> jax.Array:
+    """Adds (R, B, G, M·b, K) onto the blocks (n, B, G, b, K) that `ids` (R, M) names."""
+    R, M = ids.shape
+    new = jnp.moveaxis(new.reshape(*new.shape[:3], M, -1, new.shape[-1]), 3, 1)
+    return whole.at[ids.reshape(-1)].add(
+        new.reshape(-1, *new.shape[2:]), mode="promise_in_bounds", unique_indices=R == 1
+    )
+
+
+def _join(x: jax.Array) -> jax.Array:
+    """(n, B, X, b, ...) -> (B, X, n·b, ...)."""
+    x = jnp.moveaxis(x, 0, 2)
+    return x.reshape(*x.shape[:2], -1, *x.shape[4:])
+
+
+def _in_order(how: _How, part: Part, found: list[jax.Array], length: int) -> jax.Array:
+    """The groups' results (steps, R, B, H, b, ...) -> (B, H, T, ...) in the row's order."""
+    numbers = np.concatenate([group.rows.reshape(-1) for group in part.groups])
+    count = -(-part.queries.size // how.block)
+    at = np.empty(count + 1, np.int64)
+    at[numbers] = np.arange(numbers.size)
+    blocks = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in found])
+    whole = blocks if _is_row(at[:count], blocks.shape[0]) else jnp.take(blocks, at[:count], axis=0)
+    return _back_to_row(_join(whole), part.queries, length)
+
+
+def _back_to_row(x: jax.Array, order: np.ndarray, length: int) -> jax.Array:
+    """(B, X, >= T', ...) in `order` -> (B, X, T, ...) in the row's order, zero where the order leaves a token out."""
+    if _is_row(order, length):
+        return x[:, :, :length]
+    at = np.full(length, order.size, np.int64)
+    at[order] = np.arange(order.size)
+    if order.size < length:
+        x = jnp.pad(x[:, :, : order.size], [(0, 1 if axis == 2 else 0) for axis in range(x.ndim)])
+    return jnp.take(x, at, axis=2)
+
+
+def _is_row(order: np.ndarray, length: int) -> bool:
+    return order.size == length and bool((order == np.arange(length)).all())

@@ -1,0 +1,195 @@
+"""Exact attention without a (T, S) array, forward or backward: FlashAttention's algorithm on any backend.
+
+Queries go block by block over the keys with an online softmax (Dao et al. 2022, algorithms 1 and 4; Milakov &
+Gimelshein 2018). Where positions are known while compiling, key blocks before the first and after the last that a
+pattern keeps are not visited. B batch, T queries, S keys, H query heads, G key/value heads, K head width.
+"""
+
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from pydantic import PositiveInt
+
+from jaxgpt.ops.attention.kernel import Case, Kernel, Scores, case_of
+from jaxgpt.ops.attention.tile import (
+    FLOOR,
+    NEVER,
+    Rule,
+    Side,
+    keep_mask,
+    mix,
+    mix_back,
+    rule_of,
+    sides,
+    table_of,
+    tile_scores,
+    tile_scores_back,
+)
+from jaxgpt.ops.patterns import Arrangement, Pattern, kept_blocks
+
+TINY = np.float32(1e-37)
+IN_CACHE = 2**18
+"""Scores of one step that stay in a CPU's cache."""
+
+
+class Chunked(Kernel):
+    """Online softmax over blocks of keys: any pattern, bias, soft cap, dropout, cache; memory linear in the length."""
+
+    citation = "Dao et al. 2022 (FlashAttention), algorithms 1 and 4; Rabe & Staats 2021"
+    queries: PositiveInt | None = None
+    """Queries at once. None: 128 or 256 on a CPU, so that scores stay in its cache; all of them on an accelerator."""
+    keys: PositiveInt | None = None
+    """Keys at once. None: 128 to 512 on a CPU, 512 on an accelerator."""
+
+    def refusal(self, case: Case) -> str | None:
+        """Never."""
+        return None
+
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+        """See Kernel.attend."""
+        T, S = q_BHTK.shape[2], k_BGSK.shape[2]
+        cpu = jax.default_backend() == "cpu"
+        heads = q_BHTK.shape[0] * q_BHTK.shape[1]
+        block_q = min(self.queries or ((256 if heads <= 4 else 128) if cpu else T), T)
+        block_k = min(self.keys or (max(128, min(512, IN_CACHE // (heads * block_q))) if cpu else 512), S)
+        case = case_of(q_BHTK, k_BGSK, scores)
+        if case.static and T == S:
+            first, last = _bounds(scores.pattern, T, block_q, block_k)
+        else:
+            first, last = np.zeros(-(-T // block_q), np.int32), np.full(-(-T // block_q), -(-S // block_k), np.int32)
+        how = _How(block_q, block_k, first, last, rule_of(scores), scores.dropout)
+        key = scores.dropout_key if scores.dropout > 0 else None
+        seed = None if key is None else jax.random.key_data(key)
+        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed)
+
+
+class _How(NamedTuple):
+    """Everything that is known while compiling. Query block i visits key blocks first[i] up to last[i]."""
+
+    block_q: int
+    block_k: int
+    first: np.ndarray
+    last: np.ndarray
+    rule: Rule
+    dropout: float
+
+
+@lru_cache(maxsize=64)
+def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[np.ndarray, np.ndarray]:
+    row = np.arange(length, dtype=np.int32)
+    kept = kept_blocks(Arrangement(pattern.allows, row, row), block_q, block_k)
+    any_kept = kept.any(1)
+    first = np.where(any_kept, kept.argmax(1), 0)
+    last = np.where(any_kept, kept.shape[1] - kept[:, ::-1].argmax(1), 0)
+    return first.astype(np.int32), last.astype(np.int32)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
+    return _forward(how, q, k, v, table, both, seed)[0]
+
+
+def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
+    T = q.shape[2]
+    keys = _keys(how, k, v, both[1])
+
+    def row(_: None, x: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
+        number, first, last, q_BHTK, side = x
+
+        def visit(j: jax.Array, held: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            out, top, total = held
+            k_BGSK, v_BGSK, k_side = _at(keys, j)
+            s, _ = tile_scores(how.rule, q_BHTK, k_BGSK, table, side, k_side)
+            new_top = jnp.maximum(top, jnp.max(s, -1, keepdims=True))
+            w, shrink = jnp.exp(s - new_top), jnp.exp(top - new_top)
+            total = total * shrink + jnp.sum(w, -1, keepdims=True)
+            w = w if seed is None else w * _keep(how, seed, number, j, w.shape)
+            return out * shrink + mix(w, v_BGSK), new_top, total
+
+        start = jnp.full((*q_BHTK.shape[:3], 1), FLOOR)
+        out, top, total = lax.fori_loop(
+            first, last, visit, (jnp.zeros(q_BHTK.shape, jnp.float32), start, jnp.zeros_like(start))
+        )
+        total = jnp.maximum(total, TINY)
+        return None, ((out / total).astype(q.dtype), (top + jnp.log(total))[..., 0])
+
+    numbers = np.arange(how.first.size, dtype=np.int32)
+    rows = (numbers, how.first, how.last, _blocks(q, how.block_q), _side(both[0], how.block_q))
+    out, log_sum = (_join(x)[:, :, :T] for x in lax.scan(row, None, rows)[1])
+    return out, (q, k, v, table, both, seed, out, log_sum)
+
+
+def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
+    q, k, v, table, both, seed, out, log_sum = saved
+    delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
+    log_sum = jnp.where(log_sum > FLOOR, log_sum, NEVER)
+    keys = _keys(how, k, v, both[1])
+    trained = how.rule.position is not None and how.rule.position.trained
+
+    def row(carry: Any, x: Any) -> tuple[Any, jax.Array]:
+        number, first, last, q_BHTK, side, do_BHTK, log_sum_BHT, delta_BHT = x
+
+        def visit(j: jax.Array, held: Any) -> Any:
+            dq, dk, dv, d_table = held
+            k_BGSK, v_BGSK, k_side = _at(keys, j)
+            s, slope = tile_scores(how.rule, q_BHTK, k_BGSK, table, side, k_side)
+            w = jnp.exp(s - log_sum_BHT[..., None])
+            keep = None if seed is None else _keep(how, seed, number, j, w.shape)
+            dw, dv_new = mix_back(w if keep is None else w * keep, do_BHTK, v_BGSK)
+            ds = w * ((dw if keep is None else dw * keep) - delta_BHT[..., None])
+            dq_new, dk_new, d_table_new = tile_scores_back(how.rule, ds, slope, q_BHTK, k_BGSK, table, side, k_side)
+            dk, dv = dk.at[j].add(dk_new), dv.at[j].add(dv_new)
+            return dq + dq_new, dk, dv, None if d_table is None else d_table + d_table_new
+
+        dq, *carry = lax.fori_loop(first, last, visit, (jnp.zeros(q_BHTK.shape, jnp.float32), *carry))
+        return tuple(carry), dq.astype(q.dtype)
+
+    numbers, cut = np.arange(how.first.size, dtype=np.int32), partial(_blocks, block=how.block_q)
+    queries = (cut(q), _side(both[0], how.block_q), cut(do), cut(log_sum, fill=NEVER), cut(delta))
+    rows = (numbers, how.first, how.last, *queries)
+    zeros = jnp.zeros(keys[0].shape, jnp.float32)
+    carry, dq = lax.scan(row, (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None), rows)
+    dk, dv = (_join(x)[:, :, : k.shape[2]].astype(k.dtype) for x in carry[:2])
+    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
+    d_table = jnp.zeros_like(table) if carry[2] is None and table is not None else carry[2]
+    return _join(dq)[:, :, : q.shape[2]], dk, dv, d_table, zero(both), zero(seed)
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def _keep(how: _How, seed: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), row), column)
+    return keep_mask(key, how.dropout, shape)
+
+
+def _keys(how: _How, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:
+    return _blocks(k, how.block_k), _blocks(v, how.block_k), _side(side, how.block_k)
+
+
+def _at(tree: Any, j: jax.Array) -> Any:
+    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, j, keepdims=False), tree)
+
+
+def _blocks(x: jax.Array, block: int, fill: Any = 0) -> jax.Array:
+    """(B, X, T, ...) -> (n, B, X, b, ...)."""
+    pads = [(0, -x.shape[2] % block if axis == 2 else 0) for axis in range(x.ndim)]
+    x = jnp.pad(x, pads, constant_values=fill)
+    return jnp.moveaxis(x.reshape(*x.shape[:2], -1, block, *x.shape[3:]), 2, 0)
+
+
+def _side(side: Side, block: int) -> Side:
+    """Positions and segments in blocks, (n, b) or (n, B, b); places that are not there have position -1."""
+    cut = lambda x, fill: _blocks(x.reshape(-1, 1, x.shape[-1]), block, fill)[:, :, 0]  # noqa: E731
+    pos = cut(side.pos, -1)
+    return Side(pos[:, 0] if side.pos.ndim == 1 else pos, None if side.segment is None else cut(side.segment, 0))
+
+
+def _join(x: jax.Array) -> jax.Array:
+    """(n, B, X, b, ...) -> (B, X, n·b, ...)."""
+    x = jnp.moveaxis(x, 0, 2)
+    return x.reshape(*x.shape[:2], -1, *x.shape[4:])

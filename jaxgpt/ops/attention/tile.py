@@ -1,0 +1,130 @@
+"""The scores of some queries against some keys: what every kernel of our own computes, for a tile or for all at once.
+
+B batch, T queries, S keys, H query heads, G key/value heads, K head width.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgpt.ops.attention.kernel import Bias, Scores
+from jaxgpt.ops.positions import Biased
+
+LOWEST = np.float32(-0.7 * np.finfo(np.float32).max)
+"""The score of a pair that is not allowed."""
+FLOOR = np.float32(-1e30)
+"""The least row maximum: exp(LOWEST - FLOOR) is 0, so a row that sees nothing has only zero weights."""
+NEVER = np.float32(1e38)
+"""The log-sum of a row that is not there, in the backward pass: exp(score - NEVER) is 0."""
+
+
+class Side(NamedTuple):
+    """Positions and segments of queries or of keys."""
+
+    pos: jax.Array
+    """int32 (T,) or (B, T)."""
+    segment: jax.Array | None = None
+    """int32 (B, T)."""
+
+
+class Rule(NamedTuple):
+    """What turns products into scores; all of it is known while compiling."""
+
+    allows: Callable[[Any, Any], Any]
+    soft_cap: float | None
+    position: Biased | None
+
+
+def sides(scores: Scores) -> tuple[Side, Side]:
+    """Queries' and keys'."""
+    return Side(scores.q_pos, scores.q_segment), Side(scores.k_pos, scores.k_segment)
+
+
+def rule_of(scores: Scores, allows: Callable[[Any, Any], Any] | None = None) -> Rule:
+    """The rule of a call; `allows` replaces the pattern's own where only a part of it is computed."""
+    position = None if scores.bias is None else scores.bias.position
+    return Rule(allows or scores.pattern.allows, scores.soft_cap, position)
+
+
+def table_of(bias: Bias | None) -> jax.Array | None:
+    """The array that a bias reads."""
+    return None if bias is None else bias.table_H
+
+
+def visible(allows: Callable[[Any, Any], Any], q: Side, k: Side) -> jax.Array:
+    """bool (T, S) or (B, T, S): pattern, empty keys and segments together."""
+    q_pos, k_pos = q.pos[..., :, None], k.pos[..., None, :]
+    mask = allows(q_pos, k_pos) & (k_pos >= 0)
+    if q.segment is not None and k.segment is not None:
+        mask = mask & (q.segment[..., :, None] == k.segment[..., None, :])
+    return mask
+
+
+def tile_scores(
+    rule: Rule, q_BHTK: jax.Array, k_BGSK: jax.Array, table_H: jax.Array | None, q: Side, k: Side
+) -> tuple[jax.Array, jax.Array | None]:
+    """float32 (B, H, T, S): scaled products, capped, biased, LOWEST where not allowed; and the cap's derivative."""
+    B, H, T, K = q_BHTK.shape
+    S = k_BGSK.shape[2]
+    grouped, slope = fold(q_BHTK * K**-0.5, k_BGSK), None
+    s_BHTS = jnp.einsum("bgtk,bgsk->bgts", grouped, k_BGSK, preferred_element_type=jnp.float32).reshape(B, H, T, S)
+    if rule.soft_cap is not None:
+        unit = jnp.tanh(s_BHTS / rule.soft_cap)
+        s_BHTS, slope = rule.soft_cap * unit, 1 - jnp.square(unit)
+    if rule.position is not None and table_H is not None:
+        s_BHTS = s_BHTS + rule.position.bias(table_H, q.pos, k.pos)
+    return jnp.where(jnp.expand_dims(visible(rule.allows, q, k), -3), s_BHTS, LOWEST), slope
+
+
+def tile_scores_back(
+    rule: Rule,
+    ds_BHTS: jax.Array,
+    slope_BHTS: jax.Array | None,
+    q_BHTK: jax.Array,
+    k_BGSK: jax.Array,
+    table_H: jax.Array | None,
+    q: Side,
+    k: Side,
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Gradients of `tile_scores` for queries, keys and table, float32; `ds` is 0 where not allowed."""
+    B, H, T, K = q_BHTK.shape
+    d_table = None
+    if rule.position is not None and rule.position.trained:
+        add = rule.position.bias
+        bias, pull = jax.vjp(lambda table: add(table, q.pos, k.pos), table_H)
+        (d_table,) = pull(ds_BHTS.sum(0) if bias.ndim == 3 else ds_BHTS)
+    if slope_BHTS is not None:
+        ds_BHTS = ds_BHTS * slope_BHTS
+    ds = fold((ds_BHTS * K**-0.5).astype(q_BHTK.dtype), k_BGSK)
+    dq_BGTK = jnp.einsum("bgts,bgsk->bgtk", ds, k_BGSK, preferred_element_type=jnp.float32)
+    dk_BGSK = jnp.einsum("bgts,bgtk->bgsk", ds, fold(q_BHTK, k_BGSK), preferred_element_type=jnp.float32)
+    return dq_BGTK.reshape(B, H, T, K), dk_BGSK, d_table
+
+
+def fold(x_BHTX: jax.Array, k_BGSK: jax.Array) -> jax.Array:
+    """(B, H, T, X) -> (B, G, H/G·T, X): the queries of a group, one after the other."""
+    B, H, T, X = x_BHTX.shape
+    G = k_BGSK.shape[1]
+    return x_BHTX.reshape(B, G, (H // G) * T, X)
+
+
+def mix(w_BHTS: jax.Array, v_BGSK: jax.Array) -> jax.Array:
+    """float32 (B, H, T, K): weights, in the values' dtype, times values."""
+    w = fold(w_BHTS.astype(v_BGSK.dtype), v_BGSK)
+    o_BGTK = jnp.einsum("bgts,bgsk->bgtk", w, v_BGSK, preferred_element_type=jnp.float32)
+    return o_BGTK.reshape(*w_BHTS.shape[:3], v_BGSK.shape[3])
+
+
+def mix_back(w_BHTS: jax.Array, do_BHTK: jax.Array, v_BGSK: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gradients of `mix` for the weights, float32 (B, H, T, S), and for the values, float32 (B, G, S, K)."""
+    w, do = (fold(x.astype(v_BGSK.dtype), v_BGSK) for x in (w_BHTS, do_BHTK))
+    dw = jnp.einsum("bgtk,bgsk->bgts", do, v_BGSK, preferred_element_type=jnp.float32)
+    return dw.reshape(w_BHTS.shape), jnp.einsum("bgts,bgtk->bgsk", w, do, preferred_element_type=jnp.float32)
+
+
+def keep_mask(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
+    """float32: 0 with probability `rate`, else 1 / (1 − rate)."""
+    return jax.random.bernoulli(key, 1 - rate, shape) / (1 - rate)

@@ -1,0 +1,36 @@
+"""Patterns that keep a constant share of all pairs."""
+
+from typing import Any
+
+from jaxgpt.ops.patterns.pattern import Extent, Pattern, Relative
+
+
+class Causal(Relative):
+    """Every position up to and including the own one."""
+
+    citation = "Vaswani et al. 2017, section 3.2.3"
+
+    def near(self, distance: Any) -> Any:
+        """k ≤ q."""
+        return distance >= 0
+
+
+class Bidirectional(Relative):
+    """Everyone sees everyone: encoders."""
+
+    citation = "Devlin et al. 2019, section 3"
+
+    def near(self, distance: Any) -> Any:
+        """Always."""
+        return distance == distance
+
+
+class Prefix(Pattern):
+    """The first `length` positions see one another; the rest is causal: a prefix language model."""
+
+    citation = "Raffel et al. 2020, section 3.2.1"
+    length: Extent
+
+    def allows(self, q: Any, k: Any) -> Any:
+        """k ≤ q or k < length."""
+        return (k <= q) | (k < self.length)

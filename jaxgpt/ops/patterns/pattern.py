@@ -1,0 +1,77 @@
+"""What a pattern is: a closed form of two positions.
+
+So it holds for any length, for packed rows and padding (the kernel's arguments), and for decoding with a cache. A new
+pattern needs `allows` alone; counting, block layout, picture and cache length follow from it (layout.py). The two
+abstract subclasses say more, which makes it cheaper.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import PositiveInt
+
+from jaxgpt.spec import Seam
+
+EXTENT = "extent"
+Extent = Annotated[PositiveInt, EXTENT]
+"""A field measured in positions: a model refuses one that exceeds its context."""
+
+
+class Pattern(Seam, seam="pattern"):
+    """Base of all attention patterns."""
+
+    @abstractmethod
+    def allows(self, q: Any, k: Any) -> Any:
+        """Whether the query at position q sees the key at position k: bool, broadcast over int arrays."""
+
+
+class Relative(Pattern):
+    """A pattern of distance alone: it means the same wherever a row or a document starts."""
+
+    @abstractmethod
+    def near(self, distance: Any) -> Any:
+        """Whether a key `distance` = q − k positions back is seen (negative: ahead): bool, for an int array."""
+
+    def allows(self, q: Any, k: Any) -> Any:
+        """`near(q − k)`."""
+        return self.near(q - k)
+
+
+class Arrangement(NamedTuple):
+    """A part of a pattern, and an order of the tokens in which its blocks are dense."""
+
+    allows: Callable[[Any, Any], Any]
+    """Which pairs, by position: the parts of one pattern are disjoint and together are the pattern."""
+    queries: np.ndarray
+    """int32: the row's indices in the order in which queries are taken, every index once."""
+    keys: np.ndarray
+    """int32: the same for keys; indices that no query of this part sees may be left out."""
+    by_distance: bool = False
+    """Whether both are in the row's own order and `allows` depends on distance alone: then blocks are cheap to find."""
+
+
+class Arranged(Pattern):
+    """A pattern that is sparse by tokens but not by blocks, until the tokens are put in another order."""
+
+    @abstractmethod
+    def arrange(self, length: int) -> tuple[Arrangement, ...]:
+        """The parts of a row of `length` tokens whose positions are 0 … length − 1."""
+
+
+def beyond(value: Seam, context: int, path: str) -> list[str]:
+    """One line for each field measured in positions that exceeds a context, in a pattern and in those it is made of."""
+    problems = []
+    for name, field in type(value).model_fields.items():
+        held = getattr(value, name)
+        if EXTENT in field.metadata and held > context:
+            problems.append(f"{path}.{name} {held} exceeds context {context}; use at most {context}")
+        for i, part in enumerate(held if isinstance(held, tuple) else ()):
+            problems += beyond(part, context, f"{path}.{name}.{i}") if isinstance(part, Pattern) else []
+    return problems
+
+
+def same_order(length: int) -> np.ndarray:
+    """int32 0 … length − 1."""
+    return np.arange(length, dtype=np.int32)

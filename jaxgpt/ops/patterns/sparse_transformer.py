@@ -1,0 +1,98 @@
+"""The two factorised patterns of the Sparse Transformer (Child et al. 2019, sections 4.2 and 4.3).
+
+Each has two factors. The paper uses them in three ways (section 5.1), and so can a config: one factor a layer (two
+entries in the model's `pattern`), both merged in every head (`factor: both`), or shared out over heads (`per_head`).
+"""
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Extent, Relative, same_order
+
+
+class Strided(Relative, Arranged):
+    """The previous `stride` positions, and every `stride`-th one: for data with a period, such as rows of an image.
+
+    As the paper's formula has it, the local factor reaches from i − l to i: l + 1 positions.
+    """
+
+    citation = "Child et al. 2019, section 4.3, A(1) and A(2) of strided attention"
+    stride: Extent
+    """l."""
+    factor: Literal["both", "local", "column"] = "both"
+
+    def near(self, distance: Any) -> Any:
+        """0 ≤ d ≤ l (local), or d ≥ 0 a multiple of l (column)."""
+        local, column = distance <= self.stride, distance % self.stride == 0
+        seen = {"both": local | column, "local": local, "column": column}[self.factor]
+        return (distance >= 0) & seen
+
+    def arrange(self, length: int) -> tuple[Arrangement, ...]:
+        """Columns become blocks when the tokens are ordered by their position modulo l."""
+        row = same_order(length)
+        columns = np.argsort(row % self.stride, kind="stable").astype(np.int32)
+        if self.factor == "local":
+            return (Arrangement(self.allows, row, row, by_distance=True),)
+        if self.factor == "column":
+            return (Arrangement(self.allows, columns, columns),)
+        near = self.evolve(factor="local").allows
+        far = self.evolve(factor="column").allows
+        return (
+            Arrangement(near, row, row, by_distance=True),
+            Arrangement(lambda q, k: far(q, k) & (q - k > self.stride), columns, columns),
+        )
+
+
+class Fixed(Arranged):
+    """The own block of `stride` positions, and the last `summary` positions of every block: for text.
+
+    Several heads do better with distinct summaries (section 4.3): `shift` moves this one towards its block's start.
+    """
+
+    citation = "Child et al. 2019, section 4.3, A(1) and A(2) of fixed attention"
+    stride: Extent
+    """l; the paper uses 128 or 256."""
+    summary: Extent = 8
+    """c; the paper uses 8, 16 or 32."""
+    shift: int = 0
+    factor: Literal["both", "block", "summary"] = "both"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.summary > self.stride:
+            raise ValueError(f"summary {self.summary} exceeds stride {self.stride}; use at most {self.stride}")
+        if not 0 <= self.shift <= self.stride - self.summary:
+            raise ValueError(f"shift {self.shift} must lie in 0 ... stride - summary = {self.stride - self.summary}")
+        return self
+
+    def allows(self, q: Any, k: Any) -> Any:
+        """k ≤ q, and k in q's block (block) or k mod l in [l − c − shift, l − shift) (summary)."""
+        seen = {
+            "both": lambda: self._block(q, k) | self._summary(k),
+            "block": lambda: self._block(q, k),
+            "summary": lambda: self._summary(k),
+        }[self.factor]()
+        return (k <= q) & seen
+
+    def arrange(self, length: int) -> tuple[Arrangement, ...]:
+        """Summaries become blocks when the other keys are left out."""
+        row = same_order(length)
+        summaries = row[self._summary(row)]
+        if self.factor == "block":
+            return (Arrangement(self.allows, row, row),)
+        if self.factor == "summary":
+            return (Arrangement(self.allows, row, summaries),)
+        own = self.evolve(factor="block").allows
+        return (
+            Arrangement(own, row, row),
+            Arrangement(lambda q, k: (k <= q) & self._summary(k) & ~self._block(q, k), row, summaries),
+        )
+
+    def _block(self, q: Any, k: Any) -> Any:
+        return q // self.stride == k // self.stride
+
+    def _summary(self, k: Any) -> Any:
+        place = k % self.stride
+        return (place >= self.stride - self.summary - self.shift) & (place < self.stride - self.shift)
