@@ -83,6 +83,7 @@ def show(
     config: Config,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+    pattern: Annotated[Path | None, typer.Option(help="draw the attention patterns too", metavar="PICTURE")] = None,
 ) -> None:
     """The resolved config, exact parameter count, FLOPs per token and memory; allocates nothing."""
     from jaxgpt.spec import dump_yaml, load_yaml
@@ -91,6 +92,11 @@ def show(
 
     spec = load_yaml(Run, config, overrides or [])
     facts = summarize(spec)
+    if pattern is not None:
+        from jaxgpt.lab.report.masks import draw_patterns
+
+        draw_patterns(spec.model, spec.seq_len, pattern)
+        console.print(f"pattern pictures: {pattern}", markup=False, soft_wrap=True)
     if as_json:
         print(json.dumps(facts))
         return

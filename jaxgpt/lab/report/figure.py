@@ -9,7 +9,7 @@ from jaxgpt.lab.report.curves import draw_curves
 from jaxgpt.lab.report.forest import draw_forest
 from jaxgpt.lab.report.palette import INK, MUTED
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 8.5,
     "axes.labelsize": 8.5,
     "axes.titlesize": 9,
@@ -40,7 +40,7 @@ def save_figure(findings: Findings, folder: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 2.9), layout=ConstrainedLayoutEngine(wspace=0.08))
         left, right = figure.subplots(1, 2, width_ratios=(1.12, 1))
         draw_curves(left, findings)
@@ -54,7 +54,7 @@ def svg(findings: Findings, draw: Any) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE | {"font.size": 10.5, "axes.labelsize": 10.5, "axes.titlesize": 11}):
+    with matplotlib.rc_context(STYLE | {"font.size": 10.5, "axes.labelsize": 10.5, "axes.titlesize": 11}):
         figure = Figure(figsize=(5.0, 3.5), layout="constrained")
         draw(figure.subplots(subplot_kw={"facecolor": "none"}), findings)
         held = io.StringIO()

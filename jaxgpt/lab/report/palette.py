@@ -4,6 +4,9 @@ INK, MUTED, RULE, PAGE = "#1b1f24", "#66707b", "#d5dae0", "#ffffff"
 GROUND = {"facecolor": PAGE, "edgecolor": "none", "pad": 1.5}
 """The box behind figures that a line would strike through."""
 
+OWN, SEEN, UNSEEN = "#e69f00", "#0072b2", "#e6eaef"
+"""Attention pictures: the query's own position, the keys that it sees, those that it does not."""
+
 _DARK = {INK: "#e8ebef", MUTED: "#98a3af", RULE: "#39414a", PAGE: "#14181d"}
 
 _BASELINE = ("#56606b", "#a3aebb")
