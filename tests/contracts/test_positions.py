@@ -6,10 +6,29 @@ import pytest
 
 from jaxgpt.models import Decoder
 from jaxgpt.ops.patterns import Bidirectional
-from jaxgpt.ops.positions import Added, ALiBi, Biased, Learned, Position, Rotary, Rotated, alibi_slopes
+from jaxgpt.ops.positions import (
+    Added,
+    ALiBi,
+    Biased,
+    Learned,
+    Position,
+    RelativeBias,
+    Rotary,
+    RotaryLinear,
+    RotaryNTK,
+    RotaryYaRN,
+    Rotated,
+    alibi_slopes,
+)
 
 SEAM = "position"
-EXAMPLES = {"rotary": [{"pairing": "interleaved"}, {"pairing": "half"}]}
+EXAMPLES = {
+    "rotary": [{"pairing": "interleaved"}, {"pairing": "half"}],
+    "rotary_linear": [{"factor": 4}],
+    "rotary_ntk": [{"factor": 4, "pairing": "half"}],
+    "rotary_yarn": [{"factor": 4, "trained": 16, "fast": 2, "slow": 0.5}],
+    "t5": [{"buckets": 8, "max_distance": 12}, {"buckets": 8, "max_distance": 12, "two_sided": True}],
+}
 rng = np.random.default_rng(0)
 
 
@@ -89,8 +108,9 @@ def test_rotated_scores_depend_on_distance_alone(member: Rotated):
 def test_rotation_keeps_length_dtype_and_position_zero(member: Rotated):
     x = rng.standard_normal((1, 2, 5, 8)).astype(np.float32)
     y = np.asarray(member.rotate(x, np.arange(5)))
-    np.testing.assert_allclose(np.linalg.norm(y, axis=-1), np.linalg.norm(x, axis=-1), rtol=1e-5)
-    np.testing.assert_array_equal(y[:, :, 0], x[:, :, 0])
+    size = 0.1 * np.log(4) + 1 if member.kind == "rotary_yarn" else 1  # YaRN, equation 22
+    np.testing.assert_allclose(np.linalg.norm(y, axis=-1), size * np.linalg.norm(x, axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(y[:, :, 0], size * x[:, :, 0], rtol=1e-6)
     assert member.rotate(jax.numpy.bfloat16(x), np.arange(5)).dtype == jax.numpy.bfloat16
 
 
@@ -102,6 +122,28 @@ def test_rotary_is_the_papers_complex_product():
     got = np.asarray(Rotary().rotate(x, at))
     np.testing.assert_allclose(got[..., 0::2], turned.real, atol=1e-5)
     np.testing.assert_allclose(got[..., 1::2], turned.imag, atol=1e-5)
+
+
+def test_stretched_rotations_meet_the_plain_one_where_their_papers_say():
+    K, factor, plain = 32, 4.0, Rotary().rates(32)
+    np.testing.assert_allclose(RotaryLinear(factor=factor).rates(K), plain / factor, rtol=1e-12)
+    ntk = RotaryNTK(factor=factor).rates(K) / plain
+    assert ntk[0] == 1 and ntk[-1] == pytest.approx(1 / factor) and (np.diff(ntk) < 0).all()
+    yarn = RotaryYaRN(factor=factor, trained=2048).rates(K) / plain
+    turns = 2048 * plain / (2 * np.pi)
+    assert (yarn[turns > 32] == 1).all() and turns[yarn == 1].min() > 16
+    np.testing.assert_allclose(yarn[turns < 0.8], 1 / factor)
+    assert (np.diff(yarn) <= 0).all()
+
+
+def test_t5_buckets_are_exact_then_logarithmic():
+    one = RelativeBias(buckets=32, max_distance=128)
+    at = np.asarray(one.bucket(np.arange(-3, 300)))
+    assert (at[:3] == 0).all() and (at[3:19] == np.arange(16)).all() and (at[3 + 128 :] == 31).all()
+    assert (np.diff(at[3:]) >= 0).all() and set(at) == set(range(32))
+    two = RelativeBias(buckets=32, max_distance=128, two_sided=True)
+    behind, ahead = np.asarray(two.bucket(np.arange(300))), np.asarray(two.bucket(-np.arange(1, 300)))
+    np.testing.assert_array_equal(ahead, behind[1:] + 16)
 
 
 def test_rotary_pairings_agree_under_a_channel_permutation():

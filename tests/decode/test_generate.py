@@ -13,8 +13,13 @@ from jaxgpt.models import Decoder
 from jaxgpt.nn.layout import Layout
 from jaxgpt.spec import ConfigError, members
 
+STRETCHED = {
+    "rotary_linear": {"kind": "rotary_linear", "factor": 2},
+    "rotary_ntk": {"kind": "rotary_ntk", "factor": 2},
+    "rotary_yarn": {"kind": "rotary_yarn", "factor": 2, "trained": 12, "fast": 2, "slow": 0.5},
+}
 VARIANTS = {
-    **{f"position={kind}": {"position": kind} for kind in members("position")},
+    **{f"position={kind}": {"position": STRETCHED.get(kind, kind)} for kind in members("position")},
     "rotary half, one shared key/value head": {
         "position": {"kind": "rotary", "pairing": "half"},
         "num_heads": 4,
@@ -23,6 +28,18 @@ VARIANTS = {
     "grouped heads, own width": {"num_heads": 4, "num_kv_heads": 2, "d_head": 6, "position": "alibi"},
     "qk_norm, soft cap": {"qk_norm": "rms", "soft_cap": 5.0, "position": "rotary"},
     "banded": {"pattern": ["causal", {"kind": "banded", "window": 4}], "num_layers": 2},
+    "strided and fixed": {
+        "pattern": [{"kind": "strided", "stride": 4}, {"kind": "fixed", "stride": 4, "summary": 1}],
+        "num_layers": 2,
+    },
+    "heads of two bands, rotary": {
+        "pattern": {
+            "kind": "per_head",
+            "of": [{"kind": "banded", "window": 3}, {"kind": "dilated", "window": 2, "dilation": 3}],
+        },
+        "position": "rotary",
+    },
+    "sinks, t5": {"pattern": {"kind": "sinks", "window": 3, "count": 2}, "position": "t5"},
     "post-norm": {"norm_place": "post"},
     "untied, gated, no bias": {"tied": False, "feed_forward": "gated", "bias": False, "norm": "rms"},
 }
@@ -172,6 +189,33 @@ def test_beyond_the_context_it_goes_on_from_the_last_half(model):
     first = greedy(spec, params, prompt, 4)
     then = greedy(spec, params, [*prompt, *first][-12:], 5)
     assert generate(spec, params, [prompt], 9) == [first + then]
+
+
+ENDLESS = {"pattern": {"kind": "banded", "window": 5}, "position": "rotary", "num_layers": 2}
+
+
+def test_a_banded_layer_keeps_a_ring_as_long_as_its_window():
+    spec = decoder(pattern=["causal", {"kind": "banded", "window": 5}], num_layers=2)
+    assert [kv.k.shape[2] for kv in spec.cache(1, 24)] == [24, 5]
+    assert [kv.k.shape[2] for kv in decoder(**ENDLESS).cache(1, 100_000)] == [5, 5]
+
+
+def test_a_model_without_a_longest_distance_writes_past_its_context_unbroken(weights):
+    """Bands and relative positions: the cached row of 60 tokens is what a model of that context says at once."""
+    spec = decoder(**ENDLESS)
+    params = weights(spec)
+    assert (
+        spec.endless
+        and not decoder(position="rotary").endless
+        and not decoder(**ENDLESS | {"position": "learned"}).endless
+    )
+    prompts = [[1, 2, 3], list(range(30))]  # the second is longer than the context
+    new = generate(spec, params, prompts, 30)
+    wide = spec.evolve(context=64)
+    logits = logits_along(wide, params, [prompt + ids for prompt, ids in zip(prompts, new, strict=True)])
+    for row, prompt, ids in zip(logits, prompts, new, strict=True):
+        choice = row[len(prompt) - 1 : len(prompt) - 1 + 30]
+        np.testing.assert_allclose(choice[np.arange(30), ids], choice.max(-1), atol=1e-5)
 
 
 def test_beyond_the_context_a_row_still_does_not_depend_on_its_batch(model):

@@ -1,0 +1,23 @@
+"""The position seam: how a model knows order."""
+
+from jaxgpt.ops.positions.added import Learned, NoPosition, Sinusoidal
+from jaxgpt.ops.positions.biased import ALiBi, RelativeBias, alibi_slopes
+from jaxgpt.ops.positions.position import Added, Biased, Position, Rotated
+from jaxgpt.ops.positions.rotary import Rotary, RotaryLinear, RotaryNTK, RotaryYaRN
+
+__all__ = [
+    "ALiBi",
+    "Added",
+    "Biased",
+    "Learned",
+    "NoPosition",
+    "Position",
+    "RelativeBias",
+    "Rotary",
+    "RotaryLinear",
+    "RotaryNTK",
+    "RotaryYaRN",
+    "Rotated",
+    "Sinusoidal",
+    "alibi_slopes",
+]

@@ -1,0 +1,49 @@
+"""The position seam: how a model knows order.
+
+A position acts in one of three places, and its base class says which: `Added` to the token embeddings, `Rotated` into
+queries and keys, or `Biased` onto the scores. `Learned` is a parameter table, which nn/embed.py owns.
+B batch, T queries, S keys, H heads, K head width, D model width.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import jax
+import numpy as np
+
+from jaxgpt.spec import Seam
+
+
+class Position(Seam, seam="position"):
+    """Base of all positions. Positions are int32 and start at 0 in each segment."""
+
+
+class Added(Position):
+    """A fixed table added to the token embeddings."""
+
+    @abstractmethod
+    def table(self, length: int, d_model: int) -> np.ndarray:
+        """float32 (length, d_model)."""
+
+
+class Rotated(Position):
+    """Queries and keys turn by an angle that grows with their position."""
+
+    @abstractmethod
+    def rotate(self, x_BHTK: jax.Array, pos_BT: jax.Array) -> jax.Array:
+        """Turns queries or keys. `pos_BT` may lack B. Keeps shape and dtype."""
+
+
+class Biased(Position):
+    """A term added to the attention scores, a function of two positions and of one row of a table for each head."""
+
+    trained: ClassVar[bool] = False
+    """Whether the table is a parameter (one for all layers, which nn/embed.py owns) or a constant."""
+
+    @abstractmethod
+    def table(self, num_heads: int) -> np.ndarray:
+        """float32 (H, ...): the constant, or where a parameter starts."""
+
+    @abstractmethod
+    def bias(self, table_H: jax.Array, q_pos_BT: jax.Array, k_pos_BS: jax.Array) -> jax.Array:
+        """float32 (H, T, S), with B in front where the positions have it. Kernels call it tile by tile."""

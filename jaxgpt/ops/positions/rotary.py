@@ -1,0 +1,133 @@
+"""Rotary positions, and the ways to stretch them over longer texts than they were trained on.
+
+B batch, T tokens, H heads, K head width.
+"""
+
+from abc import abstractmethod
+from typing import Literal, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from jaxgpt.ops.positions.position import Rotated
+
+Pairing = Literal["interleaved", "half"]
+
+
+class Turning(Rotated):
+    """Pairs of channels turn by an angle proportional to the position, each pair at its own rate."""
+
+    theta: PositiveFloat = 10000.0
+    pairing: Pairing = "interleaved"
+    """`interleaved` pairs channels (2i, 2i+1) as RoFormer does; `half` pairs (i, i + K/2) as Llama-type weights do."""
+
+    @abstractmethod
+    def rates(self, d_head: int) -> np.ndarray:
+        """float64 (K/2,): radians a position."""
+
+    @abstractmethod
+    def magnitude(self) -> float:
+        """What rotated queries and keys are multiplied by."""
+
+    def rotate(self, x_BHTK: jax.Array, pos_BT: jax.Array) -> jax.Array:
+        """In float32, then back to the input's dtype. K must be even."""
+        half = x_BHTK.shape[-1] // 2
+        rate, size = jnp.asarray(self.rates(2 * half), jnp.float32), np.float32(self.magnitude())
+        angle = pos_BT[..., None, :, None].astype(jnp.float32) * rate
+        cos, sin = size * jnp.cos(angle), size * jnp.sin(angle)
+        x = x_BHTK.astype(jnp.float32)
+        if self.pairing == "half":
+            a, b = x[..., :half], x[..., half:]
+            out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+        else:
+            a, b = x[..., 0::2], x[..., 1::2]
+            out = jnp.stack([a * cos - b * sin, b * cos + a * sin], -1).reshape(x.shape)
+        return out.astype(x_BHTK.dtype)
+
+
+class Rotary(Turning):
+    """RoPE: pairs of channels turn by pos·θ^(−2i/K), so scores depend on distance alone."""
+
+    citation = "Su et al. 2021 (RoFormer), section 3.2"
+
+    def rates(self, d_head: int) -> np.ndarray:
+        """θ^(−2i/K)."""
+        return plain_rates(self.theta, d_head)
+
+    def magnitude(self) -> float:
+        """1."""
+        return 1.0
+
+
+class RotaryLinear(Turning):
+    """Position interpolation: positions are divided by `factor`."""
+
+    citation = "Chen et al. 2023 (Position Interpolation), section 3.2"
+    factor: float = Field(gt=1)
+    """How much longer the texts are than those of training."""
+
+    def rates(self, d_head: int) -> np.ndarray:
+        """θ^(−2i/K) / factor."""
+        return plain_rates(self.theta, d_head) / self.factor
+
+    def magnitude(self) -> float:
+        """1."""
+        return 1.0
+
+
+class RotaryNTK(Turning, kind="rotary_ntk"):
+    """A larger θ: the slowest pair turns `factor` times slower, the fastest as before."""
+
+    citation = "bloc97 2023 (NTK-aware scaled RoPE); Peng et al. 2024 (YaRN), section 3.1"
+    factor: float = Field(gt=1)
+
+    def rates(self, d_head: int) -> np.ndarray:
+        """(θ·factor^(K/(K−2)))^(−2i/K)."""
+        return plain_rates(self.theta * self.factor ** (d_head / max(d_head - 2, 1)), d_head)
+
+    def magnitude(self) -> float:
+        """1."""
+        return 1.0
+
+
+class RotaryYaRN(Turning, kind="rotary_yarn"):
+    """Slow pairs are interpolated, fast ones kept, a ramp between; scores are sharpened a little."""
+
+    citation = "Peng et al. 2024 (YaRN), sections 3.2 and 3.4"
+    factor: float = Field(gt=1)
+    trained: PositiveInt
+    """The context of training, in tokens."""
+    fast: PositiveFloat = 32.0
+    """Pairs that turn more often than this over `trained` tokens are kept (the paper's β)."""
+    slow: PositiveFloat = 1.0
+    """Pairs that turn less often are interpolated (α)."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.slow >= self.fast:
+            raise ValueError(f"slow {self.slow} must lie below fast {self.fast}")
+        return self
+
+    def rates(self, d_head: int) -> np.ndarray:
+        """θ^(−2i/K), divided by factor as far as the ramp says. The ramp's ends are rounded outwards to whole pairs."""
+        rates, pair = plain_rates(self.theta, d_head), np.arange(d_head // 2)
+        first, last = np.floor(self._pair(self.fast, d_head)), np.ceil(self._pair(self.slow, d_head))
+        first, last = max(first, 0.0), min(last, d_head - 1.0)
+        ramp = np.clip((pair - first) / max(last - first, 1e-3), 0, 1)
+        return rates * (1 - ramp) + rates / self.factor * ramp
+
+    def magnitude(self) -> float:
+        """√(1/t) = 0.1·ln(factor) + 1, so that scores grow by 1/t."""
+        return 0.1 * float(np.log(self.factor)) + 1.0
+
+    def _pair(self, turns: float, d_head: int) -> float:
+        """The (fractional) pair that turns `turns` times over the trained context."""
+        return d_head * np.log(self.trained / (turns * 2 * np.pi)) / (2 * np.log(self.theta))
+
+
+def plain_rates(theta: float, d_head: int) -> np.ndarray:
+    """float64 (K/2,): θ^(−2i/K)."""
+    half = d_head // 2
+    return theta ** (-np.arange(half) / half)
