@@ -15,6 +15,7 @@ class LanguageModel(Objective):
     """Cross-entropy of each token given those before it, in nats a token."""
 
     citation = "Radford et al. 2018, section 3.1"
+    next_token = True
     label_smoothing: NonNegativeFloat = Field(default=0.0, lt=1)
     """Probability spread evenly over the vocabulary in training; the reported loss is never smoothed."""
     z_loss: NonNegativeFloat = 0.0

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 from flax import linen as nn
@@ -15,6 +15,9 @@ Batch = Mapping[str, jax.Array]
 
 class Objective(Seam, seam="objective"):
     """A loss over a batch."""
+
+    next_token: ClassVar[bool] = False
+    """Whether targets are the tokens that follow: then no pattern may show them."""
 
     @abstractmethod
     def loss(

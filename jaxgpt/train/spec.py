@@ -6,11 +6,15 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from jaxgpt.models import Model
 from jaxgpt.objectives import LanguageModel, Objective
+from jaxgpt.ops.patterns import sees_ahead
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.text import Data, Tokenizer
 from jaxgpt.train.exec import Exec
 from jaxgpt.train.optim import Optimizer
 from jaxgpt.train.schedule import Cosine, Schedule
+
+LOOKED_AT = 1024
+"""Positions of a row that are searched for keys ahead."""
 
 
 class BatchRamp(Spec):
@@ -79,6 +83,12 @@ class Run(Spec):
             problems.append(
                 f"batch_size {self.batch_size} is not a multiple of batch_ramp.start {self.batch_ramp.start}"
             )
+        problems += [
+            f"objective {self.objective.kind} predicts tokens that model.{name} '{case.pattern.kind}' shows; use "
+            "{kind: intersection, of: [causal, ...]}"
+            for name, case in self.model.cases(self.seq_len, self.dtype, "row", False, "cpu").items()
+            if self.objective.next_token and sees_ahead(case.pattern, min(self.seq_len, LOOKED_AT))
+        ]
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")
         if problems:

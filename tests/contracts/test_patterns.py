@@ -7,7 +7,7 @@ import pytest
 
 from jaxgpt.models import Decoder
 from jaxgpt.nn.layout import Layout
-from jaxgpt.ops.patterns import arrangements, band, is_relative, kept_blocks, mean_keys, reach, shares
+from jaxgpt.ops.patterns import arrangements, band, is_relative, kept_blocks, mean_keys, reach, sees_ahead, shares
 
 SEAM = "pattern"
 EXAMPLES = {
@@ -110,6 +110,10 @@ def test_a_relative_pattern_means_the_same_anywhere_and_no_other_does(member):
     at = np.arange(20)
     moved = all(np.array_equal(member.allows(at[:, None] + n, at + n), grid(member, 20)) for n in range(1, 8))
     assert moved == is_relative(member)
+
+
+def test_sees_ahead_is_the_upper_triangle(member):
+    assert sees_ahead(member, 20) == np.triu(grid(member, 20), 1).any()
 
 
 def test_band_describes_exactly_the_bands(member):

@@ -70,6 +70,15 @@ def reach(pattern: Pattern, length: int) -> int:
 
 
 @lru_cache(maxsize=256)
+def sees_ahead(pattern: Pattern, length: int) -> bool:
+    """Whether some query in a row of `length` sees a later key."""
+    row = same_order(length)
+    if is_relative(pattern):
+        return bool(_seen(pattern.allows, 0, row[1:]).any())
+    return any(np.triu(seen, start + 1).any() for start, seen in _strips(pattern.allows, row, row, 1))
+
+
+@lru_cache(maxsize=256)
 def band(pattern: Pattern, length: int) -> tuple[int, int] | None:
     """(left, right) where, in a row of `length`, the pattern is exactly q − left ≤ k ≤ q + right; else None."""
     if not is_relative(pattern):
