@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow parity bench clean
+.PHONY: demo test check slow parity bench tpu-compile clean
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -35,11 +35,19 @@ slow: .venv/installed  ## minutes: kill -9 at random moments, learning results
 parity: .venv/peer  ## logits and gradients against transformers on torch
 	$(BIN)/python -m pytest -m parity -n 0
 
+.venv-tpu/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-tpu
+	.venv-tpu/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tpu]'
+	@touch $@
+
+tpu-compile: .venv-tpu/installed  ## attention kernels compiled for TPU v5e and v5p, without a TPU
+	.venv-tpu/bin/python -m pytest -m tpu -n 0 -s
+
 bench: .venv/peer  ## every figure, ours and the peer's in one run; JSON under runs/bench/
 	@mkdir -p runs/bench
-	for name in train_step generate first_step shakespeare shakespeare_torch; do \
+	for name in train_step generate first_step attention attention_gpu shakespeare shakespeare_torch; do \
 	  $(BIN)/python bench/$$name.py --json runs/bench/$$name.json || exit 1; \
 	done
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-tpu build *.egg-info .pytest_cache .mypy_cache .ruff_cache

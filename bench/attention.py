@@ -25,7 +25,7 @@ from jaxgpt.ops.patterns import Banded, Causal, Fixed, Pattern, Strided, mean_ke
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import parse
 from jaxgpt.train import Run
-from jaxgpt.train.kernels import kernels
+from jaxgpt.train.attention import kernels
 from jaxgpt.train.program import program
 
 HEADS, WIDTH = 2, 64
@@ -79,7 +79,7 @@ def measure(length: int, rounds: int) -> dict[str, Measured]:
 
 def train_step(pattern: list[Any], kernel: str = "auto") -> tuple[Callable[[], Any], dict[str, str]]:
     """A call that makes one update of a 6-layer model at context 4096, and the kernels it runs on."""
-    size = {"num_layers": 6, "d_model": 128, "num_heads": 4, "context": 4096, "vocab_size": 256, "position": "rotary"}
+    size = {"num_layers": 6, "d_model": 64, "num_heads": 4, "d_head": 32, "context": 4096, "vocab_size": 256}
     tree = {"model": {"kind": "gpt3", **size, "pattern": pattern}, "tokenizer": "byte", "batch_size": 1, "steps": 10}
     run = parse(Run, tree | {"optim": {"kind": "adamw", "lr": 1e-3}, "exec": {"kernel": kernel}})
     done = program(run)

@@ -7,7 +7,7 @@ import pytest
 
 from jaxgpt.cli import main
 from jaxgpt.spec import dump_yaml
-from jaxgpt.train.kernels import kernels
+from jaxgpt.train.attention import kernels
 
 OWN = '''
 from jaxgpt.lab import Experiment

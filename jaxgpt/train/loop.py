@@ -13,8 +13,8 @@ from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Prepared, prepare
+from jaxgpt.train.attention import kernels
 from jaxgpt.train.checkpoint import restore, save
-from jaxgpt.train.kernels import kernels
 from jaxgpt.train.lock import RunLock
 from jaxgpt.train.program import Program, program
 from jaxgpt.train.provenance import provenance

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.models import Model
 from jaxgpt.parallel import batch_sharding, shardings
-from jaxgpt.train.kernels import kernels
+from jaxgpt.train.attention import kernels
 from jaxgpt.train.spec import Run
 from jaxgpt.train.state import State
 from jaxgpt.train.step import eval_step, init_state, train_step

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from jaxgpt.text import Prepared
-from jaxgpt.train.kernels import kernels
+from jaxgpt.train.attention import kernels
 from jaxgpt.train.spec import Run
 
 LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")

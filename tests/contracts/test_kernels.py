@@ -23,6 +23,7 @@ SEAM = "kernel"
 EXAMPLES = {
     "block_sparse": [{"block": 4}],
     "chunked": [{"queries": 4, "keys": 8}],
+    "splash": [{"interpret": True, "block": 128}],
 }
 B, T, H, K = 2, 16, 4, 16
 AT = np.arange(T, dtype=np.int32)

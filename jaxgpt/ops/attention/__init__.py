@@ -6,6 +6,7 @@ from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
 from jaxgpt.ops.attention.kernel import Bias, Case, Chooser, Kernel, Places, Scores
 from jaxgpt.ops.attention.reference import Reference
+from jaxgpt.ops.attention.splash import Splash
 
 __all__ = [
     "Auto",
@@ -19,4 +20,5 @@ __all__ = [
     "Places",
     "Reference",
     "Scores",
+    "Splash",
 ]

@@ -8,6 +8,7 @@ from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
 from jaxgpt.ops.attention.kernel import Case, Chooser, Kernel, Scores, case_of
 from jaxgpt.ops.attention.reference import Reference
+from jaxgpt.ops.attention.splash import Splash
 
 TINY, SMALL = 128**2, 256**2
 """Pairs up to which nothing beats the plain kernel, and up to which only block_sparse does."""
@@ -26,7 +27,7 @@ class Auto(Chooser):
         pairs = case.queries * case.keys
         if case.queries == 1 or pairs <= TINY:
             return Reference()
-        fused = Cudnn()
+        fused: Kernel = Splash() if case.platform == "tpu" else Cudnn()
         if fused.refusal(case) is None:
             return fused
         sparse = BlockSparse()

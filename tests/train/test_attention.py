@@ -5,7 +5,7 @@ import pytest
 from jaxgpt.ops.attention import Auto, Case, Cudnn
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Dilated, Strided
 from jaxgpt.spec import ConfigError
-from jaxgpt.train.kernels import kernels
+from jaxgpt.train.attention import kernels
 
 LONG = {"model.context": 4096, "model.d_head": 64}
 
@@ -30,6 +30,7 @@ def test_auto_says_what_it_chose_for_each_pattern(tiny):
     assert chosen(tiny, **fields) == want
     on_gpu = chosen(tiny, "gpu", **fields | {"dtype": "bfloat16"})
     assert on_gpu == want | {"pattern.0": "cudnn", "pattern.1": "cudnn", "pattern.2.of.0": "cudnn"}
+    assert set(chosen(tiny, "tpu", **fields | {"dtype": "bfloat16"}).values()) == {"splash"}
     assert set(chosen(tiny, **{"model.pattern": pattern[:1]}).values()) == {"reference"}
 
 
