@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/sparse_attention.py
 
-Thirty runs of a small GPT on the text of Python's own standard library, context 256: about 15 minutes on 2 cores. The
+Thirty runs of a small GPT on the text of Python's own standard library, context 256: about 20 minutes on 2 cores. The
 paper has strided attention for data with a period and fixed attention for text; stride 16 is √256, as it proposes.
 Keys that a query sees on average: dense 128.5, banded 30, strided 23, fixed 23, alternating 79.
 """

@@ -36,7 +36,7 @@ from jaxgpt.ops.attention.tile import (
 )
 from jaxgpt.ops.patterns import Pattern
 
-SCORES_AT_ONCE = {"cpu": 2**19, "gpu": 2**26, "tpu": 2**26}
+SCORES_AT_ONCE = {"cpu": 2**17, "gpu": 2**26, "tpu": 2**26}
 """Scores held by one step. A CPU wants them in its cache; an accelerator wants many."""
 
 
