@@ -79,7 +79,7 @@ def measure(length: int, rounds: int) -> dict[str, Measured]:
 
 def train_step(pattern: list[Any], kernel: str = "auto") -> tuple[Callable[[], Any], dict[str, str]]:
     """A call that makes one update of a 6-layer model at context 4096, and the kernels it runs on."""
-    size = {"num_layers": 6, "d_model": 64, "num_heads": 4, "d_head": 32, "context": 4096, "vocab_size": 256}
+    size = {"num_layers": 6, "d_model": 64, "num_heads": 8, "context": 4096, "vocab_size": 256}
     tree = {"model": {"kind": "gpt3", **size, "pattern": pattern}, "tokenizer": "byte", "batch_size": 1, "steps": 10}
     run = parse(Run, tree | {"optim": {"kind": "adamw", "lr": 1e-3}, "exec": {"kernel": kernel}})
     done = program(run)

@@ -19,6 +19,7 @@ from jax import lax
 from pydantic import PositiveInt
 
 from jaxgpt.ops.attention.block_plan import BLOCKS, Part, best_block, plan
+from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
 from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
 from jaxgpt.ops.attention.tile import (
     FLOOR,
@@ -195,7 +196,7 @@ def _part_backward(
     for group in part.groups:
         carry, dq = lax.scan(step, carry, (group.rows, group.keys))
         found.append(dq)
-    dk, dv = (_back_to_row(_join(x), part.keys, k.shape[2]) for x in carry[:2])
+    dk, dv = (_back_to_row(join(x), part.keys, k.shape[2]) for x in carry[:2])
     return _in_order(how, part, found, q.shape[2]), dk, dv, carry[2]
 
 
@@ -206,17 +207,16 @@ def _keep(how: _How, seed: Any, index: int, number: jax.Array, shape: tuple[int,
 
 def _blocks(x: jax.Array, order: np.ndarray, block: int, fill: Any = 0) -> jax.Array:
     """(B, X, T, ...) -> (n + 1, B, X, b, ...), tokens taken in `order`; the last block is empty."""
-    lacks = -order.size % block + block
-    x = x if _is_row(order, x.shape[2]) else jnp.take(x, order, axis=2)
-    x = jnp.pad(x, [(0, lacks if axis == 2 else 0) for axis in range(x.ndim)], constant_values=fill)
-    return jnp.moveaxis(x.reshape(*x.shape[:2], -1, block, *x.shape[3:]), 2, 0)
+    return blocks(_taken(x, order, 2), block, fill, spare=1)
 
 
 def _side(side: Side, order: np.ndarray, block: int) -> Side:
-    """Positions and segments in blocks, (n + 1, b) or (n + 1, B, b); places that are not there have position -1."""
-    cut = lambda x, fill: _blocks(x.reshape(-1, 1, x.shape[-1]), order, block, fill)[:, :, 0]  # noqa: E731
-    pos = cut(side.pos, -1)
-    return Side(pos[:, 0] if side.pos.ndim == 1 else pos, None if side.segment is None else cut(side.segment, 0))
+    """Positions and segments in the same blocks."""
+    return side_blocks(jax.tree.map(lambda x: _taken(x, order, x.ndim - 1), side), block, spare=1)
+
+
+def _taken(x: jax.Array, order: np.ndarray, axis: int) -> jax.Array:
+    return x if _is_row(order, x.shape[axis]) else jnp.take(x, order, axis=axis)
 
 
 def _cut(how: _How, part: Part, q: Any, k: Any, v: Any, both: tuple[Side, Side]) -> tuple[_Queries, _Keys]:
@@ -250,21 +250,15 @@ def _add(whole: jax.Array, new: jax.Array, ids: jax.Array) -> jax.Array:
     )
 
 
-def _join(x: jax.Array) -> jax.Array:
-    """(n, B, X, b, ...) -> (B, X, n·b, ...)."""
-    x = jnp.moveaxis(x, 0, 2)
-    return x.reshape(*x.shape[:2], -1, *x.shape[4:])
-
-
 def _in_order(how: _How, part: Part, found: list[jax.Array], length: int) -> jax.Array:
     """The groups' results (steps, R, B, H, b, ...) -> (B, H, T, ...) in the row's order."""
     numbers = np.concatenate([group.rows.reshape(-1) for group in part.groups])
     count = -(-part.queries.size // how.block)
     at = np.empty(count + 1, np.int64)
     at[numbers] = np.arange(numbers.size)
-    blocks = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in found])
-    whole = blocks if _is_row(at[:count], blocks.shape[0]) else jnp.take(blocks, at[:count], axis=0)
-    return _back_to_row(_join(whole), part.queries, length)
+    taken = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in found])
+    whole = taken if _is_row(at[:count], taken.shape[0]) else jnp.take(taken, at[:count], axis=0)
+    return _back_to_row(join(whole), part.queries, length)
 
 
 def _back_to_row(x: jax.Array, order: np.ndarray, length: int) -> jax.Array:

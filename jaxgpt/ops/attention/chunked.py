@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from pydantic import PositiveInt
 
+from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
 from jaxgpt.ops.attention.kernel import Case, Kernel, Scores, case_of
 from jaxgpt.ops.attention.tile import (
     FLOOR,
@@ -29,7 +30,7 @@ from jaxgpt.ops.attention.tile import (
     tile_scores,
     tile_scores_back,
 )
-from jaxgpt.ops.patterns import Arrangement, Pattern, kept_blocks
+from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
 
 TINY = np.float32(1e-37)
 IN_CACHE = 2**18
@@ -81,7 +82,7 @@ class _How(NamedTuple):
 @lru_cache(maxsize=64)
 def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[np.ndarray, np.ndarray]:
     row = np.arange(length, dtype=np.int32)
-    kept = kept_blocks(Arrangement(pattern.allows, row, row), block_q, block_k)
+    kept = kept_blocks(Arrangement(pattern.allows, row, row, is_relative(pattern)), block_q, block_k)
     any_kept = kept.any(1)
     first = np.where(any_kept, kept.argmax(1), 0)
     last = np.where(any_kept, kept.shape[1] - kept[:, ::-1].argmax(1), 0)
@@ -118,8 +119,8 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any
         return None, ((out / total).astype(q.dtype), (top + jnp.log(total))[..., 0])
 
     numbers = np.arange(how.first.size, dtype=np.int32)
-    rows = (numbers, how.first, how.last, _blocks(q, how.block_q), _side(both[0], how.block_q))
-    out, log_sum = (_join(x)[:, :, :T] for x in lax.scan(row, None, rows)[1])
+    rows = (numbers, how.first, how.last, blocks(q, how.block_q), side_blocks(both[0], how.block_q))
+    out, log_sum = (join(x)[:, :, :T] for x in lax.scan(row, None, rows)[1])
     return out, (q, k, v, table, both, seed, out, log_sum)
 
 
@@ -148,15 +149,15 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
         dq, *carry = lax.fori_loop(first, last, visit, (jnp.zeros(q_BHTK.shape, jnp.float32), *carry))
         return tuple(carry), dq.astype(q.dtype)
 
-    numbers, cut = np.arange(how.first.size, dtype=np.int32), partial(_blocks, block=how.block_q)
-    queries = (cut(q), _side(both[0], how.block_q), cut(do), cut(log_sum, fill=NEVER), cut(delta))
+    numbers, cut = np.arange(how.first.size, dtype=np.int32), partial(blocks, block=how.block_q)
+    queries = (cut(q), side_blocks(both[0], how.block_q), cut(do), cut(log_sum, fill=NEVER), cut(delta))
     rows = (numbers, how.first, how.last, *queries)
     zeros = jnp.zeros(keys[0].shape, jnp.float32)
     carry, dq = lax.scan(row, (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None), rows)
-    dk, dv = (_join(x)[:, :, : k.shape[2]].astype(k.dtype) for x in carry[:2])
+    dk, dv = (join(x)[:, :, : k.shape[2]].astype(k.dtype) for x in carry[:2])
     zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
     d_table = jnp.zeros_like(table) if carry[2] is None and table is not None else carry[2]
-    return _join(dq)[:, :, : q.shape[2]], dk, dv, d_table, zero(both), zero(seed)
+    return join(dq)[:, :, : q.shape[2]], dk, dv, d_table, zero(both), zero(seed)
 
 
 _attend.defvjp(_forward, _backward)
@@ -168,28 +169,8 @@ def _keep(how: _How, seed: Any, row: jax.Array, column: jax.Array, shape: tuple[
 
 
 def _keys(how: _How, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:
-    return _blocks(k, how.block_k), _blocks(v, how.block_k), _side(side, how.block_k)
+    return blocks(k, how.block_k), blocks(v, how.block_k), side_blocks(side, how.block_k)
 
 
 def _at(tree: Any, j: jax.Array) -> Any:
     return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, j, keepdims=False), tree)
-
-
-def _blocks(x: jax.Array, block: int, fill: Any = 0) -> jax.Array:
-    """(B, X, T, ...) -> (n, B, X, b, ...)."""
-    pads = [(0, -x.shape[2] % block if axis == 2 else 0) for axis in range(x.ndim)]
-    x = jnp.pad(x, pads, constant_values=fill)
-    return jnp.moveaxis(x.reshape(*x.shape[:2], -1, block, *x.shape[3:]), 2, 0)
-
-
-def _side(side: Side, block: int) -> Side:
-    """Positions and segments in blocks, (n, b) or (n, B, b); places that are not there have position -1."""
-    cut = lambda x, fill: _blocks(x.reshape(-1, 1, x.shape[-1]), block, fill)[:, :, 0]  # noqa: E731
-    pos = cut(side.pos, -1)
-    return Side(pos[:, 0] if side.pos.ndim == 1 else pos, None if side.segment is None else cut(side.segment, 0))
-
-
-def _join(x: jax.Array) -> jax.Array:
-    """(n, B, X, b, ...) -> (B, X, n·b, ...)."""
-    x = jnp.moveaxis(x, 0, 2)
-    return x.reshape(*x.shape[:2], -1, *x.shape[4:])
