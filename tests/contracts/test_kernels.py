@@ -231,6 +231,24 @@ def test_a_trained_bias_has_the_references_gradient(member):
     np.testing.assert_allclose(gradient(member), gradient(Reference()), atol=1e-5)
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["row", "packed"])
+def test_gradients_reach_exactly_the_keys_that_are_seen(member, packed):
+    """d output[t] / d value[s]: zero to the last bit where t may not see s, and not zero where it may."""
+    q, k, v, _ = draw()
+    segments = {"q_segment": PACKED, "k_segment": PACKED} if packed else {}
+    scores = Scores(**(ROW | segments | {"pattern": Strided(stride=5)}))
+
+    @jax.jit
+    def reached(v):
+        pull = jax.vjp(lambda v: attend(member, q, k, v, scores), v)[1]
+        ones = jnp.eye(T)[:, None, None, :, None] * jnp.ones(v.shape)
+        return jax.vmap(lambda row: pull(row)[0][:, :, :, 0])(ones)
+
+    flow_BHTS = np.moveaxis(np.asarray(reached(v)), 0, 2)
+    seen = scores.pattern.allows(AT[:, None], AT[None]) & (not packed or (PACKED[:, :, None] == PACKED[:, None]))
+    np.testing.assert_array_equal(flow_BHTS != 0, np.broadcast_to(np.reshape(seen, (-1, 1, T, T)), flow_BHTS.shape))
+
+
 def test_seeds_under_vmap_equal_one_at_a_time(member):
     *_, scores = case("multi_query")
     rows = [draw(1, seed=seed) for seed in range(2)]
