@@ -11,7 +11,7 @@ from jaxgpt.ops.attention.reference import Reference
 from jaxgpt.ops.attention.splash import Splash
 
 TINY, SMALL = 128**2, 256**2
-"""Pairs up to which nothing beats the plain kernel, and up to which only block_sparse does."""
+"""Pairs up to which the plain kernel is taken always, and up to which it is unless block_sparse pays: our choice."""
 SPARSE = 0.4
 """The share of pairs in visited blocks up to which visiting those alone pays; a causal row visits half."""
 
@@ -19,8 +19,6 @@ SPARSE = 0.4
 class Auto(Chooser):
     """The device's own kernel where it can do the case, else block_sparse where that pays, else chunked; when rows are
     short, reference. A run's provenance.json says what it chose."""
-
-    citation = "jaxgpt: thresholds measured by bench/attention.py"
 
     def choose(self, case: Case) -> Kernel:
         """See Chooser.choose."""
