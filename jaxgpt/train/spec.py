@@ -13,9 +13,6 @@ from jaxgpt.train.exec import Exec
 from jaxgpt.train.optim import Optimizer
 from jaxgpt.train.schedule import Cosine, Schedule
 
-LOOKED_AT = 1024
-"""Positions of a row that are searched for keys ahead."""
-
 
 class BatchRamp(Spec):
     """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
@@ -87,7 +84,7 @@ class Run(Spec):
             f"objective {self.objective.kind} predicts tokens that model.{name} '{case.pattern.kind}' shows; use "
             "{kind: intersection, of: [causal, ...]}"
             for name, case in self.model.cases(self.seq_len, self.dtype, "row", False, "cpu").items()
-            if self.objective.next_token and sees_ahead(case.pattern, min(self.seq_len, LOOKED_AT))
+            if self.objective.next_token and sees_ahead(case.pattern, self.seq_len)
         ]
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")

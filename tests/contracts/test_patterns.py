@@ -7,7 +7,17 @@ import pytest
 
 from jaxgpt.models import Decoder
 from jaxgpt.nn.layout import Layout
-from jaxgpt.ops.patterns import arrangements, band, is_relative, kept_blocks, mean_keys, reach, sees_ahead, shares
+from jaxgpt.ops.patterns import (
+    Dilated,
+    arrangements,
+    band,
+    is_relative,
+    kept_blocks,
+    mean_keys,
+    reach,
+    sees_ahead,
+    shares,
+)
 
 SEAM = "pattern"
 EXAMPLES = {
@@ -114,6 +124,10 @@ def test_a_relative_pattern_means_the_same_anywhere_and_no_other_does(member):
 
 def test_sees_ahead_is_the_upper_triangle(member):
     assert sees_ahead(member, 20) == np.triu(grid(member, 20), 1).any()
+
+
+def test_a_far_look_ahead_is_seen_where_distance_decides():
+    assert sees_ahead(Dilated(window=2, dilation=2000, right=1), 4096)
 
 
 def test_band_describes_exactly_the_bands(member):

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxgpt.cli import main
-from jaxgpt.lab.report import views as module
 from jaxgpt.lab.report.masks import draw_patterns
 from jaxgpt.lab.report.palette import OWN, PAGE, SEEN, UNSEEN
 from jaxgpt.lab.report.views import fields, folded, kept_shares, matrix, numbers, row_width, tint, views
@@ -30,6 +29,7 @@ from jaxgpt.ops.patterns import (
     Sinks,
     Strided,
     Union,
+    layout,
     mean_keys,
     shares,
 )
@@ -74,7 +74,7 @@ def model(*layer_patterns, num_heads=4):
 def test_a_cells_shade_is_the_share_of_its_pairs(pattern, monkeypatch):
     for length, cell in ((1, 1), (24, 1), (24, 6), (31, 4), (31, 7), (31, 40)):
         np.testing.assert_allclose(kept_shares(pattern, length, cell), brute(pattern, length, cell), rtol=1e-14)
-    monkeypatch.setattr(module, "AT_ONCE", 70)  # two queries at a time
+    monkeypatch.setattr(layout, "AT_ONCE", 70)  # two queries at a time
     np.testing.assert_allclose(kept_shares(pattern, 31, 7), brute(pattern, 31, 7), rtol=1e-14)
 
 

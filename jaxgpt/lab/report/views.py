@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgpt.lab.report.palette import OWN, PAGE, SEEN, UNSEEN
-from jaxgpt.ops.patterns import Pattern, is_relative, shares
+from jaxgpt.ops.patterns import Pattern, is_relative, shares, strips
 
-AT_ONCE = 2**22
-"""Pairs whose closed form is evaluated at once."""
 HARD = "\u00a0"
 """A space at which no line breaks."""
 _FAINTEST = 0.15
@@ -74,11 +72,9 @@ def kept_shares(pattern: Pattern, length: int, cell: int = 1) -> np.ndarray:
         kept = _kept_by_distance(pattern, length, starts, starts + sizes)
     else:
         kept = np.zeros((starts.size, starts.size), np.int64)
-        at_once = max(1, AT_ONCE // length)
-        for index, queries in enumerate(np.split(row, starts[1:])):
-            for start in range(0, queries.size, at_once):
-                seen = seen_by(pattern, queries[start : start + at_once], row)
-                kept[index] += np.add.reduceat(np.count_nonzero(seen, axis=0), starts)
+        for start, seen in strips(pattern.allows, row, row, 1):
+            columns = np.add.reduceat(seen, starts, axis=1, dtype=np.int64)
+            np.add.at(kept, (start + np.arange(len(seen))) // cell, columns)
     return kept / (sizes[:, None] * sizes)
 
 

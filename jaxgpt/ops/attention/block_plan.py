@@ -47,7 +47,7 @@ def plan(pattern: Pattern, length: int, block: int, at_once: int) -> tuple[Part,
 
 BLOCKS = (32, 64, 128)
 EDGE = 24
-"""What a block's edges cost, in tokens: small blocks visit less but use the machine worse (measured on a CPU)."""
+"""What a block's edges cost, in tokens: small blocks visit less but use the machine worse. Our estimate for a CPU."""
 
 
 @lru_cache(maxsize=256)

@@ -24,16 +24,17 @@ from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
 from jaxgpt.ops.attention.tile import (
     FLOOR,
     NEVER,
+    TINY,
+    Known,
     Rule,
     Side,
     keep_mask,
     mix,
-    mix_back,
     rule_of,
     sides,
     table_of,
+    tile_back,
     tile_scores,
-    tile_scores_back,
 )
 from jaxgpt.ops.patterns import Pattern
 
@@ -114,14 +115,6 @@ class _Queries(NamedTuple):
     side: Side
 
 
-class _Grads(NamedTuple):
-    """What the backward pass knows of them: (n, B, H, b, K), and twice (n, B, H, b)."""
-
-    do: jax.Array
-    log_sum: jax.Array
-    delta: jax.Array
-
-
 class _Keys(NamedTuple):
     """Blocks of keys and values, (n, B, G, b, K)."""
 
@@ -143,8 +136,8 @@ def _part_forward(
         w = jnp.exp(s - top)
         total = jnp.sum(w, -1, keepdims=True)
         kept = w if seed is None else w * _keep(how, seed, index, number, w.shape)
-        out = mix(kept, keys.v) / jnp.maximum(total, np.float32(1e-37))
-        return out, (top + jnp.log(jnp.maximum(total, np.float32(1e-37))))[..., 0]
+        total = jnp.maximum(total, TINY)
+        return mix(kept, keys.v) / total, (top + jnp.log(total))[..., 0]
 
     def step(_: None, ids: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
         return None, jax.vmap(one)(ids[0], _rows(rows, ids[0]), _beside(held, ids[1]))
@@ -171,16 +164,12 @@ def _part_backward(
     part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
     rows, held = _cut(how, part, q, k, v, both)
     cut = partial(_blocks, order=part.queries, block=how.block)
-    known = _Grads(cut(do), cut(log_sum, fill=NEVER), cut(delta))
+    known = Known(cut(do), cut(log_sum, fill=NEVER), cut(delta))
 
-    def one(number: jax.Array, row: _Queries, back: _Grads, keys: _Keys) -> tuple[Any, ...]:
-        s, slope = tile_scores(rule, row.q, keys.k, table, row.side, keys.side)
-        w = jnp.exp(s - back.log_sum[..., None])
-        keep = None if seed is None else _keep(how, seed, index, number, w.shape)
-        dw, dv = mix_back(w if keep is None else w * keep, back.do, keys.v)
-        ds = w * ((dw if keep is None else dw * keep) - back.delta[..., None])
-        dq, dk, d_table = tile_scores_back(rule, ds, slope, row.q, keys.k, table, row.side, keys.side)
-        return dq, dk, dv, d_table
+    def one(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
+        shape = (*row.q.shape[:3], keys.k.shape[2])
+        keep = None if seed is None else _keep(how, seed, index, number, shape)
+        return tile_back(rule, row.q, keys.k, keys.v, table, row.side, keys.side, back, keep)
 
     def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
         dk, dv, d_table = carry

@@ -19,20 +19,20 @@ from jaxgpt.ops.attention.kernel import Case, Kernel, Scores, case_of
 from jaxgpt.ops.attention.tile import (
     FLOOR,
     NEVER,
+    TINY,
+    Known,
     Rule,
     Side,
     keep_mask,
     mix,
-    mix_back,
     rule_of,
     sides,
     table_of,
+    tile_back,
     tile_scores,
-    tile_scores_back,
 )
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
 
-TINY = np.float32(1e-37)
 IN_CACHE = 2**18
 """Scores of one step that stay in a CPU's cache."""
 
@@ -132,26 +132,23 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
     trained = how.rule.position is not None and how.rule.position.trained
 
     def row(carry: Any, x: Any) -> tuple[Any, jax.Array]:
-        number, first, last, q_BHTK, side, do_BHTK, log_sum_BHT, delta_BHT = x
+        number, first, last, q_BHTK, side, known = x
 
         def visit(j: jax.Array, held: Any) -> Any:
             dq, dk, dv, d_table = held
             k_BGSK, v_BGSK, k_side = _at(keys, j)
-            s, slope = tile_scores(how.rule, q_BHTK, k_BGSK, table, side, k_side)
-            w = jnp.exp(s - log_sum_BHT[..., None])
-            keep = None if seed is None else _keep(how, seed, number, j, w.shape)
-            dw, dv_new = mix_back(w if keep is None else w * keep, do_BHTK, v_BGSK)
-            ds = w * ((dw if keep is None else dw * keep) - delta_BHT[..., None])
-            dq_new, dk_new, d_table_new = tile_scores_back(how.rule, ds, slope, q_BHTK, k_BGSK, table, side, k_side)
-            dk, dv = dk.at[j].add(dk_new), dv.at[j].add(dv_new)
-            return dq + dq_new, dk, dv, None if d_table is None else d_table + d_table_new
+            shape = (*q_BHTK.shape[:3], how.block_k)
+            keep = None if seed is None else _keep(how, seed, number, j, shape)
+            more = tile_back(how.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, known, keep)
+            dk, dv = dk.at[j].add(more[1]), dv.at[j].add(more[2])
+            return dq + more[0], dk, dv, None if d_table is None else d_table + more[3]
 
         dq, *carry = lax.fori_loop(first, last, visit, (jnp.zeros(q_BHTK.shape, jnp.float32), *carry))
         return tuple(carry), dq.astype(q.dtype)
 
     numbers, cut = np.arange(how.first.size, dtype=np.int32), partial(blocks, block=how.block_q)
-    queries = (cut(q), side_blocks(both[0], how.block_q), cut(do), cut(log_sum, fill=NEVER), cut(delta))
-    rows = (numbers, how.first, how.last, *queries)
+    known = Known(cut(do), cut(log_sum, fill=NEVER), cut(delta))
+    rows = (numbers, how.first, how.last, cut(q), side_blocks(both[0], how.block_q), known)
     zeros = jnp.zeros(keys[0].shape, jnp.float32)
     carry, dq = lax.scan(row, (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None), rows)
     dk, dv = (join(x)[:, :, : k.shape[2]].astype(k.dtype) for x in carry[:2])

@@ -19,6 +19,8 @@ FLOOR = np.float32(-1e30)
 """The least row maximum: exp(LOWEST - FLOOR) is 0, so a row that sees nothing has only zero weights."""
 NEVER = np.float32(1e38)
 """The log-sum of a row that is not there, in the backward pass: exp(score - NEVER) is 0."""
+TINY = np.float32(1e-37)
+"""The least sum of weights: dividing by it and taking its logarithm are both finite."""
 
 
 class Side(NamedTuple):
@@ -43,10 +45,10 @@ def sides(scores: Scores) -> tuple[Side, Side]:
     return Side(scores.q_pos, scores.q_segment), Side(scores.k_pos, scores.k_segment)
 
 
-def rule_of(scores: Scores, allows: Callable[[Any, Any], Any] | None = None) -> Rule:
-    """The rule of a call; `allows` replaces the pattern's own where only a part of it is computed."""
+def rule_of(scores: Scores) -> Rule:
+    """The rule of a call."""
     position = None if scores.bias is None else scores.bias.position
-    return Rule(allows or scores.pattern.allows, scores.soft_cap, position)
+    return Rule(scores.pattern.allows, scores.soft_cap, position)
 
 
 def table_of(bias: Bias | None) -> jax.Array | None:
@@ -77,6 +79,40 @@ def tile_scores(
     if rule.position is not None and table_H is not None:
         s_BHTS = s_BHTS + rule.position.bias(table_H, q.pos, k.pos)
     return jnp.where(jnp.expand_dims(visible(rule.allows, q, k), -3), s_BHTS, LOWEST), slope
+
+
+class Known(NamedTuple):
+    """What the backward pass knows of the queries of a tile."""
+
+    do: jax.Array
+    """(B, H, T, K): the output's gradient."""
+    log_sum: jax.Array
+    """float32 (B, H, T): log Σ exp of all the scores of a query; NEVER where there are none."""
+    delta: jax.Array
+    """float32 (B, H, T): Σ do·o."""
+
+
+def tile_back(
+    rule: Rule,
+    q_BHTK: jax.Array,
+    k_BGSK: jax.Array,
+    v_BGSK: jax.Array,
+    table_H: jax.Array | None,
+    q: Side,
+    k: Side,
+    known: Known,
+    keep_BHTS: jax.Array | None,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """A tile's share of the gradients of queries, keys, values and table, float32 (Dao et al. 2022, algorithm 4).
+
+    The weights are recomputed from the log-sums; `keep` is the dropout mask that the forward pass used, if any.
+    """
+    s_BHTS, slope = tile_scores(rule, q_BHTK, k_BGSK, table_H, q, k)
+    w_BHTS = jnp.exp(s_BHTS - known.log_sum[..., None])
+    dw_BHTS, dv = mix_back(w_BHTS if keep_BHTS is None else w_BHTS * keep_BHTS, known.do, v_BGSK)
+    ds_BHTS = w_BHTS * ((dw_BHTS if keep_BHTS is None else dw_BHTS * keep_BHTS) - known.delta[..., None])
+    dq, dk, d_table = tile_scores_back(rule, ds_BHTS, slope, q_BHTK, k_BGSK, table_H, q, k)
+    return dq, dk, dv, d_table
 
 
 def tile_scores_back(

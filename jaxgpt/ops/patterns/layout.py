@@ -14,6 +14,8 @@ from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Pattern, same_ord
 
 AT_ONCE = 2**22
 """Pairs whose closed form is evaluated at once."""
+LOOKED_AT = 1024
+"""Positions of a row that are searched for keys ahead where a pattern does not go by distance alone."""
 
 
 def shares(pattern: Pattern) -> tuple[Pattern, ...]:
@@ -39,7 +41,7 @@ def mean_keys(pattern: Pattern, length: int) -> float:
     if is_relative(pattern):
         behind, ahead = _seen(pattern.allows, row, 0), _seen(pattern.allows, 0, row)
         return float(behind @ (length - row) + ahead[1:] @ (length - row[1:])) / length
-    return sum(int(seen.sum()) for _, seen in _strips(pattern.allows, row, row, 1)) / length
+    return sum(int(seen.sum()) for _, seen in strips(pattern.allows, row, row, 1)) / length
 
 
 def kept_blocks(part: Arrangement, block_q: int, block_k: int) -> np.ndarray:
@@ -52,7 +54,7 @@ def kept_blocks(part: Arrangement, block_q: int, block_k: int) -> np.ndarray:
         nearest = before + block_q * np.arange(Q)[:, None] - block_k * np.arange(K)[None, :] - (block_k - 1)
         return total[nearest + block_q + block_k - 1] > total[nearest]
     kept = np.zeros((Q, K), bool)
-    for start, seen in _strips(part.allows, part.queries, part.keys, block_q):
+    for start, seen in strips(part.allows, part.queries, part.keys, block_q):
         rows = -(-seen.shape[0] // block_q)
         padded = np.zeros((rows * block_q, K * block_k), bool)
         padded[: seen.shape[0], : seen.shape[1]] = seen
@@ -71,11 +73,11 @@ def reach(pattern: Pattern, length: int) -> int:
 
 @lru_cache(maxsize=256)
 def sees_ahead(pattern: Pattern, length: int) -> bool:
-    """Whether some query in a row of `length` sees a later key."""
-    row = same_order(length)
+    """Whether some query in a row of `length` (at most LOOKED_AT unless relative) sees a later key."""
     if is_relative(pattern):
-        return bool(_seen(pattern.allows, 0, row[1:]).any())
-    return any(np.triu(seen, start + 1).any() for start, seen in _strips(pattern.allows, row, row, 1))
+        return bool(_seen(pattern.allows, 0, same_order(length)[1:]).any())
+    row = same_order(min(length, LOOKED_AT))
+    return any(np.triu(seen, start + 1).any() for start, seen in strips(pattern.allows, row, row, 1))
 
 
 @lru_cache(maxsize=256)
@@ -93,7 +95,7 @@ def _seen(allows: Callable[[Any, Any], Any], q: Any, k: Any) -> np.ndarray:
     return np.asarray(allows(q, k), bool)
 
 
-def _strips(
+def strips(
     allows: Callable[[Any, Any], Any], queries: np.ndarray, keys: np.ndarray, grain: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(first query, bool (rows, keys)) over all queries, a multiple of `grain` rows at a time."""
