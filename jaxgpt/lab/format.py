@@ -8,6 +8,7 @@ from jaxgpt.lab.stats import Summary
 _QUANTITIES = {
     "train/loss": ("training loss", "nats/token"),
     "val/loss": ("validation loss", "nats/token"),
+    "val/bpb": ("validation loss", "bits per byte"),
     "best_val/loss": ("best validation loss", "nats/token"),
     "tokens_per_second": ("throughput", "tokens/s"),
     "mfu": ("model FLOPs utilisation", ""),

@@ -13,7 +13,7 @@ from jaxgpt.spec import ConfigError, canonical, digest
 from jaxgpt.text.codec import Codec
 from jaxgpt.text.corpus import Corpus, Document, open_corpus
 from jaxgpt.text.data import Data
-from jaxgpt.text.prepared import Prepared
+from jaxgpt.text.prepared import Prepared, spelled
 from jaxgpt.text.tokenfile import TokenFile, TokenWriter, open_token_file
 from jaxgpt.text.tokenizer import Tokenizer
 
@@ -54,7 +54,7 @@ def prepare(data: Data, tokenizer: Tokenizer, seq_len: int, cache: Path | None =
         codec=codec,
         corpus_hash=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
         train_tokens=sum(len(file.ids_N) for file in train),
-        val_tokens=sum(limits := _val_limits(data, val)),
+        val_tokens=sum(limits := _val_limits(data, val, codec)),
         seq_len=length,
         separate=data.documents == "separate",
         shuffle=data.shuffle,
@@ -146,10 +146,23 @@ def _check_sizes(corpus: Corpus, train: TokenFile, val: TokenFile, length: int, 
         )
 
 
-def _val_limits(data: Data, val: list[TokenFile]) -> tuple[int, ...]:
-    """How many held-out tokens to predict from each source: all but the first one, or its share of `val_tokens`."""
+def _val_limits(data: Data, val: list[TokenFile], codec: Codec) -> tuple[int, ...]:
+    """How many held-out tokens to predict from each source: all but the first one, or its share of `val_tokens` or of
+    `val_bytes`."""
     total = sum(source.weight for source in data.sources)
-    return tuple(
-        min(max(len(file.ids_N) - 1, 0), round((data.val_tokens or 2**62) * source.weight / total))
-        for source, file in zip(data.sources, val, strict=True)
-    )
+    shares = [round((data.val_bytes or data.val_tokens or 2**62) * source.weight / total) for source in data.sources]
+    if data.val_bytes is not None:
+        bytes_V = spelled(codec)
+        if bytes_V is None:
+            raise ConfigError(
+                "data.val_bytes: this tokenizer does not keep every byte of the text; use data.val_tokens, or the "
+                "byte, char or byte_bpe tokenizer"
+            )
+        shares = [_tokens_within(file, bytes_V, share) for file, share in zip(val, shares, strict=True)]
+    return tuple(min(max(len(file.ids_N) - 1, 0), share) for file, share in zip(val, shares, strict=True))
+
+
+def _tokens_within(file: TokenFile, bytes_V: np.ndarray, size: int) -> int:
+    """How many tokens after the first, but at least one, end within the first `size` bytes of the text."""
+    enough = file.ids_N[: size + len(file.starts_D) + 1]  # only an end of text spells no byte
+    return max(int(np.searchsorted(bytes_V[enough].cumsum(), size, side="right")) - 1, 1)

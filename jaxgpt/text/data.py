@@ -1,8 +1,8 @@
 """The `data:` block of a run: which text, how it is split, and how it is cut into rows."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from jaxgpt.spec import Spec
 
@@ -29,6 +29,9 @@ class Data(Spec):
     """Share held out: the tail of a single text file, otherwise whole documents chosen by hash. 0: no validation."""
     val_tokens: int | None = Field(default=None, gt=0)
     """Held-out tokens that validation predicts, always the same ones. None: all. A mixture divides them by weight."""
+    val_bytes: int | None = Field(default=None, gt=0)
+    """Instead of `val_tokens`, the same in bytes of the held-out text: every tokenizer is scored on the same text, but
+    for the first token and a cut last one."""
     documents: Literal["cross", "separate"] = "cross"
     """`cross`: attention and targets run over document boundaries (GPT-2, GPT-3). `separate`: they stop there."""
     shuffle: bool = True
@@ -40,6 +43,12 @@ class Data(Spec):
         if not value:
             raise ValueError("empty; name a corpus such as 'stdlib', or list {corpus, weight} entries")
         return value
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if self.val_tokens is not None and self.val_bytes is not None:
+            raise ValueError("val_tokens and val_bytes both limit validation; set one of them to null")
+        return self
 
     @property
     def sources(self) -> tuple[Source, ...]:

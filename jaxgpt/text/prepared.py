@@ -1,14 +1,20 @@
 """What training reads: batches as a pure function of (data, seed, row), and the fixed validation pass."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import overload
 
 import numpy as np
 
+from jaxgpt.text.byte import symbols
 from jaxgpt.text.codec import Codec
 from jaxgpt.text.tokenfile import TokenFile
 from jaxgpt.text.windows import Batch, gather, grid, grid_shift, window_order
+
+_MANY = 1 << 24
+"""Tokens looked up at a time: a held-out part can be larger than memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,27 @@ class Prepared:
     val: tuple[TokenFile, ...]
     val_limits: tuple[int, ...]
     """For each source, how many held-out tokens the pass predicts."""
+
+    @cached_property
+    def val_tokens_per_byte(self) -> float | None:
+        """Tokens that the validation pass scores over the UTF-8 bytes that these same tokens spell.
+
+        A loss in nats a token times this, over ln 2, is in bits per byte, which compares tokenizers. An end-of-text
+        token counts as a token of no bytes. None when the tokenizer loses text (see `spelled`) or nothing is held out.
+        """
+        bytes_V = spelled(self.codec)
+        if bytes_V is None:
+            return None
+        tokens = size = 0
+        for file, limit in zip(self.val, self.val_limits, strict=True):
+            tokens += limit
+            for start in range(1, limit + 1, _MANY):
+                size += int(bytes_V[file.ids_N[start : min(start + _MANY, limit + 1)]].sum())
+            if self.separate:
+                firsts_D = file.starts_D[(file.starts_D > 0) & (file.starts_D <= limit)]
+                tokens -= len(firsts_D)
+                size -= int(bytes_V[file.ids_N[firsts_D]].sum())
+        return tokens / size if size else None
 
     def batch(self, seed: int, start: int, stop: int) -> Batch:
         """Global rows `start` to `stop - 1`; row r is the same in any slicing, on any number of hosts.
@@ -85,3 +112,24 @@ class ValPass(Sequence[Batch]):
         batch["weights"] *= target_BT <= np.array(held.val_limits)[sources_B][:, None]
         missing = self._rows - len(starts_B)
         return {name: np.pad(part, ((0, missing), (0, 0))) for name, part in batch.items()} if missing else batch
+
+
+def spelled(codec: Codec) -> np.ndarray | None:
+    """int64 (V,): how many UTF-8 bytes each id spells; 0 for special tokens, which stand for no text.
+
+    None for a vocabulary that does not give back every text byte by byte, such as WordPiece and GPT-1's BPE: what it
+    drops (case, white space, rare characters) is never predicted, so bits per byte would flatter it.
+    """
+    tree = json.loads(codec.tokenizer_json())
+    special = [token for token in tree["added_tokens"] if token["special"]]
+    if tree["model"]["type"] != "BPE" or tree["normalizer"] is not None or len(special) != len(tree["added_tokens"]):
+        return None
+    vocab, splitter = tree["model"]["vocab"], tree["pre_tokenizer"] or {}
+    by_bytes = splitter.get("type") == "ByteLevel" and not splitter["add_prefix_space"] and vocab.keys() >= {*symbols()}
+    if not by_bytes and codec.form != "char":
+        return None
+    bytes_V = np.zeros(codec.vocab_size, np.int64)
+    for entry, token in vocab.items():
+        bytes_V[token] = len(entry) if by_bytes else len(entry.encode())
+    bytes_V[[token["id"] for token in special]] = 0
+    return bytes_V

@@ -28,8 +28,15 @@ class Record:
     """Turns device metrics into rows. Reading a step's metrics waits for the device, so each is read one late."""
 
     def __init__(
-        self, run: Run, listeners: Sequence[Callable[[Row], None]], line: Watch, meta: Mapping[str, Any] | None
+        self,
+        run: Run,
+        listeners: Sequence[Callable[[Row], None]],
+        line: Watch,
+        meta: Mapping[str, Any] | None,
+        tokens_per_byte: float | None = None,
     ):
+        """`tokens_per_byte` is that of the held-out text (`Prepared.val_tokens_per_byte`); without it, or where the
+        objective is not to predict the next token, there is no `val/bpb`."""
         meta = meta or {}
         self.best: float | None = meta.get("best_val/loss")
         self.since_best: int = meta.get("since_best", 0)
@@ -42,6 +49,7 @@ class Record:
         self._waiting: Waiting | None = None
         self._began = time.monotonic()
         self._mark: tuple[float, int] | None = None
+        self._bits = tokens_per_byte / math.log(2) if tokens_per_byte and run.objective.next_token else None
         self._flops = run.model.flops_per_token(run.seq_len)
 
     @property
@@ -97,11 +105,12 @@ class Record:
         self._line.update(step, **self._facts())
 
     def validation(self, loss: float) -> bool:
-        """Writes the waiting row with `val/loss`; whether it is the best so far."""
+        """Writes the waiting row with `val/loss` (nats a token) and `val/bpb` (bits per byte); whether it is the best
+        so far."""
         better = math.isfinite(loss) and (self.best is None or loss < self.best)
         self.best = loss if better else self.best
         self.since_best = 0 if better else self.since_best + 1
-        self.flush(**{"val/loss": loss})
+        self.flush(**{"val/loss": loss}, **({} if self._bits is None else {"val/bpb": loss * self._bits}))
         return better
 
     @contextmanager

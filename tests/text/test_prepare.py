@@ -1,12 +1,15 @@
 """prepare: built once, reused by digest, never over a changed or damaged file; batches and the validation pass."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text import BPE, Byte, ByteBPE, Char, Data, Prepared, Tokenizer, build, prepare
+from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Prepared, Tokenizer, WordPiece, build, prepare
+from jaxgpt.text import prepared as module
+from jaxgpt.text.prepared import spelled
 
 T = 8
 
@@ -224,6 +227,86 @@ def test_separate_validation_scores_all_but_the_first_token_of_each_document(mak
     )
     padded = batches[-1]["segments"] == 0
     assert padded.any() and not batches[-1]["weights"][padded].any()
+
+
+LOSSLESS = [Byte(), Char(), ByteBPE(vocab_size=300)]
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, texts: list[str]) -> Path:
+    """A folder of 60 documents whose characters take one to four bytes."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    for index in range(60):
+        (folder / f"{index:02d}.txt").write_text(texts[index % len(texts)][: 5 + index])
+    return folder
+
+
+@pytest.mark.parametrize("tokenizer", [*LOSSLESS, ByteBPE(vocab_size=300, end_of_text=None)])
+def test_an_id_spells_the_bytes_it_stands_for(tokenizer: Tokenizer, texts: list[str]):
+    codec = tokenizer.train(lambda: texts)
+    bytes_V = spelled(codec)
+    assert bytes_V is not None and bytes_V.shape == (codec.vocab_size,)
+    assert codec.eot is None or bytes_V[codec.eot] == 0
+    for text in (*texts, "", " ", "".join(sorted({*"".join(texts)}))):
+        assert bytes_V[codec.encode(text)].sum() == len(text.encode())
+
+
+def lossy(texts: list[str], tmp_path: Path) -> dict[str, Codec]:
+    def loaded(name: str, change) -> Codec:
+        tree = json.loads(ByteBPE(vocab_size=300).train(lambda: texts).tokenizer_json())
+        change(tree)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").write_text(json.dumps(tree))
+        return Codec.load(tmp_path / name)
+
+    def word(tree):
+        tree["added_tokens"].append({**tree["added_tokens"][-1], "id": 300, "content": "word", "special": False})
+
+    return {
+        "case": BPE(vocab_size=120).train(lambda: texts),
+        "space": WordPiece(vocab_size=200).train(lambda: texts),
+        "form": loaded("form", lambda tree: tree.update(normalizer={"type": "NFKC"})),
+        "prefix": loaded("prefix", lambda tree: tree["pre_tokenizer"].update(add_prefix_space=True)),
+        "missing": loaded("missing", lambda tree: tree["model"]["vocab"].pop("ÿ")),
+        "word": loaded("word", word),
+    }
+
+
+@pytest.mark.parametrize("loses", ["case", "space", "form", "prefix", "missing", "word"])
+def test_a_vocabulary_that_loses_text_has_no_bytes(loses: str, texts: list[str], tmp_path: Path):
+    assert spelled(lossy(texts, tmp_path)[loses]) is None
+
+
+@pytest.mark.parametrize("limit", [{}, {"val_tokens": 50}, {"val_bytes": 200}])
+@pytest.mark.parametrize("documents", ["cross", "separate"])
+@pytest.mark.parametrize("tokenizer", LOSSLESS)
+def test_bytes_are_those_of_the_tokens_scored(tokenizer, documents, limit, make, foreign: Path, monkeypatch):
+    monkeypatch.setattr(module, "_MANY", 7)
+    mixture = ({"corpus": f"{foreign}/*[02468].txt", "weight": 3}, {"corpus": f"{foreign}/*[13579].txt"})
+    for corpus in (str(foreign), mixture):
+        prepared = make(tokenizer, corpus=corpus, val_fraction=0.4, documents=documents, **limit)
+        scored = np.concatenate([b["targets"][b["weights"] == 1] for b in prepared.val_batches(3)])
+        assert prepared.val_tokens_per_byte == len(scored) / spelled(prepared.codec)[scored].sum()
+
+
+def test_bytes_limit_validation_to_the_same_text_for_every_tokenizer(make, foreign: Path):
+    for size in (1, 40, 333):
+        for tokenizer in LOSSLESS:
+            prepared = make(tokenizer, corpus=str(foreign), val_fraction=0.4, val_bytes=size)
+            bytes_V, ids, limit = spelled(prepared.codec), prepared.val[0].ids_N, prepared.val_tokens
+            assert limit == 1 or bytes_V[ids[: limit + 1]].sum() <= size < bytes_V[ids[: limit + 2]].sum()
+    whole = make(corpus=str(foreign), val_fraction=0.4)
+    assert make(corpus=str(foreign), val_fraction=0.4, val_bytes=10**9).val_limits == whole.val_limits
+
+
+def test_a_limit_in_bytes_needs_a_tokenizer_that_keeps_them(make, corpus: Path):
+    with pytest.raises(ConfigError, match=r"data\.val_bytes: .* use data\.val_tokens, or the byte"):
+        make(BPE(vocab_size=120), corpus=str(corpus), val_bytes=100)
+    assert make(BPE(vocab_size=120), corpus=str(corpus)).val_tokens_per_byte is None
+    assert make(corpus=str(corpus), val_fraction=0).val_tokens_per_byte is None
+    with pytest.raises(ValueError, match="val_tokens and val_bytes both limit"):
+        Data(val_tokens=1, val_bytes=1)
 
 
 def test_no_validation_when_nothing_is_held_out(make, corpus: Path):

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from jaxgpt.disk import strict
+from jaxgpt.objectives import LanguageModel
 from jaxgpt.terminal import Watch
 from jaxgpt.train import record as module
 from jaxgpt.train.record import Record
@@ -31,9 +32,9 @@ def clock(monkeypatch):
 def start(tiny, clock):
     """`start(meta)`: a record, the rows it has written, and a function that notes one step."""
 
-    def begin(meta=None, **overrides):
+    def begin(meta=None, tokens_per_byte=None, **overrides):
         rows = []
-        record = Record(tiny(**overrides), [rows.append], Watch("run", 20, quiet=True), meta)
+        record = Record(tiny(**overrides), [rows.append], Watch("run", 20, quiet=True), meta, tokens_per_byte)
 
         def step(number, loss=2.0, skipped=0, log=True):
             metrics = {"loss": loss, "lr": 1e-3, "grad_norm": 0.5, "skipped": skipped}
@@ -71,6 +72,24 @@ def test_validation_joins_the_row_of_its_step(start):
     step(2)
     record.flush()
     assert "val/loss" not in rows[-1] and record.last["val/loss"] == 1.5
+
+
+def test_bits_per_byte_stand_beside_the_loss(start):
+    record, rows, step = start(tokens_per_byte=0.25)
+    step(1)
+    record.validation(4 * math.log(2))
+    assert rows[-1]["val/bpb"] == record.result("finished")["val/bpb"] == pytest.approx(1.0)
+    again, _, _ = start(json.loads(json.dumps(record.meta())), tokens_per_byte=0.25)
+    assert again.last["val/bpb"] == record.last["val/bpb"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_without_known_bytes_or_a_next_token_there_are_no_bits(known, start, monkeypatch):
+    monkeypatch.setattr(LanguageModel, "next_token", not known)
+    record, rows, step = start(tokens_per_byte=0.25 if known else None)
+    step(1)
+    record.validation(1.5)
+    assert rows[-1]["val/loss"] == 1.5 and "val/bpb" not in rows[-1]
 
 
 def test_the_best_and_the_wait_since_then(start):
