@@ -72,7 +72,7 @@ def _train(
         prepared.codec.save(out / "tokenizer")
         write_json_atomic(out / "provenance.json", provenance(spec, prepared))
         listeners = [log.metrics, *(sink.open(out) for sink in spec.exec.sinks), *([watch] if watch else [])]
-        record = Record(spec, listeners, line, meta)
+        record = Record(spec, listeners, line, meta, prepared.val_tokens_per_byte)
         status, now = record.verdict(), first
         for step in range(first, spec.steps if status is None else first):
             span = rows.span(step)

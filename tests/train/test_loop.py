@@ -99,9 +99,10 @@ def whole(spec, tmp_path_factory):
 
 def test_a_run_leaves_the_promised_files(spec, whole):
     result = json.loads((whole / "result.json").read_text())
-    fixed = {"step", "tokens", "train/loss", "val/loss", "lr", "tokens_per_second", "mfu"}
+    fixed = {"step", "tokens", "train/loss", "val/loss", "val/bpb", "lr", "tokens_per_second", "mfu"}
     assert result.keys() >= fixed | {"best_val/loss", "seconds", "status"}
     assert result["status"] == "finished" and result["step"] == 12
+    assert math.isclose(result["val/bpb"], result["val/loss"] / math.log(2))  # a byte a token, and no document ends
     assert json.loads((whole / "status.json").read_text())["status"] == "finished"
     assert load_yaml(Run, whole / "config.yaml") == spec.with_vocabulary(257)
     facts = json.loads((whole / "provenance.json").read_text())
