@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jaxgpt.lab.adjust import holm
 from jaxgpt.lab.execute import check_metric
 from jaxgpt.lab.plan import Cell, Plan
 from jaxgpt.lab.record import read_json, read_metrics, read_result
-from jaxgpt.lab.stats import CLAIM, Paired, Summary, compare, holm, summarise
+from jaxgpt.lab.stats import CLAIM, Paired, Summary, compare, summarise
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from jaxgpt.lab.stats import compare, holm, sign_flip, summarise
+from jaxgpt.lab.power import power
+from jaxgpt.lab.stats import below, compare, sign_flip, summarise, unpaired
 
 RNG = np.random.default_rng(0)
 BASE = RNG.normal(3.3, 0.02, size=8)
 ARM = BASE - 0.01 + RNG.normal(0, 0.01, size=8)
+MODDED_NANOGPT = np.loadtxt(Path(__file__).parent / "modded_nanogpt.txt").ravel()
 
 
 def test_paired_interval_and_p_equal_scipy():
@@ -45,23 +48,35 @@ def test_sign_flip_counts_ties_that_differ_by_rounding():
     assert sign_flip(np.array([0.1, 0.2, -0.3])) == 1.0
 
 
-def test_interval_covers_in_95_percent_of_simulations():
-    draws = RNG.normal(0.02, 0.01, size=(600, 6))
-    covered = np.mean([summary.low <= 0.02 <= summary.high for summary in map(summarise, draws.tolist())])
-    assert 0.925 <= covered <= 0.975  # three standard errors around 95%
+@pytest.mark.parametrize("n", [3, 6, 8])
+def test_detectable_difference_has_80_percent_power(n):
+    found = compare(ARM[:n], BASE[:n])
+    assert power(n, found.difference.sd, found.detectable) == pytest.approx(0.8, abs=1e-4)
 
 
-def test_detectable_difference_is_found_four_times_in_five():
-    noise = RNG.normal(0, 0.01, size=(500, 8))
-    detectable = compare(noise[0], np.zeros(8)).detectable / noise[0].std(ddof=1) * 0.01
-    found = [compare(row + detectable, np.zeros(8)).p < 0.05 for row in noise]
-    assert 0.74 <= np.mean(found) <= 0.86
+@pytest.mark.parametrize("n", [3, 6, 8])
+def test_welch_equals_scipy(n):
+    found, expected = unpaired(ARM[:n], BASE), scipy_stats.ttest_ind(ARM[:n], BASE, equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    assert (found.p, found.df) == pytest.approx((expected.pvalue, expected.df), rel=1e-9)
+    assert (found.difference.low, found.difference.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
+    assert found.difference.n == n
 
 
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-    assert holm([math.nan, 0.02])[1] == pytest.approx(0.02)
+def test_effect_size_of_unpaired_arms_by_hand():
+    assert unpaired([1.0, 3.0], [4.0, 8.0]).d == pytest.approx(-4 / math.sqrt((2 + 8) / 2))
+
+
+def test_below_equals_scipy():
+    for goal in (3.25, 3.3, 3.35):
+        expected = scipy_stats.ttest_1samp(ARM, goal, alternative="less").pvalue
+        assert below(ARM, goal) == pytest.approx(expected, rel=1e-9)
+
+
+def test_published_set_of_modded_nanogpt():
+    found = summarise(MODDED_NANOGPT)
+    assert (found.n, round(found.mean, 4), round(found.sd, 4)) == (80, 3.2791, 0.0019)
+    assert round(below(MODDED_NANOGPT, 3.28), 4) == 0.0001
 
 
 def test_degenerate_samples():
@@ -72,3 +87,7 @@ def test_degenerate_samples():
     assert same.p == 1 and same.dz == 0
     shifted = compare([2.0, 3.0], [1.0, 2.0])
     assert shifted.p == 0 and shifted.difference.half == 0 and math.isinf(shifted.dz)
+    assert math.isnan(unpaired([1.0], [2.0, 3.0]).p) and unpaired([1.0], [2.0, 3.0]).difference.mean == -1.5
+    assert unpaired([1.0, 1.0], [1.0, 1.0]).p == 1 and unpaired([1.0, 1.0], [2.0, 2.0]).p == 0
+    assert math.isnan(below([1.0], 2.0))
+    assert below([1.0, 1.0], 2.0) == 0 and below([1.0, 1.0], 1.0) == 1
