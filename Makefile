@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow parity bench tpu-compile clean
+.PHONY: demo test check slow parity trackers bench tpu-compile clean
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,6 +34,13 @@ slow: .venv/installed  ## minutes: kill -9 at random moments, learning results
 
 parity: .venv/peer  ## logits and gradients against transformers on torch
 	$(BIN)/python -m pytest -m parity -n 0
+
+.venv/track: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,track]'
+	@touch $@
+
+trackers: .venv/track  ## Weights & Biases, MLflow, trackio and TensorBoard, offline
+	$(BIN)/python -m pytest -m trackers -n 0
 
 .venv-tpu/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-tpu

@@ -22,6 +22,7 @@ from jaxgpt.train.ramp import Rows
 from jaxgpt.train.record import Record, Row
 from jaxgpt.train.rundir import RunDir, read_result
 from jaxgpt.train.signals import StopSignal
+from jaxgpt.train.sinks.trackers import Trackers
 from jaxgpt.train.spec import Run
 
 
@@ -36,6 +37,8 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     out = Path(out)
     spec.check_devices(jax.device_count())
     kernels(spec)
+    for sink in spec.exec.sinks:
+        sink.check()
     keep_freed_memory()
     if spec.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
@@ -63,6 +66,7 @@ def _train(
     dropout_key = jax.random.fold_in(key, 1)
 
     with (
+        Trackers(spec, out) as trackers,
         RunDir(out, first if found else None) as log,
         StopSignal() as stop,
         Watch(out.name, spec.steps, "steps", first, quiet) as line,
@@ -71,7 +75,7 @@ def _train(
         log.status(status="running", step=first, steps=spec.steps)
         prepared.codec.save(out / "tokenizer")
         write_json_atomic(out / "provenance.json", provenance(spec, prepared))
-        listeners = [log.metrics, *(sink.open(out) for sink in spec.exec.sinks), *([watch] if watch else [])]
+        listeners = [log.metrics, trackers.write, *([watch] if watch else [])]
         record = Record(spec, listeners, line, meta, prepared.val_tokens_per_byte)
         status, now = record.verdict(), first
         for step in range(first, spec.steps if status is None else first):
@@ -103,6 +107,7 @@ def _train(
         log.event(result["status"], step=now)
         log.status(status=result["status"], step=now, steps=spec.steps)
         log.result(**result)
+        trackers.close(result["status"])
     if status == "stopped" and not quiet:
         console.print(f"stopped at step {now} and saved; the same command continues", highlight=False)
     return result
