@@ -1,4 +1,9 @@
-"""The bootstrap interval, for differences that are skewed and many."""
+"""The bootstrap interval: a second look at many differences, free of the normality that t assumes.
+
+It needs more seeds than most sweeps have. Nominal 95% intervals of 10 values cover in 90% of simulations where t covers
+in 95 (normal noise), and in 82 against 84 (lognormal); of 20 values in 92 against 95, and in 87 against 87
+(`bench/lab_statistics.py`).
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,14 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 FEWEST = 10
-"""Values below which there is no interval: at 8 a nominal 95% covers in 89% of simulations, at 5 in 79%."""
+"""Values below which there is no interval."""
 
 
 def bca(differences: Sequence[float], level: float = 0.95, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987): low and high.
 
-    Beside the t interval where the differences are skewed, never instead: it is too narrow for few values. NaN for
-    fewer than `FEWEST`, so that a report of many arms prints on.
+    Beside the t interval, never instead. NaN for fewer than `FEWEST` values, so that a report of many arms prints on.
     """
     values = np.asarray(differences, float)
     if len(values) < FEWEST:
