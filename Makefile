@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow parity trackers bench tpu-compile clean
+.PHONY: demo test check slow parity trackers slurm ray bench tpu-compile clean
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -41,6 +41,20 @@ parity: .venv/peer  ## logits and gradients against transformers on torch
 
 trackers: .venv/track  ## Weights & Biases, MLflow, trackio and TensorBoard, offline
 	$(BIN)/python -m pytest -m trackers -n 0
+
+.venv/engines: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,engines]'
+	@touch $@
+
+slurm: .venv/engines  ## a private Slurm cluster on this machine: a sweep survives requeueing and the loss of a node
+	@for program in munged slurmctld slurmd sbatch; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$program > /dev/null || \
+	    { echo "error: no $$program on this machine; on Debian: apt-get install slurm-wlm munge"; exit 2; }; \
+	done
+	$(BIN)/python -m pytest -m slurm -n 0
+
+ray: .venv/engines  ## two raylets on this machine: a sweep survives the loss of one
+	$(BIN)/python -m pytest -m ray -n 0
 
 .venv-tpu/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-tpu

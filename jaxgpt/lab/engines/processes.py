@@ -1,0 +1,86 @@
+"""Workers as processes of this machine."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from pydantic import PositiveInt
+
+from jaxgpt.lab.engines.engine import PATIENCE, Engine, log_folder, worker_command
+
+
+class Processes(Engine):
+    """Worker processes on this machine, each logging to workers/process-N.log."""
+
+    workers: PositiveInt = 2
+    threads: PositiveInt | None = None
+    """CPU threads of each worker; all of the machine's when unset. Sums may then round differently: keep one setting
+    for all runs that are compared."""
+    restarts: int = 3
+    """How often each worker is started again after a signal killed it, as the kernel does when memory runs out."""
+
+    def start(self, folder: Path) -> "ProcessCrew":
+        """Starts the workers."""
+        limits = {} if self.threads is None else dict.fromkeys(("NPROC", "OMP_NUM_THREADS"), str(self.threads))
+        logs = log_folder(folder)
+        names = [logs / f"process-{number}.log" for number in range(self.workers)]
+        return ProcessCrew([ProcessWorker(worker_command(folder), limits, log, self.restarts) for log in names])
+
+
+class ProcessWorker:
+    """One process, started again while it may be."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path, restarts: int):
+        self.command, self.environment, self.log, self.restarts = command, environment, log, restarts
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            # A session of its own: Ctrl-C reaches the worker once, through `stop`. A second signal would kill it.
+            return subprocess.Popen(
+                self.command,
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def running(self) -> bool:
+        """Whether it runs; a worker that a signal killed is started again first."""
+        status = self.process.poll()
+        if status is not None and status < 0 and self.restarts > 0:
+            self.restarts -= 1
+            self.process = self._start()
+            status = None
+        return status is None
+
+
+class ProcessCrew:
+    """Worker processes. They live on when this process is killed; what they do then is as good."""
+
+    def __init__(self, workers: list[ProcessWorker]):
+        self.workers = workers
+
+    def alive(self) -> int:
+        """How many run. Call it now and then: it is what starts killed workers again."""
+        return sum([worker.running() for worker in self.workers])
+
+    def describe(self) -> list[str]:
+        """Process id and log of each."""
+        return [f"process {worker.process.pid}, log {worker.log}" for worker in self.workers]
+
+    def stop(self) -> None:
+        """Asks all to save and end; kills those that have not after `PATIENCE` seconds."""
+        for worker in self.workers:
+            worker.restarts = 0
+            worker.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        for worker in self.workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
