@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from jaxgpt.lab import failure
 from jaxgpt.lab.claim import CLAIMS, Holder, holders
-from jaxgpt.lab.record import read_json, read_result
+from jaxgpt.lab.record import DONE, read_json, read_result
 from jaxgpt.spec import ConfigError
 
 State = Literal["finished", "diverged", "running", "stopped", "failed", "waiting"]
@@ -54,7 +54,7 @@ class SweepStatus:
     """What to type to continue."""
     runs: tuple[RunStatus, ...]
     workers: tuple[Holder, ...]
-    """One for each unit that is held now."""
+    """One for each unit that is held, by the living or by the dead: of these only where work is left."""
     orphans: int
     """Run folders that this plan does not name: an earlier plan made them."""
 
@@ -125,11 +125,13 @@ def read_status(folder: Path) -> SweepStatus:
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}; make it again with `jaxgpt lab plan`") from None
-    workers = tuple(holders(path.parent / CLAIMS))
-    held = {run for worker in workers if worker.alive for run in worker.covers}
+    found = holders(path.parent / CLAIMS)
+    held = {run for worker in found if worker.alive for run in worker.covers}
     runs = tuple(_read_run(path.parent, cell, cell["id"] in held) for cell in plan["cells"])
+    unended = {run.id for run in runs if run.state not in DONE}
+    workers = tuple(worker for worker in found if worker.alive or unended & set(worker.covers))
     planned = {str(run.path) for run in runs}
-    orphans = sum(found not in planned for found in _run_folders(path.parent))
+    orphans = sum(run not in planned for run in _run_folders(path.parent))
     return SweepStatus(path.parent, plan["name"], plan["question"], plan["command"], runs, workers, orphans)
 
 

@@ -139,6 +139,8 @@ def test_a_killed_worker_is_silent_and_its_run_stopped(tmp_path, capsys):
     show_status(tmp_path)
     said = capsys.readouterr().out
     assert "(silent)" in said and "nobody is at work; to continue: jaxgpt ablate a.py\n" in said
+    finish(runs["gelu", 0])  # killed between its result and its release
+    assert not read_status(tmp_path).workers
 
 
 def test_tuning_runs_are_shown_apart(tmp_path):
