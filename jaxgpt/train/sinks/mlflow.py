@@ -1,7 +1,9 @@
 """MLflow."""
 
+import fcntl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +34,8 @@ class Mlflow(Sink, kind="mlflow"):
         from mlflow.entities import Metric, Param, RunTag
 
         uri = self.tracking_uri or f"sqlite:///{facts.folder / 'mlflow.db'}"
-        client = MlflowClient(tracking_uri=uri)  # never mlflow.start_run: that is the process's current run
+        with _alone(facts.folder) if self.tracking_uri is None else nullcontext():
+            client = MlflowClient(tracking_uri=uri)  # never mlflow.start_run: that is the process's current run
         experiment = self.experiment or facts.tags.get("experiment", "jaxgpt")
 
         def create() -> str:
@@ -55,7 +58,15 @@ class Mlflow(Sink, kind="mlflow"):
             client.set_tag(identity, "status", status)
             client.set_terminated(identity, _ENDS.get(status, "FAILED"))
 
-        return Writer(write, close)
+        return Writer(write, close, None if resumed else -1)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Workers that make the tables of one SQLite file at once break it, so they take turns."""
+    with open(folder / "mlflow.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _experiment_id(client: Any, name: str) -> str:

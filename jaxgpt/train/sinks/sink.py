@@ -50,6 +50,8 @@ class Writer(NamedTuple):
     """Takes a row of metrics with its `step`."""
     close: Callable[[str], None]
     """Takes how the run has ended: finished, diverged, stopped or failed. Called once, last."""
+    last: int | None = None
+    """The step of the last row that the tracker has, -1 where it has none. None: every row that was ever written."""
 
 
 class Sink(Seam, seam="sink"):

@@ -46,4 +46,4 @@ class TensorBoard(Sink, kind="tensorboard"):
         def close(status: str) -> None:
             writer.close()
 
-        return Writer(write, close)
+        return Writer(write, close, -1 if first else None)

@@ -19,30 +19,35 @@ class Trackers:
             trackers.close("finished")
 
     A sink that fails gets one line on the terminal and no more rows: metrics.jsonl is the record. Enter before RunDir
-    cuts metrics.jsonl back to the checkpoint: rows up to its last one were sent by an earlier start, and a resumed run,
-    which computes some of them again, does not send them twice. Leaving without `close` closes with `failed`, or with
-    `stopped` at Ctrl-C.
+    cuts metrics.jsonl back to the checkpoint: what a tracker lacks of it is sent, and a row that it has is not sent
+    again when a resumed run computes it again. Leaving without `close` closes with `failed`, or with `stopped` at
+    Ctrl-C.
     """
 
     def __init__(self, run: Run, directory: Path):
         self._run, self._directory = run, Path(directory)
         self._writers: dict[str, Writer] = {}
-        self._sent = -1
+        self._last: dict[str, int] = {}
 
     def __enter__(self) -> "Trackers":
         sinks = self._run.exec.sinks
         if not sinks:
             return self
-        if (self._directory / METRICS).exists():
-            self._sent = max((row["step"] for row in read_metrics(self._directory)), default=-1)
+        for sink in sinks:
+            sink.check()
+        rows = read_metrics(self._directory) if (self._directory / METRICS).exists() else []
         facts = Facts.of(self._run.model_dump(mode="json"), self._directory)
         for i, sink in enumerate(sinks):
-            sink.check()
             label = f"exec.sinks.{i} ({sink.kind})"
             try:
-                self._writers[label] = sink.open(self._directory, facts)
+                writer = self._writers[label] = sink.open(self._directory, facts)
             except Exception as error:
                 self._drop(label, error)
+            else:
+                known = rows[-1]["step"] if rows else -1
+                self._last[label] = known if writer.last is None else writer.last
+        for row in rows:
+            self.write(row)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
@@ -50,9 +55,10 @@ class Trackers:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Hands a row to every tracker that has not had it."""
-        if row["step"] <= self._sent:
-            return
         for label, writer in list(self._writers.items()):
+            if row["step"] <= self._last[label]:
+                continue
+            self._last[label] = row["step"]
             try:
                 writer.write(row)
             except Exception as error:

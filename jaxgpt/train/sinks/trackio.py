@@ -15,8 +15,7 @@ class Trackio(Sink, kind="trackio"):
     """A run of a trackio project, grouped by sweep and arm. Needs the extra `track`.
 
     trackio keeps it where the variable TRACKIO_DIR says, in its cache by default, and `trackio show` opens it. It has
-    no notion of how a run ended, and a kill -9 loses what came in the last half second. The run's name there is in
-    DIR/trackio.json.
+    no notion of how a run ended. The run's name there is in DIR/trackio.json.
     """
 
     package: ClassVar[str] = "trackio"
@@ -54,4 +53,4 @@ class Trackio(Sink, kind="trackio"):
             with redirect_stdout(io.StringIO()):  # standard output carries results only
                 run.finish()
 
-        return Writer(write, close)
+        return Writer(write, close, run._next_step - 1)  # no public name says what a resumed run holds

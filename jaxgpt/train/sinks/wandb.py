@@ -11,7 +11,8 @@ from jaxgpt.train.sinks.sink import Facts, Sink, Writer, run_id, scalars
 class Wandb(Sink, kind="wandb"):
     """A run of a Weights & Biases project, grouped by sweep and arm. Needs the extra `track`.
 
-    Its own files lie under DIR/wandb, its id in DIR/wandb.json. `wandb sync DIR/wandb/offline-*` sends offline runs.
+    Its own files lie under DIR/wandb, its id in DIR/wandb.json. `wandb sync DIR/wandb/offline-*` sends offline runs,
+    in which a kill -9 leaves a hole: W&B holds what came in its last 15 seconds in memory.
     """
 
     package: ClassVar[str] = "wandb"
@@ -28,7 +29,7 @@ class Wandb(Sink, kind="wandb"):
         import wandb
 
         store = f"{self.entity}/{self.project}" if self.entity else self.project
-        identity, _ = run_id(directory / "wandb.json", store, lambda: uuid.uuid4().hex)
+        identity, resumed = run_id(directory / "wandb.json", store, lambda: uuid.uuid4().hex)
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -54,4 +55,5 @@ class Wandb(Sink, kind="wandb"):
                 run.mark_preempting()  # the same command goes on: neither finished nor crashed
             run.finish(exit_code=0 if status == "finished" else 1)
 
-        return Writer(write, close)
+        # Offline there is no server to ask what it has.
+        return Writer(write, close, None if resumed and run.offline else run.starting_step - 1)
