@@ -26,7 +26,7 @@ from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import parse
 from jaxgpt.train import Run
 from jaxgpt.train.attention import kernels
-from jaxgpt.train.program import program
+from jaxgpt.train.program import hyper, program
 
 HEADS, WIDTH = 2, 64
 LONGEST_REFERENCE = 16384
@@ -85,12 +85,12 @@ def train_step(pattern: list[Any], kernel: str = "auto") -> tuple[Callable[[], A
     done = program(run)
     ids = np.random.default_rng(0).integers(0, 256, (1, 4097), np.int32)
     batch = jax.device_put({"tokens": ids[:, :-1], "targets": ids[:, 1:]}, done.batch)
-    hyper = {"lr": jnp.float32(1e-3), "weight_decay": jnp.float32(0)}
-    state = done.init(jax.random.key(0))
+    values = hyper(run)
+    state = done.init(jax.random.key(0), values)
 
     def step() -> None:
         nonlocal state
-        state, _ = done.step(state, batch, jax.random.key(1), hyper)
+        state, _ = done.step(state, batch, jax.random.key(1), values)
         jax.block_until_ready(state)
 
     return step, kernels(run)

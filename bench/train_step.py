@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from harness import arguments, cpu, seconds, write
 
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import load_yaml
 from jaxgpt.train import Run
-from jaxgpt.train.program import program
+from jaxgpt.train.program import hyper, program
 
 CONFIG = Path(__file__).parent.parent / "configs/gpt2/shakespeare_char_cpu.yaml"
 AS_HF = ("model.bias=true", "model.norm.bias=true", "model.feed_forward.activation=gelu_tanh")
@@ -44,12 +43,12 @@ def our_step(run: Run) -> tuple[Callable[[], Any], float]:
     ids = np.random.default_rng(0).integers(0, run.model.vocab_size, (run.batch_size, run.seq_len + 1), np.int32)
     batch = {"tokens": ids[:, :-1], "targets": ids[:, 1:]}
     key = jax.random.key(run.seed)
-    hyper = {"lr": jnp.float32(run.optim.lr), "weight_decay": jnp.float32(run.optim.weight_decay)}
-    state = compiled.init(key)
+    values = hyper(run)
+    state = compiled.init(key, values)
 
     def step() -> None:
         nonlocal state
-        state, _ = compiled.step(state, jax.device_put(batch, compiled.batch), key, hyper)
+        state, _ = compiled.step(state, jax.device_put(batch, compiled.batch), key, values)
         jax.block_until_ready(state)
 
     return step, seconds(step)

@@ -14,6 +14,7 @@ from pydantic import PositiveFloat, PositiveInt, field_validator, model_validato
 from jaxgpt.models.model import Model
 from jaxgpt.nn.block import Block, BlockSpec
 from jaxgpt.nn.cache import KV
+from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.embed import Embed
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linear, Linears
@@ -21,12 +22,15 @@ from jaxgpt.nn.stack import Loop, Remat, Stack
 from jaxgpt.ops.attention import Case, Kernel, Places, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, beyond, is_relative, mean_keys, reach, shares
 from jaxgpt.ops.positions import Added, Biased, Learned, Rotated
+from jaxgpt.ops.setting import on
 
 
 class Decoder(BlockSpec, Model):
     """A stack of causal blocks between an embedding and a softmax over the vocabulary."""
 
     citation = "Vaswani et al. 2017; Radford et al. 2018, section 3.1"
+    inputs = ("dropout", "init_std")
+    switches = ("dropout",)
     num_layers: PositiveInt
     pattern: tuple[Pattern, ...] = (Causal(),)
     """Attention patterns, cycled over the layers: `[causal, {kind: banded, window: 256}]` alternates."""
@@ -105,7 +109,7 @@ class Decoder(BlockSpec, Model):
                     segments=segments,
                     bias=isinstance(self.position, Biased),
                     soft_cap=self.soft_cap is not None,
-                    dropout=self.dropout > 0,
+                    dropout=on(self.dropout),
                 )
         return cases
 
@@ -146,7 +150,7 @@ class DecoderLM(nn.Module):
         self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat)
         self.norm_f = spec.norm.module("norm_f") if spec.norm_place == "pre" else None
         self.head = None if spec.tied else Linear(spec.vocab_size, self.dtype, spec.init_std, bias=False)
-        self.drop = nn.Dropout(spec.dropout)
+        self.drop = Dropout(spec.dropout)
 
     def __call__(self, tokens_BT: jax.Array, train: bool = False) -> jax.Array:
         """int (B, T) -> logits (B, T, V) in the compute dtype."""

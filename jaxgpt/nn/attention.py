@@ -15,6 +15,7 @@ from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.attention import Bias, Kernel, Scores
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased, Position, Rotated
+from jaxgpt.ops.setting import on
 
 
 class Attention(nn.Module):
@@ -28,7 +29,7 @@ class Attention(nn.Module):
     position: Position
     qk_norm: Norm | None
     soft_cap: float | None
-    dropout: float
+    dropout: float | jax.Array
 
     @nn.compact
     def __call__(
@@ -57,7 +58,7 @@ class Attention(nn.Module):
             bias=self._bias(layout),
             soft_cap=self.soft_cap,
             dropout=self.dropout,
-            dropout_key=self.make_rng("dropout") if train and self.dropout > 0 else None,
+            dropout_key=self.make_rng("dropout") if train and on(self.dropout) else None,
             places=places,
         )
         o_BHTK = self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores)

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from jaxgpt.nn.attention import Attention
 from jaxgpt.nn.cache import KV
+from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
@@ -79,7 +80,11 @@ class Block(nn.Module):
         )
         feed_forward = spec.feed_forward.module(self.linears, "feed_forward")
         norm_1, norm_2 = spec.norm.module("norm_1"), spec.norm.module("norm_2")
-        drop = nn.Dropout(spec.dropout, deterministic=not train)
+        dropout = Dropout(spec.dropout)
+
+        def drop(y_BTD: jax.Array) -> jax.Array:
+            return dropout(y_BTD, deterministic=not train)
+
         if spec.norm_place == "pre":
             y_BTD, cache = attention(norm_1(x_BTD), layout, pattern, cache, train)
             x_BTD = x_BTD + drop(y_BTD)

@@ -12,6 +12,7 @@ from jaxgpt.nn.block import Block
 from jaxgpt.nn.cache import KV
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.setting import on
 
 Loop = Literal["scan", "unroll"]
 Remat = Literal["none", "block", "dots"]
@@ -44,7 +45,7 @@ class Stack(nn.Module):
             params = self.param("layers", self._init, block, x_BTD[:1, :1], layout.bias_table)
         else:  # read without Linen's shape check: decoding passes the layers already split
             params = self.get_variable("params", "layers")
-        key = self.make_rng("dropout") if train and block.spec.dropout > 0 else None
+        key = self.make_rng("dropout") if train and on(block.spec.dropout) else None
 
         def one(p: Any, x: jax.Array, index: Any, pattern: Pattern, held: KV | None) -> tuple[jax.Array, KV | None]:
             rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}

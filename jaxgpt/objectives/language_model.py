@@ -16,6 +16,7 @@ class LanguageModel(Objective):
 
     citation = "Radford et al. 2018, section 3.1"
     next_token = True
+    inputs = switches = ("label_smoothing", "z_loss")
     label_smoothing: NonNegativeFloat = Field(default=0.0, lt=1)
     """Probability spread evenly over the vocabulary in training; the reported loss is never smoothed."""
     z_loss: NonNegativeFloat = 0.0

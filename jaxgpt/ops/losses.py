@@ -5,9 +5,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxgpt.ops.setting import on
+
 
 def cross_entropy(
-    logits_NV: jax.Array, targets_N: jax.Array, label_smoothing: float = 0.0, z_loss: float = 0.0
+    logits_NV: jax.Array,
+    targets_N: jax.Array,
+    label_smoothing: float | jax.Array = 0.0,
+    z_loss: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """Two float32 (N,) in nats: what is optimised, and plain −log p(target), which is what is reported.
 
@@ -19,9 +24,9 @@ def cross_entropy(
     hot_NV = targets_N[:, None] == jnp.arange(logits_NV.shape[-1], dtype=targets_N.dtype)
     nll_N = log_z_N - jnp.sum(jnp.where(hot_NV, logits_NV, 0.0), -1)
     loss_N = nll_N
-    if label_smoothing:
+    if on(label_smoothing):
         loss_N = (1 - label_smoothing) * nll_N + label_smoothing * (log_z_N - jnp.mean(logits_NV, -1))
-    if z_loss:
+    if on(z_loss):
         loss_N = loss_N + z_loss * jnp.square(log_z_N)
     return loss_N, nll_N
 
@@ -31,8 +36,8 @@ def chunked_cross_entropy(
     hidden_ND: jax.Array,
     targets_N: jax.Array,
     chunk: int | None,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
+    label_smoothing: float | jax.Array = 0.0,
+    z_loss: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """`cross_entropy(unembed(hidden))` with at most `chunk` rows of logits alive at once, in value and in gradient.
 

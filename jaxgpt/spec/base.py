@@ -1,6 +1,6 @@
 """The Spec: a frozen, strict value, so that it serves as a jit static argument and as a Linen field."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +20,10 @@ class Spec(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    switches: ClassVar[tuple[str, ...]] = ()
+    """See jaxgpt.spec.inputs."""
 
     def evolve(self, **changes: object) -> Self:
         """A copy with some fields changed, validated again (pydantic's `model_copy` does not validate)."""

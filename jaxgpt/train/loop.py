@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxgpt.disk import atomic, cache_dir, strict, write_json_atomic
-from jaxgpt.parallel import keep_freed_memory
+from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
@@ -16,7 +15,7 @@ from jaxgpt.text import Prepared, prepare
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.checkpoint import restore, save
 from jaxgpt.train.lock import RunLock
-from jaxgpt.train.program import Program, program
+from jaxgpt.train.program import Hyper, Program, hyper, program
 from jaxgpt.train.provenance import provenance
 from jaxgpt.train.ramp import Rows
 from jaxgpt.train.record import Record, Row
@@ -24,6 +23,9 @@ from jaxgpt.train.rundir import RunDir, read_result
 from jaxgpt.train.signals import StopSignal
 from jaxgpt.train.sinks.trackers import Trackers
 from jaxgpt.train.spec import Run
+
+SOLO = "solo"
+"""How a run was computed, in its result: alone, or `fused` with others. The two agree to rounding, not to the bit."""
 
 
 def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
@@ -35,15 +37,8 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     signal asked for it; the same call continues).
     """
     out = Path(out)
-    spec.check_devices(jax.device_count())
-    kernels(spec)
-    for sink in spec.exec.sinks:
-        sink.check()
-    keep_freed_memory()
-    if spec.exec.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    prepared = prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet)
+    spec.check_devices(len(training_devices()))
+    prepared = ready(spec, quiet)
     spec = spec.with_vocabulary(prepared.codec.vocab_size)
     compiled = program(spec)
     with RunLock(out):
@@ -54,15 +49,31 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
         return _train(spec, prepared, compiled, out, quiet, watch)
 
 
+def ready(spec: Run, quiet: bool) -> Prepared:
+    """Checks what can be checked before compiling, sets up the process, and prepares the text."""
+    kernels(spec)
+    for sink in spec.exec.sinks:
+        sink.check()
+    keep_freed_memory()
+    if spec.exec.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet)
+
+
 def _train(
     spec: Run, prepared: Prepared, compiled: Program, out: Path, quiet: bool, watch: Callable[[Row], None] | None
 ) -> Row:
     rows = Rows(spec)
     key = jax.random.key(spec.seed)
-    hyper = {"lr": jnp.float32(spec.optim.lr), "weight_decay": jnp.float32(spec.optim.weight_decay)}
+    values = hyper(spec)
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
     found = restore(out / "ckpt", compiled.state)
-    first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0)), None)
+    if found is not None and found[2].get("mode", SOLO) != SOLO:
+        raise ConfigError(
+            f"{out}: its checkpoints were made with other runs as one program; start over in another --out"
+        )
+    first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
     dropout_key = jax.random.fold_in(key, 1)
 
     with (
@@ -81,21 +92,21 @@ def _train(
         for step in range(first, spec.steps if status is None else first):
             span = rows.span(step)
             batch = jax.device_put(prepared.batch(spec.seed, *span), compiled.batch)
-            state, metrics = compiled.step(state, batch, dropout_key, hyper)
+            state, metrics = compiled.step(state, batch, dropout_key, values)
             now, better = step + 1, False
             if step == first:
                 jax.block_until_ready(metrics)
                 log.event("first_step", step=now, seconds=round(record.seconds, 3))
-            measure = len(held_out) > 0 and (now == spec.steps or _due(now, spec.eval.every))
-            logged = measure or now == spec.steps or _due(now, spec.exec.log_every)
+            measure = len(held_out) > 0 and (now == spec.steps or due(now, spec.eval.every))
+            logged = measure or now == spec.steps or due(now, spec.exec.log_every)
             record.step(now, span[1] * spec.seq_len, metrics, logged)
             if measure:
                 with record.paused():
-                    loss = validate(compiled, state.weights, held_out)
+                    loss = validate(compiled, state.weights, held_out, values)
                 better = record.validation(loss) and spec.exec.keep_best
             status = record.verdict() or ("finished" if now == spec.steps else "stopped" if stop.asked else None)
             last = status is not None
-            if last or better or _due(now, spec.exec.save_every):
+            if last or better or due(now, spec.exec.save_every):
                 with record.paused():
                     record.flush()
                     log.sync()
@@ -103,7 +114,7 @@ def _train(
                     log.status(status="running", step=now, steps=spec.steps)
             if last:
                 break
-        result = strict(record.result(status or "finished"))[0]
+        result = strict(record.result(status or "finished"))[0] | {"mode": SOLO}
         log.event(result["status"], step=now)
         log.status(status=result["status"], step=now, steps=spec.steps)
         log.result(**result)
@@ -113,9 +124,9 @@ def _train(
     return result
 
 
-def validate(compiled: Program, weights: Any, batches: Sequence[Any]) -> float:
+def validate(compiled: Program, weights: Any, batches: Sequence[Any], values: Hyper) -> float:
     """Mean loss in nats a token over every held-out token."""
-    parts = [compiled.evaluate(weights, jax.device_put(batch, compiled.batch)) for batch in batches]
+    parts = [compiled.evaluate(weights, jax.device_put(batch, compiled.batch), values) for batch in batches]
     pairs = [(float(part["loss"]), float(part["weight"])) for part in jax.device_get(parts)]
     return sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)
 
@@ -137,5 +148,6 @@ def claim(spec: Run, out: Path) -> None:
         file.write(dump_yaml(spec).encode())
 
 
-def _due(now: int, every: int | None) -> bool:
+def due(now: int, every: int | None) -> bool:
+    """Whether something happens after step `now`; None: never."""
     return every is not None and now % every == 0

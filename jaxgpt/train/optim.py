@@ -13,6 +13,7 @@ from jaxgpt.spec import Seam
 class Optimizer(Seam, seam="optim"):
     """Base of all optimisers."""
 
+    inputs = ("lr", "weight_decay")
     lr: PositiveFloat
     """Peak learning rate."""
     clip: PositiveFloat | None = 1.0

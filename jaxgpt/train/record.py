@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxgpt.parallel import training_devices
 from jaxgpt.terminal import Watch
 from jaxgpt.train.devices import peak_flops
 from jaxgpt.train.spec import Run
@@ -34,9 +35,11 @@ class Record:
         line: Watch,
         meta: Mapping[str, Any] | None,
         tokens_per_byte: float | None = None,
+        share: float = 1.0,
     ):
         """`tokens_per_byte` is that of the held-out text (`Prepared.val_tokens_per_byte`); without it, or where the
-        objective is not to predict the next token, there is no `val/bpb`."""
+        objective is not to predict the next token, there is no `val/bpb`. `share` is the part of the machine that
+        the run has, and so of the time that it is charged."""
         meta = meta or {}
         self.best: float | None = meta.get("best_val/loss")
         self.since_best: int = meta.get("since_best", 0)
@@ -45,6 +48,7 @@ class Record:
         self.last: Row = dict(meta.get("last", {}))
         """The newest value of every key."""
         self._seconds: float = meta.get("seconds", 0.0)
+        self._share = share
         self._run, self._listeners, self._line = run, listeners, line
         self._waiting: Waiting | None = None
         self._began = time.monotonic()
@@ -55,7 +59,7 @@ class Record:
     @property
     def seconds(self) -> float:
         """Wall-clock time of the run, over all its starts."""
-        return self._seconds + time.monotonic() - self._began
+        return self._seconds + self._share * (time.monotonic() - self._began)
 
     def verdict(self) -> str | None:
         """How the run has ended, judged by what has been read so far; None while it may go on."""
@@ -97,7 +101,7 @@ class Record:
         if done > 0 and elapsed > 0:
             row["tokens_per_second"] = round(done / elapsed, 1)
             peak = peak_flops(self._run.dtype)
-            row["mfu"] = round(done / elapsed * self._flops / (peak * jax.device_count()), 4) if peak else None
+            row["mfu"] = round(done / elapsed * self._flops / (peak * len(training_devices())), 4) if peak else None
             self._mark = (time.monotonic(), tokens)
         self.last |= row
         for listen in self._listeners:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgpt.train.program import build_model, program
+from jaxgpt.train.program import build_model, hyper, program
 from jaxgpt.train.step import init_state, train_step
 
 HYPER = {"lr": jnp.float32(1e-2), "weight_decay": jnp.float32(0.1)}
@@ -34,7 +34,7 @@ def test_equals_one_device(tiny, batch, alone, mesh):
     compiled = program(tiny(**{"exec.layers": "scan", "exec.mesh": MESHES[mesh]}))
     placed = jax.tree.map(lambda leaf, spec: jax.device_put(leaf, spec.sharding), before, compiled.state)
     rows = jax.device_put(batch, compiled.batch)
-    got, got_metrics = compiled.step(placed, rows, KEY, HYPER)
+    got, got_metrics = compiled.step(placed, rows, KEY, hyper(tiny()))
     close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5)  # noqa: E731
     jax.tree.map(close, got.params, after.params)
     jax.tree.map(close, got_metrics, metrics)

@@ -17,7 +17,7 @@ from jaxgpt.train import Run, run
 from jaxgpt.train.checkpoint import restore
 from jaxgpt.train.lock import RunLock
 from jaxgpt.train.loop import claim, validate
-from jaxgpt.train.program import program
+from jaxgpt.train.program import hyper, program
 from jaxgpt.train.ramp import Rows
 from jaxgpt.train.retention import best_step
 from jaxgpt.train.rundir import read_metrics
@@ -214,14 +214,14 @@ def test_the_best_checkpoint_is_the_best(spec, whole):
     compiled = program(spec.with_vocabulary(257))
     step, state, _ = restore(whole / "ckpt", compiled.state, best=True)
     held_out = prepare(spec.data, spec.tokenizer, spec.model.context).val_batches(32)
-    assert step == best and validate(compiled, state.weights, held_out) == scores[best]
+    assert step == best and validate(compiled, state.weights, held_out, hyper(spec)) == scores[best]
 
 
 def test_validation_is_the_same_number_in_batches_of_any_size(spec, whole):
     compiled = program(spec.with_vocabulary(257))
     _, state, _ = restore(whole / "ckpt", compiled.state)
     prepared = prepare(spec.data, spec.tokenizer, spec.model.context)
-    losses = [validate(compiled, state.weights, prepared.val_batches(rows)) for rows in (8, 24)]
+    losses = [validate(compiled, state.weights, prepared.val_batches(rows), hyper(spec)) for rows in (8, 24)]
     np.testing.assert_allclose(losses, read_metrics(whole)[-1]["val/loss"], rtol=1e-6)
 
 

@@ -1,15 +1,20 @@
-"""Programs are shared by runs that differ in seed, learning rate or weight decay, and by nothing else."""
+"""Programs are shared by runs that differ in seed or in inputs, and by no others."""
 
 import jax
-import jax.numpy as jnp
 import pytest
 
-from jaxgpt.train.program import program
+from jaxgpt.train.program import hyper, program
 
 
 @pytest.mark.parametrize(
     "overrides",
-    [{"seed": 5}, {"optim.lr": 3e-4}, {"optim.weight_decay": 0.0}, {"exec.log_every": 3, "exec.save_every": None}],
+    [
+        {"seed": 5},
+        {"optim.lr": 3e-4},
+        {"optim.weight_decay": 0.0},
+        {"model.init_std": 0.1},
+        {"exec.log_every": 3, "exec.save_every": None},
+    ],
     ids=str,
 )
 def test_shared(tiny, overrides):
@@ -28,10 +33,10 @@ def test_one_compilation_serves_every_step_seed_and_learning_rate(tiny, batch):
     compiled = program(tiny(**{"exec.layers": "scan"}))
     rows = jax.device_put(batch, compiled.batch)
     for seed, lr in ((0, 1e-2), (1, 3e-4)):
-        state = compiled.init(jax.random.key(seed))
+        values = hyper(tiny(**{"optim.lr": lr}))
+        state = compiled.init(jax.random.key(seed), values)
         for _ in range(2):
-            hyper = {"lr": jnp.float32(lr), "weight_decay": jnp.float32(0.1)}
-            state, _ = compiled.step(state, rows, jax.random.fold_in(jax.random.key(seed), 1), hyper)
+            state, _ = compiled.step(state, rows, jax.random.fold_in(jax.random.key(seed), 1), values)
     assert compiled.init._cache_size() == compiled.step._cache_size() == 1
     described = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.sharding), (state, compiled.state))
     assert described[0] == described[1]

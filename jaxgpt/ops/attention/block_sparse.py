@@ -31,6 +31,8 @@ from jaxgpt.ops.attention.tile import (
     keep_mask,
     mix,
     rule_of,
+    seed_of,
+    seed_zero,
     sides,
     table_of,
     tile_back,
@@ -62,10 +64,8 @@ class BlockSparse(Kernel):
         B, H, T, _ = q_BHTK.shape
         block = min(self.block_for(scores.pattern, T, jax.default_backend()), T)
         at_once = max(1, SCORES_AT_ONCE.get(jax.default_backend(), 2**26) // (B * H * block**2))
-        how = _How(plan(scores.pattern, T, block, at_once), block, rule_of(scores), scores.dropout)
-        key = scores.dropout_key if scores.dropout > 0 else None
-        seed = None if key is None else jax.random.key_data(key)
-        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed)
+        how = _How(plan(scores.pattern, T, block, at_once), block, rule_of(scores))
+        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed_of(scores))
 
 
 class _How(NamedTuple):
@@ -74,7 +74,6 @@ class _How(NamedTuple):
     parts: tuple[Part, ...]
     block: int
     rule: Rule
-    dropout: float
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -102,7 +101,7 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
     dq, dk, dv, d_table = jax.tree.map(lambda *x: sum(x[1:], x[0]), *parts)
     zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
     d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
-    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), zero(seed)
+    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), seed_zero(seed)
 
 
 _attend.defvjp(_forward, _backward)
@@ -135,7 +134,7 @@ def _part_forward(
         top = jnp.maximum(jnp.max(s, -1, keepdims=True), FLOOR)
         w = jnp.exp(s - top)
         total = jnp.sum(w, -1, keepdims=True)
-        kept = w if seed is None else w * _keep(how, seed, index, number, w.shape)
+        kept = w if seed is None else w * _keep(seed, index, number, w.shape)
         total = jnp.maximum(total, TINY)
         return mix(kept, keys.v) / total, (top + jnp.log(total))[..., 0]
 
@@ -168,7 +167,7 @@ def _part_backward(
 
     def one(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
         shape = (*row.q.shape[:3], keys.k.shape[2])
-        keep = None if seed is None else _keep(how, seed, index, number, shape)
+        keep = None if seed is None else _keep(seed, index, number, shape)
         return tile_back(rule, row.q, keys.k, keys.v, table, row.side, keys.side, back, keep)
 
     def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
@@ -189,9 +188,9 @@ def _part_backward(
     return _in_order(how, part, found, q.shape[2]), dk, dv, carry[2]
 
 
-def _keep(how: _How, seed: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), index), number)
-    return keep_mask(key, how.dropout, shape)
+def _keep(seed: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed.key), index), number)
+    return keep_mask(key, seed.rate, shape)
 
 
 def _blocks(x: jax.Array, order: np.ndarray, block: int, fill: Any = 0) -> jax.Array:

@@ -26,6 +26,8 @@ from jaxgpt.ops.attention.tile import (
     keep_mask,
     mix,
     rule_of,
+    seed_of,
+    seed_zero,
     sides,
     table_of,
     tile_back,
@@ -62,10 +64,8 @@ class Chunked(Kernel):
             first, last = _bounds(scores.pattern, T, block_q, block_k)
         else:
             first, last = np.zeros(-(-T // block_q), np.int32), np.full(-(-T // block_q), -(-S // block_k), np.int32)
-        how = _How(block_q, block_k, first, last, rule_of(scores), scores.dropout)
-        key = scores.dropout_key if scores.dropout > 0 else None
-        seed = None if key is None else jax.random.key_data(key)
-        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed)
+        how = _How(block_q, block_k, first, last, rule_of(scores))
+        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed_of(scores))
 
 
 class _How(NamedTuple):
@@ -76,7 +76,6 @@ class _How(NamedTuple):
     first: np.ndarray
     last: np.ndarray
     rule: Rule
-    dropout: float
 
 
 @lru_cache(maxsize=64)
@@ -108,7 +107,7 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any
             new_top = jnp.maximum(top, jnp.max(s, -1, keepdims=True))
             w, shrink = jnp.exp(s - new_top), jnp.exp(top - new_top)
             total = total * shrink + jnp.sum(w, -1, keepdims=True)
-            w = w if seed is None else w * _keep(how, seed, number, j, w.shape)
+            w = w if seed is None else w * _keep(seed, number, j, w.shape)
             return out * shrink + mix(w, v_BGSK), new_top, total
 
         start = jnp.full((*q_BHTK.shape[:3], 1), FLOOR)
@@ -138,7 +137,7 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
             dq, dk, dv, d_table = held
             k_BGSK, v_BGSK, k_side = _at(keys, j)
             shape = (*q_BHTK.shape[:3], how.block_k)
-            keep = None if seed is None else _keep(how, seed, number, j, shape)
+            keep = None if seed is None else _keep(seed, number, j, shape)
             more = tile_back(how.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, known, keep)
             dk, dv = dk.at[j].add(more[1]), dv.at[j].add(more[2])
             return dq + more[0], dk, dv, None if d_table is None else d_table + more[3]
@@ -154,15 +153,15 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
     dk, dv = (join(x)[:, :, : k.shape[2]].astype(k.dtype) for x in carry[:2])
     zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
     d_table = jnp.zeros_like(table) if carry[2] is None and table is not None else carry[2]
-    return join(dq)[:, :, : q.shape[2]], dk, dv, d_table, zero(both), zero(seed)
+    return join(dq)[:, :, : q.shape[2]], dk, dv, d_table, zero(both), seed_zero(seed)
 
 
 _attend.defvjp(_forward, _backward)
 
 
-def _keep(how: _How, seed: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), row), column)
-    return keep_mask(key, how.dropout, shape)
+def _keep(seed: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed.key), row), column)
+    return keep_mask(key, seed.rate, shape)
 
 
 def _keys(how: _How, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:

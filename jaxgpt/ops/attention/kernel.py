@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxgpt.ops.patterns import Pattern, is_relative, shares
 from jaxgpt.ops.positions import Biased
+from jaxgpt.ops.setting import on
 from jaxgpt.spec import ConfigError, Seam
 
 Places = Literal["row", "documents", "any"]
@@ -41,7 +42,7 @@ class Scores(NamedTuple):
     """Added to the scaled (and capped) scores."""
     soft_cap: float | None = None
     """Scores become cap·tanh(score / cap) (Gemma 2)."""
-    dropout: float = 0.0
+    dropout: float | jax.Array = 0.0
     dropout_key: jax.Array | None = None
     """Where given, that share of the attention weights is zeroed and the rest scaled up."""
     places: Places = "any"
@@ -138,5 +139,5 @@ def case_of(q_BHTK: jax.Array, k_BGSK: jax.Array, scores: Scores) -> Case:
         segments=scores.q_segment is not None,
         bias=scores.bias is not None,
         soft_cap=scores.soft_cap is not None,
-        dropout=scores.dropout_key is not None and scores.dropout > 0,
+        dropout=scores.dropout_key is not None and on(scores.dropout),
     )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
 from jaxgpt.ops.attention.tile import LOWEST, keep_mask, mix, rule_of, sides, table_of, tile_scores
+from jaxgpt.ops.setting import on
 
 
 class Reference(Kernel):
@@ -22,6 +23,6 @@ class Reference(Kernel):
         w_BHTS = jax.nn.softmax(s_BHTS)
         # A row without a key would average all of them.
         w_BHTS = jnp.where(jnp.max(s_BHTS, -1, keepdims=True) > LOWEST, w_BHTS, 0.0)
-        if scores.dropout_key is not None and scores.dropout > 0:
+        if scores.dropout_key is not None and on(scores.dropout):
             w_BHTS = w_BHTS * keep_mask(scores.dropout_key, scores.dropout, w_BHTS.shape)
         return mix(w_BHTS, v_BGSK).astype(q_BHTK.dtype)

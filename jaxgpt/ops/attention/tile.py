@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgpt.ops.attention.kernel import Bias, Scores
 from jaxgpt.ops.positions import Biased
+from jaxgpt.ops.setting import on
 
 LOWEST = np.float32(-0.7 * np.finfo(np.float32).max)
 """The score of a pair that is not allowed."""
@@ -161,6 +162,29 @@ def mix_back(w_BHTS: jax.Array, do_BHTK: jax.Array, v_BGSK: jax.Array) -> tuple[
     return dw.reshape(w_BHTS.shape), jnp.einsum("bgts,bgtk->bgsk", w, do, preferred_element_type=jnp.float32)
 
 
-def keep_mask(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
+class Seed(NamedTuple):
+    """What a call draws its dropout from."""
+
+    key: jax.Array
+    """Raw key data, which a scan can carry."""
+    rate: jax.Array
+
+
+def seed_of(scores: Scores) -> Seed | None:
+    """None where nothing is dropped."""
+    if scores.dropout_key is None or not on(scores.dropout):
+        return None
+    return Seed(jax.random.key_data(scores.dropout_key), jnp.float32(scores.dropout))
+
+
+def seed_zero(seed: Seed | None) -> Any:
+    """Its cotangent."""
+    if seed is None:
+        return None
+    no_key: Any = np.zeros(seed.key.shape, jax.dtypes.float0)
+    return Seed(no_key, jnp.zeros_like(seed.rate))
+
+
+def keep_mask(key: jax.Array, rate: float | jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """float32: 0 with probability `rate`, else 1 / (1 − rate)."""
     return jax.random.bernoulli(key, 1 - rate, shape) / (1 - rate)

@@ -1,0 +1,22 @@
+"""Dropout whose rate may be an input of the compiled program."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxgpt.ops.setting import on
+
+
+class Dropout(nn.Module):
+    """Zeroes that share of the entries and scales the rest up (Srivastava et al. 2014); at a plain 0 draws nothing."""
+
+    rate: float | jax.Array
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
+        """Any shape, unchanged. Draws from the rng stream `dropout`."""
+        if deterministic or not on(self.rate):
+            return x
+        keep = 1 - jnp.float32(self.rate)
+        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        return jnp.where(mask, x / keep.astype(x.dtype), jnp.zeros_like(x))

@@ -1,0 +1,136 @@
+"""The loop for runs that train as one program: the solo loop's page, a lane a run."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgpt.spec import ConfigError
+from jaxgpt.terminal import Watch
+from jaxgpt.text import Prepared
+from jaxgpt.train.checkpoint import restore, steps
+from jaxgpt.train.fused_program import FusedProgram, fused_program
+from jaxgpt.train.lane import FUSED, Lane, StepMetrics
+from jaxgpt.train.lock import RunLock
+from jaxgpt.train.loop import claim, due, ready
+from jaxgpt.train.program import hyper, signature
+from jaxgpt.train.record import Row
+from jaxgpt.train.rundir import read_result
+from jaxgpt.train.signals import StopSignal
+from jaxgpt.train.spec import Run
+
+Watcher = Callable[[int, Row], None]
+"""Called with the index of a run and a row of its metrics."""
+
+
+def run_fused(
+    specs: Sequence[Run], outs: Sequence[Path], quiet: bool = False, watch: Watcher | None = None
+) -> list[Row]:
+    """`run` for several runs that differ in seed and inputs only, as one program. Returns each result.
+
+    Runs that have ended already are returned as they are. The others go on from the newest step that all of them have
+    saved. Raises ConfigError as `run` does, and when the runs cannot be fused.
+    """
+    prepared = ready(specs[0], quiet)
+    runs = [spec.with_vocabulary(prepared.codec.vocab_size) for spec in specs]
+    if len({signature(run) for run in runs}) > 1:
+        raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
+    with ExitStack() as locks:
+        for run, out in zip(runs, outs, strict=True):
+            locks.enter_context(RunLock(out))
+            claim(run, out)
+        ended = [read_result(out) for out in outs]
+        left = [i for i, result in enumerate(ended) if result is None or result["status"] == "stopped"]
+        if left:
+            compiled = fused_program(runs[0], len(runs))  # of all: another number of lanes is another arithmetic
+            lanes = [Lane(runs[i], outs[i], place) for place, i in enumerate(left)]
+            told = [None if watch is None else (lambda row, i=i: watch(i, row)) for i in left]
+            _train(lanes, prepared, compiled, quiet, told)
+            for i, lane in zip(left, lanes, strict=True):
+                ended[i] = lane.result
+    return [result for result in ended if result is not None]
+
+
+def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet: bool, told: list[Any]) -> None:
+    spec, padded = lanes[0].run, lanes + [lanes[-1]] * (compiled.size - len(lanes))
+    place = lambda tree: jax.device_put(tree, compiled.lanes)  # noqa: E731
+    stack = lambda trees: jax.tree.map(lambda *leaves: np.stack(leaves), *trees)  # noqa: E731
+    keys = jax.vmap(jax.random.key)(jnp.asarray([lane.run.seed for lane in padded], jnp.uint32))
+    values = place(jax.tree.map(lambda *x: jnp.stack(x), *(hyper(lane.run) for lane in padded)))
+    dropout_keys = place(jax.vmap(jax.random.fold_in, (0, None))(keys, 1))
+    held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
+    found = _restore(lanes, compiled)
+    metas: Sequence[Row | None] = [None] * len(lanes)
+    first = 0
+    if found is None:
+        state = compiled.init(place(jax.vmap(jax.random.fold_in, (0, None))(keys, 0)), values)
+    else:
+        first, states, metas = found
+        state = place(stack(states + [states[-1]] * (compiled.size - len(lanes))))
+
+    with ExitStack() as files, StopSignal() as stop, Watch("fused", spec.steps, "steps", first, quiet) as line:
+        for lane, meta, tell in zip(lanes, metas, told, strict=True):
+            files.enter_context(lane.open(first, meta, len(lanes), prepared, tell))
+            if early := lane.record.verdict():
+                lane.end(early, first)
+        for step in range(first, spec.steps):
+            open_lanes = [lane for lane in lanes if lane.result is None]
+            if not open_lanes:
+                break
+            rows = (step * spec.batch_size, (step + 1) * spec.batch_size)
+            batch = place(stack([prepared.batch(lane.run.seed, *rows) for lane in padded]))
+            state, metrics = compiled.step(state, batch, dropout_keys, values)
+            now, measured = step + 1, StepMetrics(metrics)
+            measure = len(held_out) > 0 and (now == spec.steps or due(now, spec.eval.every))
+            logged = measure or now == spec.steps or due(now, spec.exec.log_every)
+            for lane in open_lanes:
+                lane.record.step(now, rows[1] * spec.seq_len, measured.lane(lane.index), logged)
+            better = dict.fromkeys(open_lanes, False)
+            if measure:
+                with ExitStack() as pauses:
+                    for lane in open_lanes:
+                        pauses.enter_context(lane.record.paused())
+                    losses = _validate(compiled, state.weights, held_out, values)
+                for lane in open_lanes:
+                    better[lane] = lane.record.validation(losses[lane.index]) and spec.exec.keep_best
+            ended = "finished" if now == spec.steps else "stopped" if stop.asked else None
+            status = {lane: lane.record.verdict() or ended for lane in open_lanes}
+            saved = [lane for lane in open_lanes if status[lane] or better[lane] or due(now, lane.run.exec.save_every)]
+            if saved:
+                with ExitStack() as pauses:
+                    for lane in open_lanes:
+                        pauses.enter_context(lane.record.paused())
+                    held = jax.device_get(state)
+                    for lane in saved:
+                        lane.save(now, held, better[lane])
+            for lane in open_lanes:
+                if (how := status[lane]) is not None:
+                    lane.end(how, now)
+            line.update(now, lanes=str(len(open_lanes)))
+        for lane in lanes:
+            if lane.result is None:  # killed between its last checkpoint and its result
+                lane.end("finished", first)
+
+
+def _restore(lanes: list[Lane], compiled: FusedProgram) -> tuple[int, list[Any], list[Row]] | None:
+    """`(step, states, metas)` at the newest step of which every lane has a checkpoint made fused; None: start over."""
+    like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), compiled.lane)
+    common = set.intersection(*(set(steps(lane.out / "ckpt")) for lane in lanes))
+    for step in sorted(common, reverse=True):
+        found = [restore(lane.out / "ckpt", like, step) for lane in lanes]
+        held = [one for one in found if one is not None and one[2].get("mode") == FUSED]
+        if len(held) == len(lanes):
+            return step, [state for _, state, _ in held], [meta for _, _, meta in held]
+    return None
+
+
+def _validate(compiled: FusedProgram, weights: Any, batches: Sequence[Any], values: Any) -> list[float]:
+    """Mean loss in nats a token over every held-out token, lane by lane."""
+    parts = [compiled.evaluate(weights, jax.device_put(batch, compiled.whole), values) for batch in batches]
+    host = jax.device_get(parts)
+    loss_NL, weight_NL = (np.array([part[name] for part in host], np.float64) for name in ("loss", "weight"))
+    return ((loss_NL * weight_NL).sum(0) / weight_NL.sum(0)).tolist()

@@ -1,0 +1,106 @@
+"""One run among those that train as one program: its own files, its own end."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgpt.disk import strict, write_json_atomic
+from jaxgpt.terminal import Watch
+from jaxgpt.text import Prepared
+from jaxgpt.train.checkpoint import save
+from jaxgpt.train.provenance import provenance
+from jaxgpt.train.record import Record, Row
+from jaxgpt.train.rundir import RunDir
+from jaxgpt.train.sinks.trackers import Trackers
+from jaxgpt.train.spec import Run
+
+FUSED = "fused"
+
+
+class LaneMetrics(Mapping[str, Any]):
+    """A lane's share of a step's metrics. The first one read waits for the device, and fetches those of all lanes."""
+
+    def __init__(self, step: "StepMetrics", index: int):
+        self._step, self._index = step, index
+
+    def __getitem__(self, name: str) -> Any:
+        return self._step.host[name][self._index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._step.host)
+
+    def __len__(self) -> int:
+        return len(self._step.host)
+
+
+class StepMetrics:
+    """What a step measured, (L,) each, left on the device until somebody reads."""
+
+    def __init__(self, metrics: Mapping[str, jax.Array]):
+        self._device = metrics
+        self._host: dict[str, np.ndarray] | None = None
+
+    @property
+    def host(self) -> dict[str, np.ndarray]:
+        """As numpy."""
+        if self._host is None:
+            self._host = jax.device_get(dict(self._device))
+        return self._host
+
+    def lane(self, index: int) -> LaneMetrics:
+        """One lane's."""
+        return LaneMetrics(self, index)
+
+
+class Lane:
+    """Writer of a run's directory, as the solo loop writes it; a context manager. Hold the directory's `RunLock`."""
+
+    def __init__(self, run: Run, out: Path, index: int):
+        self.run, self.out, self.index = run, out, index
+        self.result: Row | None = None
+        """Set once the run has ended."""
+
+    def open(
+        self, first: int, meta: Row | None, lanes: int, prepared: Prepared, watch: Callable[[Row], None] | None
+    ) -> "Lane":
+        """Starts, or resumes at `first` with a checkpoint's `meta`, among `lanes` runs."""
+        self._stack = ExitStack()
+        trackers = self._stack.enter_context(Trackers(self.run, self.out))
+        self.log = self._stack.enter_context(RunDir(self.out, first if meta is not None else None))
+        self._trackers = trackers
+        self.log.event("start" if meta is None else "resume", step=first, lanes=lanes)
+        self.log.status(status="running", step=first, steps=self.run.steps)
+        prepared.codec.save(self.out / "tokenizer")
+        write_json_atomic(self.out / "provenance.json", provenance(self.run, prepared) | {FUSED: lanes})
+        listeners = [self.log.metrics, trackers.write, *([watch] if watch else [])]
+        quiet = Watch(self.out.name, self.run.steps, quiet=True)
+        self.record = Record(self.run, listeners, quiet, meta, prepared.val_tokens_per_byte, 1 / lanes)
+        return self
+
+    def __enter__(self) -> "Lane":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
+        self._stack.__exit__(kind, value, trace)
+
+    def save(self, step: int, stacked: Any, best: bool) -> None:
+        """Writes a checkpoint from the state of all lanes, on the host."""
+        self.record.flush()
+        self.log.sync()
+        state = jax.tree.map(lambda x: x[self.index], stacked)
+        save(self.out / "ckpt", step, state, self.record.meta() | {"mode": FUSED}, self.run.exec.keep, best)
+        self.log.status(status="running", step=step, steps=self.run.steps)
+
+    def end(self, status: str, step: int) -> None:
+        """Writes the result; the lane goes on being computed, and nobody listens."""
+        result: Row = strict(self.record.result(status))[0] | {"mode": FUSED}
+        self.log.event(status, step=step)
+        self.log.status(status=status, step=step, steps=self.run.steps)
+        self.log.result(**result)
+        self._trackers.close(status)
+        self.result = result
