@@ -6,9 +6,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from jaxgpt.lab.engines.engine import PATIENCE, Engine, log_folder, worker_command
+from jaxgpt.spec import ConfigError
 
 
 class Processes(Engine):
@@ -18,15 +19,33 @@ class Processes(Engine):
     threads: PositiveInt | None = None
     """CPU threads of each worker; all of the machine's when unset. Sums may then round differently: keep one setting
     for all runs that are compared."""
-    restarts: int = 3
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of each worker, set through CUDA_VISIBLE_DEVICES; when 0 each sees all there are."""
+    restarts: int = Field(default=3, ge=0)
     """How often each worker is started again after a signal killed it, as the kernel does when memory runs out."""
 
     def start(self, folder: Path) -> "ProcessCrew":
-        """Starts the workers."""
-        limits = {} if self.threads is None else dict.fromkeys(("NPROC", "OMP_NUM_THREADS"), str(self.threads))
-        logs = log_folder(folder)
+        """Starts the workers. Raises ConfigError when CUDA_VISIBLE_DEVICES names too few GPUs."""
+        command, logs, shares = worker_command(folder), log_folder(folder), self.shares()
         names = [logs / f"process-{number}.log" for number in range(self.workers)]
-        return ProcessCrew([ProcessWorker(worker_command(folder), limits, log, self.restarts) for log in names])
+        started = [ProcessWorker(command, *held, self.restarts) for held in zip(shares, names, strict=True)]
+        return ProcessCrew(started)
+
+    def shares(self) -> list[dict[str, str]]:
+        """Each worker's part of the machine, as variables of its environment."""
+        threads = {} if self.threads is None else dict.fromkeys(("NPROC", "OMP_NUM_THREADS"), str(self.threads))
+        if not self.gpus:
+            return [threads] * self.workers
+        needed = self.workers * self.gpus
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        ids = list(map(str, range(needed))) if named is None else named.split(",")
+        if len(ids) < needed:
+            raise ConfigError(
+                f"engine.gpus: {self.workers} workers with {self.gpus} each need {needed}, but CUDA_VISIBLE_DEVICES "
+                f"names {len(ids)}; lower engine.workers"
+            )
+        parts = [ids[at : at + self.gpus] for at in range(0, needed, self.gpus)]
+        return [{**threads, "CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]
 
 
 class ProcessWorker:

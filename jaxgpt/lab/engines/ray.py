@@ -1,6 +1,7 @@
 """Workers as Ray tasks, for a pool of machines without a scheduler. A task holds a command, never run state."""
 
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -34,8 +35,9 @@ class Ray(Engine):
             raise ConfigError("engine: ray needs Ray; pip install 'jaxgpt[engines]'") from None
         if not ray.is_initialized():
             try:
+                _knock(self.address)
                 ray.init(address=self.address, log_to_driver=False)
-            except ConnectionError:
+            except OSError:
                 raise ConfigError(
                     f"engine.address: no Ray cluster at {self.address!r}; start one with 'ray start --head', or name "
                     "its HOST:PORT"
@@ -47,6 +49,13 @@ class Ray(Engine):
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=-1, retry_exceptions=[Stopped]
         )
         return RayCrew([task.remote(worker_command(folder), environment, Path.cwd(), log) for log in names], names)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError when nobody listens at `HOST:PORT`, which Ray would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class Stopped(Exception):

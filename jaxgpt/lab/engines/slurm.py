@@ -64,7 +64,7 @@ class Slurm(Engine):
             with executor.batch():
                 jobs = [executor.submit(Job(worker_command(folder))) for _ in range(self.workers)]
         except FailedJobError as error:
-            said = str(error).strip().splitlines()[-1]
+            said = str(error).strip().splitlines()[-1].removeprefix("sbatch: error: ")
             raise ConfigError(f"engine: slurm: sbatch refused: {said}; change engine.* to what it accepts") from None
         return SlurmCrew(jobs[0].job_id.split("_")[0], [str(job.paths.stdout) for job in jobs])
 

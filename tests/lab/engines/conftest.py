@@ -1,9 +1,10 @@
-"""A sweep of units that only wait, and a worker for it."""
+"""A sweep of units that only wait, with a worker of its own; and the results of a real one that nothing befell."""
 
 import sys
 from pathlib import Path
 
 import pytest
+from ablation import Ablation
 
 from jaxgpt.lab.engines import engine, processes, ray, slurm
 
@@ -22,10 +23,8 @@ class Sweep:
 
     def finished(self) -> dict[str, int]:
         """How often each unit came to its end."""
-        units = (self.folder / "units").iterdir()
-        return {
-            unit.name: len((unit / "finished").read_text().split()) for unit in units if (unit / "finished").exists()
-        }
+        ends = (self.folder / "units").glob("*/finished")
+        return {end.parent.name: len(end.read_text().split()) for end in ends}
 
 
 @pytest.fixture
@@ -36,3 +35,12 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     for module in (engine, processes, ray, slurm):
         monkeypatch.setattr(module, "worker_command", stub)
     return Sweep(tmp_path / "sweep")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """results.csv of the sweep in one process."""
+    ablation = Ablation(tmp_path_factory.mktemp("undisturbed"))
+    ablation.finish()
+    assert ablation.events("finished") == [1, 1, 1, 1]
+    return ablation.results()

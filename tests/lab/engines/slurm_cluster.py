@@ -7,13 +7,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from ablation import PATIENCE, wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 NODES = ("n1", "n2")
-PATIENCE = 120.0
 CONFIG = """\
 ClusterName=test
 SlurmctldHost=localhost
@@ -48,13 +47,6 @@ PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 def missing() -> list[str]:
     """The programs of Slurm and munge that this machine lacks."""
     return [program for program in PROGRAMS if _program(program) is None]
-
-
-def wait_for(what: str, there: Callable[[], bool], patience: float = PATIENCE) -> None:
-    deadline = time.monotonic() + patience
-    while not there():
-        assert time.monotonic() < deadline, f"no {what} after {patience:.0f} s"
-        time.sleep(0.1)
 
 
 class SlurmCluster:

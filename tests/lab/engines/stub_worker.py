@@ -1,7 +1,8 @@
 """A worker's contract without training: `python stub_worker.py FOLDER`.
 
 Each folder under FOLDER/units holds `steps`, a number; a step is a tenth of a second. A worker locks a unit, counts in
-`done`, and ends it with a line in `finished`. Exit status 0, 75 or 2 as `jaxgpt lab work` has it.
+`done`, and ends it with a line in `finished`; asked to end, it leaves `saved`. Exit
+status 0 or 75, as `jaxgpt lab work` has it.
 """
 
 import fcntl
@@ -22,11 +23,13 @@ def ask(*_):
 def work(unit: Path) -> None:
     with (unit / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        print(os.getpid(), file=lock, flush=True)
         if (unit / "finished").exists():
             return
         steps, done = int((unit / "steps").read_text()), unit / "done"
         for step in range(int(done.read_text()) if done.exists() else 0, steps):
             if asked:
+                (unit / "saved").touch()
                 sys.exit(75)
             if (unit / "dies").exists():
                 (unit / "dies").unlink()

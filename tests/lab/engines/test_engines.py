@@ -105,6 +105,18 @@ def test_threads_reach_the_worker(sweep):
     assert worker.environment == {"NPROC": "3", "OMP_NUM_THREADS": "3"}
 
 
+def test_gpus_are_shared_out(monkeypatch):
+    def visible(engine):
+        return [share["CUDA_VISIBLE_DEVICES"] for share in engine.shares()]
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible(Processes(workers=2, gpus=2)) == ["0,1", "2,3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7,GPU-a")
+    assert visible(Processes(workers=3, gpus=1)) == ["5", "7", "GPU-a"]
+    with pytest.raises(ConfigError, match=r"engine.gpus: 2 workers with 2 each need 4, .* names 3; lower"):
+        visible(Processes(workers=2, gpus=2))
+
+
 def test_slurm_says_what_is_missing(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ConfigError, match=r"engine: slurm needs submitit; pip install 'jaxgpt\[engines\]'"):
