@@ -6,8 +6,9 @@ no matplotlib and no scipy.
 
 from jaxgpt.lab.ablate import ablate
 from jaxgpt.lab.execute import execute
-from jaxgpt.lab.experiment import Experiment, load
+from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.findings import Findings, analyse
+from jaxgpt.lab.load import load
 from jaxgpt.lab.plan import Cell, Plan, plan
 
 __all__ = ["Cell", "Experiment", "Findings", "Plan", "ablate", "analyse", "execute", "load", "plan"]

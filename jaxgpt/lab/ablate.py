@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxgpt.lab.execute import execute
-from jaxgpt.lab.experiment import load
 from jaxgpt.lab.findings import Findings, analyse
+from jaxgpt.lab.load import load
 from jaxgpt.lab.plan import plan
 from jaxgpt.lab.verdict import verdict
 

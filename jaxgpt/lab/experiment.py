@@ -1,19 +1,17 @@
 """An Experiment: a question, a base run, and the arms that differ from it in named fields."""
 
-import importlib.util
 import re
-import sys
-import traceback
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from jaxgpt.lab.source import PREFIX
-from jaxgpt.spec import ConfigError, Spec, canonical, digest
+from jaxgpt.lab.ladder import Ladder
+from jaxgpt.lab.settings import Lab
+from jaxgpt.lab.tune import Tune
+from jaxgpt.spec import Spec, canonical
 from jaxgpt.spec.errors import did_you_mean
-from jaxgpt.spec.yamlio import explain
 
+Budget = Literal["tokens", "flops", "seconds"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -35,6 +33,19 @@ class Experiment(Spec):
     """The figure of result.json to compare."""
     better: Literal["lower", "higher"] = "lower"
     """Which direction of the metric is an improvement."""
+    budget: tuple[Budget, ...] = ()
+    """What arms are given equal amounts of: `tokens`, `flops`, `seconds`, or several, each with runs of its own. An arm
+    gets the steps that spend what the baseline spends, so that its schedule ends there. Empty: as configured."""
+    contrasts: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Planned comparisons by name: weights of arms that sum to 0, as `main_effects` gives. They are adjusted together
+    by Holm, and every other arm against the baseline is exploration, with Benjamini and Hochberg's q. Empty: every arm
+    against the baseline is planned."""
+    tune: Tune | None = None
+    """Learning rates to choose from for each arm, before the seeds that are reported."""
+    ladder: Ladder | None = None
+    """Arms that are sizes of one thing: the report fits a power law."""
+    lab: Lab = Lab()
+    """How the sweep is executed."""
 
     def __hash__(self) -> int:
         return hash(canonical(self))
@@ -59,8 +70,25 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def _compared(self) -> "Experiment":
-        if self.baseline not in self.arms:
-            raise ValueError(f"baseline: {self.baseline!r} is not an arm{did_you_mean(self.baseline, self.arms)}")
+        problems = []
+        named = {"baseline": [self.baseline]} | {f"contrasts.{name}": list(w) for name, w in self.contrasts.items()}
+        named |= {
+            f"ladder.rungs.{name}": list(arms) for name, arms in (self.ladder.rungs if self.ladder else {}).items()
+        }
+        for where, arms in named.items():
+            problems += [
+                f"{where}: {a!r} is not an arm{did_you_mean(a, self.arms)}" for a in arms if a not in self.arms
+            ]
+        for name, weights in self.contrasts.items():
+            if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
+                problems.append(f"contrasts.{name}: weights {list(weights.values())} must sum to 0 and not all be 0")
+        for arm, overrides in self.arms.items():
+            if self.budget and "steps" in overrides:
+                problems.append(f"arms.{arm}: sets 'steps', which budget decides; leave one of them out")
+            if self.tune and "optim.lr" in overrides:
+                problems.append(f"arms.{arm}: sets 'optim.lr', which tune decides; leave one of them out")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 
@@ -68,44 +96,3 @@ def _dump(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.model_dump(mode="json")
     return {key: _dump(held) for key, held in value.items()} if isinstance(value, dict) else value
-
-
-def load(path: str | Path) -> Experiment:
-    """The one Experiment that the Python file at `path` defines.
-
-    Importing the file registers the seam members it declares. Raises ConfigError with one line when the file is
-    missing, does not run, or holds no Experiment or several.
-    """
-    path = Path(path)
-    if not path.is_file():
-        near = did_you_mean(path.name, (p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else ())
-        raise ConfigError(f"{path}: no such experiment file{near}")
-    # The name follows from the path, so that a file loaded again redeclares its own seam members and no one else's.
-    name = f"{PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest(str(path.resolve()), 6)}"
-    module_spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if module_spec is None or module_spec.loader is None:
-        raise ConfigError(f"{path}: an experiment is a Python file whose name ends in .py")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module
-    try:
-        module_spec.loader.exec_module(module)
-    except ConfigError as error:
-        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from error
-    except ValidationError as error:
-        declared = Experiment if error.title == Experiment.__name__ else Spec
-        raise ConfigError([f"{path}: {problem}" for problem in explain(declared, {}, error).problems]) from error
-    except Exception as error:
-        raise ConfigError(f"{path}{_line_of(error, path)}: {type(error).__name__}: {error}") from error
-    found = {id(held): (held_as, held) for held_as, held in vars(module).items() if isinstance(held, Experiment)}
-    if len(found) != 1:
-        names = f" ({', '.join(held_as for held_as, _ in found.values())})" if found else ""
-        raise ConfigError(f"{path}: expected one Experiment at the top level, found {len(found) or 'none'}{names}")
-    return next(iter(found.values()))[1]
-
-
-def _line_of(error: Exception, path: Path) -> str:
-    """`:12`, the last line of the experiment file that the error passed through."""
-    if isinstance(error, SyntaxError):
-        return f":{error.lineno}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
-    return f":{lines[-1]}" if lines else ""

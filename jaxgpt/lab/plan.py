@@ -1,12 +1,14 @@
 """Arms x seeds -> cells. Every spec is resolved and checked here, before anything runs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jaxgpt.lab.budget import AS_CONFIGURED, steps
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.source import own_code
+from jaxgpt.lab.tune import FIRST_SEED
 from jaxgpt.spec import ConfigError, apply_overrides, diff, digest, parse
 from jaxgpt.spec.errors import did_you_mean
 from jaxgpt.spec.yamlio import read_yaml
@@ -21,11 +23,15 @@ class Cell:
     """The resolved spec: it has `steps`, `seed` and `identity()`, as `jaxgpt.train.Run` does."""
     id: str
     """Digest of the run's identity, and of the experiment file's own code where the run uses it."""
+    folder: str
+    """Where the arm's runs lie, relative to the sweep's folder."""
+    axes: tuple[str, ...] = (AS_CONFIGURED,)
+    """The budgets that it serves; arms that cost the same share runs between budgets."""
 
     @property
     def path(self) -> Path:
-        """Readable first, exact second: `rotary/s03-1f0c9a2b4d`, relative to the experiment's folder."""
-        return Path(self.arm) / f"s{self.run.seed:02d}-{self.id}"
+        """Readable first, exact second: `rotary/s03-1f0c9a2b4d`, relative to the sweep's folder."""
+        return Path(self.folder) / f"s{self.run.seed:02d}-{self.id}"
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,22 @@ class Plan:
     cells: tuple[Cell, ...]
     command: str
     """What to type to continue or repeat it."""
+    stage: str = "report"
+    """`report`, or `tune` for the runs that only choose learning rates."""
 
     def folder(self, out: Path) -> Path:
         """Where this experiment's runs and its report live."""
         return out / self.name
 
-    def of(self, arm: str) -> list[Cell]:
-        """One arm's cells, in the order of seeds."""
-        return [cell for cell in self.cells if cell.arm == arm]
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The budgets."""
+        return self.experiment.budget or (AS_CONFIGURED,)
+
+    def of(self, arm: str, axis: str | None = None) -> list[Cell]:
+        """One arm's cells under a budget (the first unless named), in the order of seeds."""
+        axis = axis or self.axes[0]
+        return [cell for cell in self.cells if cell.arm == arm and axis in cell.axes]
 
 
 def plan(
@@ -55,23 +69,62 @@ def plan(
     seeds: int | None = None,
     command: str = "",
     spec: type[Any] | None = None,
+    rates: Mapping[str, float] | None = None,
+    seconds: Mapping[str, float] | None = None,
 ) -> Plan:
-    """Resolves every run of `experiment`.
+    """Resolves every run that is to be reported.
 
     `near` is the folder where the base is looked up first; `overrides` edit the base; `seeds` replaces the
-    experiment's; `spec` is the run's Spec class, `jaxgpt.train.Run` by default. Raises ConfigError with the problems
-    of all arms at once, each with its arm's name in front.
+    experiment's; `spec` is the run's Spec class, `jaxgpt.train.Run` by default; `rates` are tuned learning rates and
+    `seconds` the measured seconds a step, by arm. Raises ConfigError with the problems of all arms at once, each with
+    its arm's name in front.
     """
+    runs = resolve(experiment, near, overrides, spec)
+    if rates:
+        runs = {arm: run.evolve(optim=run.optim.evolve(lr=rates[arm])) for arm, run in runs.items()}
+    counts = {
+        axis: steps(runs, experiment.baseline, axis, seconds or dict.fromkeys(runs, 1.0)) for axis in experiment.budget
+    }
+    cells: dict[Path, Cell] = {}
+    for i in range(_count(experiment, seeds)):
+        for axis in experiment.budget or (AS_CONFIGURED,):
+            for arm, run in runs.items():
+                changes = {"steps": counts[axis][arm]} if axis in counts else {}
+                seeded = run.evolve(seed=run.seed + i, **changes)
+                cell = Cell(arm, seeded, _id(seeded), arm, (axis,))
+                held = cells.get(cell.path)
+                cells[cell.path] = cell if held is None else replace(held, axes=(*held.axes, axis))
+    return Plan(name, experiment, tuple(cells.values()), command)
+
+
+def tuning_plan(
+    experiment: Experiment,
+    name: str,
+    near: Path | None = None,
+    overrides: Iterable[str] = (),
+    command: str = "",
+    spec: type[Any] | None = None,
+) -> Plan:
+    """Resolves the runs that choose each arm's learning rate; none where the experiment tunes nothing."""
+    runs, cells = resolve(experiment, near, overrides, spec), []
+    for i in range(experiment.tune.seeds if experiment.tune else 0):
+        for lr in experiment.tune.lr if experiment.tune else ():
+            for arm, run in runs.items():
+                seeded = run.evolve(seed=FIRST_SEED + run.seed + i, optim=run.optim.evolve(lr=lr))
+                cells.append(Cell(arm, seeded, _id(seeded), f"tune/{arm}-lr{lr:g}"))
+    return Plan(name, experiment, tuple(cells), command, "tune")
+
+
+def resolve(
+    experiment: Experiment, near: Path | None, overrides: Iterable[str], spec: type[Any] | None
+) -> dict[str, Any]:
+    """Every arm's run, before seeds and budgets. Raises ConfigError with the problems of all arms at once."""
     if spec is None:
         from jaxgpt.train import Run
 
         spec = Run
-    seeds = experiment.seeds if seeds is None else seeds
-    if seeds < 1:
-        raise ConfigError(f"seeds: expected 1 or more, got {seeds}")
-    tree = apply_overrides(_base_tree(experiment.base, near), overrides)
+    tree = base_tree(experiment, near, overrides)
     parse(spec, tree)  # a fault of the base is reported once and in the base's own words
-
     runs: dict[str, Any] = {}
     problems: list[str] = []
     for arm, changes in experiment.arms.items():
@@ -82,13 +135,21 @@ def plan(
     problems += _twins(runs)
     if problems:
         raise ConfigError(problems)
+    return runs
 
-    cells = []
-    for i in range(seeds):
-        for arm, run in runs.items():
-            seeded = run.evolve(seed=run.seed + i)
-            cells.append(Cell(arm, seeded, _id(seeded)))
-    return Plan(name, experiment, tuple(cells), command)
+
+def base_tree(experiment: Experiment, near: Path | None, overrides: Iterable[str]) -> dict[str, Any]:
+    """The base as plain fields, overrides applied."""
+    return apply_overrides(_base_tree(experiment.base, near), overrides)
+
+
+def _count(experiment: Experiment, seeds: int | None) -> int:
+    seeds = experiment.seeds if seeds is None else seeds
+    if seeds < 1:
+        raise ConfigError(f"seeds: expected 1 or more, got {seeds}")
+    if experiment.tune is not None and seeds > FIRST_SEED:
+        raise ConfigError(f"seeds: {seeds} would reach the seeds that tuning uses, from {FIRST_SEED} on")
+    return seeds
 
 
 def _base_tree(base: str | dict[str, Any], near: Path | None) -> dict[str, Any]:

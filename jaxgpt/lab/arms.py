@@ -1,0 +1,62 @@
+"""Usual ways to lay out arms: each change alone, all but one, every combination; and contrasts that read them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+Changes = Mapping[str, Mapping[str, Any]]
+"""A change's name to its dotted overrides."""
+Arms = dict[str, dict[str, Any]]
+
+
+def one_at_a_time(changes: Changes, base: str = "base") -> Arms:
+    """The base, and each change alone: what does each add?"""
+    return {base: {}} | {name: dict(change) for name, change in changes.items()}
+
+
+def hold_one_out(changes: Changes, whole: str = "all") -> Arms:
+    """All changes together, and all but each: what does each contribute given the others? Compare with `whole`."""
+
+    def merged(left_out: str | None) -> dict[str, Any]:
+        return {path: value for name, held in changes.items() if name != left_out for path, value in held.items()}
+
+    return {whole: merged(None)} | {f"no-{name}": merged(name) for name in changes}
+
+
+def factorial(factors: Mapping[str, Changes]) -> Arms:
+    """Every combination of one level a factor, named `level+level`; `factors` maps a factor to its levels."""
+    levels = [list(held.items()) for held in factors.values()]
+    return {
+        "+".join(name for name, _ in chosen): {path: value for _, change in chosen for path, value in change.items()}
+        for chosen in product(*levels)
+    }
+
+
+def main_effects(factors: Mapping[str, Sequence[str] | Changes]) -> dict[str, dict[str, float]]:
+    """Contrasts for `factorial`: each level of a factor minus its first, averaged over the other factors' levels."""
+    names = [list(held) for held in factors.values()]
+    contrasts = {}
+    for place, held in enumerate(names):
+        reference, *others = held
+        for level in others:
+            weights: dict[str, float] = {}
+            share = 1 / len(list(product(*(n for i, n in enumerate(names) if i != place))))
+            for chosen in product(*names):
+                if chosen[place] in (level, reference):
+                    weights["+".join(chosen)] = share if chosen[place] == level else -share
+            contrasts[f"{level} - {reference}"] = weights
+    return contrasts
+
+
+def interaction(factors: Mapping[str, Sequence[str] | Changes]) -> dict[str, dict[str, float]]:
+    """The contrast that asks whether one factor's effect depends on the other: two factors of two levels each.
+
+    (b2 - b1 at a2) minus (b2 - b1 at a1), halved so that it is in the metric's unit as main effects are. Raises
+    ValueError for other layouts.
+    """
+    names = [list(held) for held in factors.values()]
+    if [len(held) for held in names] != [2, 2]:
+        raise ValueError(f"interaction: expected two factors of two levels each, got {[len(held) for held in names]}")
+    (a1, a2), (b1, b2) = names
+    signs = {f"{a2}+{b2}": 0.5, f"{a2}+{b1}": -0.5, f"{a1}+{b2}": -0.5, f"{a1}+{b1}": 0.5}
+    return {f"{a2} x {b2}": signs}

@@ -1,0 +1,58 @@
+"""Arms that spend the same: tokens, FLOPs or seconds become a number of steps, and the schedule ends with them.
+
+Reading a longer run off in the middle would not do: its learning rate is still high there, and ranks change as it falls
+(Hoffmann et al. 2022, section 3.1). So every budget has runs of its own.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxgpt.spec import ConfigError
+
+AS_CONFIGURED = "configured"
+"""The budget of an experiment that names none."""
+
+
+class Cost(NamedTuple):
+    """What a step of a run takes."""
+
+    tokens: float
+    flops: float
+    """Forward and backward, counting the keys that attention really visits."""
+
+
+def cost(run: Any) -> Cost:
+    """Of one step; the vocabulary must be settled."""
+    tokens = run.batch_size * run.seq_len
+    return Cost(tokens, tokens * run.model.flops_per_token(run.seq_len, dense=False))
+
+
+def settled(run: Any) -> Any:
+    """The run with its vocabulary; tokenises the corpus when no earlier run did."""
+    if run.model.vocab_size is not None:
+        return run
+    from jaxgpt.text import prepare
+
+    return run.with_vocabulary(prepare(run.data, run.tokenizer, run.model.context, quiet=True).codec.vocab_size)
+
+
+def steps(runs: Mapping[str, Any], baseline: str, axis: str, seconds: Mapping[str, float]) -> dict[str, int]:
+    """Each arm's number of steps: those in which it spends what the baseline spends in its own.
+
+    `seconds` holds measured seconds a step by arm, for the axis `seconds` only. Raises ConfigError for a batch that
+    grows, whose steps do not cost the same, and for an arm that the budget leaves without a step.
+    """
+    ramped = [arm for arm, run in runs.items() if run.batch_ramp is not None]
+    if ramped:
+        raise ConfigError(
+            f"budget: {axis} cannot be equal with batch_ramp, which arm {ramped[0]!r} sets; leave one out"
+        )
+    each = {arm: seconds[arm] if axis == "seconds" else getattr(cost(settled(run)), axis) for arm, run in runs.items()}
+    total = runs[baseline].steps * each[baseline]
+    counts = {arm: round(total / one) for arm, one in each.items()}
+    for arm, count in counts.items():
+        if count < 1:
+            raise ConfigError(
+                f"budget: arm {arm!r} gets no step for the {axis} of the baseline; lengthen the base's steps"
+            )
+    return counts

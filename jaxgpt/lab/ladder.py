@@ -1,0 +1,40 @@
+"""Scaling ladders: the same thing at growing sizes, and the law that its loss follows."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from jaxgpt.spec import Spec
+
+Axis = Literal["parameters", "flops", "tokens"]
+
+
+class Ladder(Spec):
+    """Which arms are the rungs, and what the loss is a law of."""
+
+    rungs: dict[str, tuple[str, ...]] = Field(min_length=1)
+    """A series' name to its arms, 2 or more, in any order: one law for each series."""
+    axis: Axis = "parameters"
+    """`parameters` without embeddings (Kaplan et al. 2020, section 2.1), `flops` of the whole run, or `tokens`."""
+    irreducible: bool = False
+    """Whether the law has a loss that no size gets below (Hoffmann et al. 2022, section 3.3); needs 4 rungs."""
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.rungs.items()), self.axis, self.irreducible))
+
+    @field_validator("rungs")
+    @classmethod
+    def _several(cls, rungs: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, arms in rungs.items():
+            if len(set(arms)) < 2:
+                raise ValueError(f"series {name!r} has {len(set(arms))} rung; a law needs 2 or more")
+        return rungs
+
+
+def ladder_arms(
+    sizes: Mapping[str, Mapping[str, Any]], variants: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], dict[str, tuple[str, ...]]]:
+    """`(arms, rungs)` of every variant at every size; an arm is named `variant-size`."""
+    arms = {f"{v}-{s}": {**size, **change} for v, change in variants.items() for s, size in sizes.items()}
+    return arms, {v: tuple(f"{v}-{s}" for s in sizes) for v in variants}

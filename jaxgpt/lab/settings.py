@@ -1,0 +1,30 @@
+"""How a sweep is executed. Recorded with it, and no part of any run's identity."""
+
+from typing import Any, Literal
+
+from pydantic import PositiveFloat, PositiveInt, field_validator
+
+from jaxgpt.lab.engines import Engine, Here
+from jaxgpt.spec import Spec
+
+
+class Lab(Spec):
+    """The `lab` block of an experiment; `lab.fuse=off` on the command line."""
+
+    engine: Engine = Here()
+    """What starts the workers."""
+    fuse: Literal["auto", "on", "off"] = "auto"
+    """Whether runs that differ in seed and inputs only train as one program. `auto` times some steps both ways, once a
+    sweep, and keeps to what it chose: fused and solo runs agree to rounding only, and are never paired."""
+    lanes: PositiveInt | None = None
+    """Runs in one program. None: one a device on a CPU, on an accelerator all that fit the group."""
+    claim_seconds: PositiveFloat = 60.0
+    """Silence after which a worker on another machine counts as dead, and its runs are free."""
+    strict: bool = False
+    """Whether runs made by different code, libraries or devices are an error; else they are a remark in the report."""
+
+    @field_validator("fuse", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        """YAML reads `on` and `off` as truth values."""
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
