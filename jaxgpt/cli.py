@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 Config = Annotated[Path, typer.Argument(help="a run's YAML file", metavar="CONFIG.yaml")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="fields to change: a.b=c", metavar="[a.b=c ...]")]
+Seeds = Annotated[int | None, typer.Option(help="paired seeds for each arm", metavar="N")]
 Out = Annotated[Path | None, typer.Option(help="directory of the results", metavar="DIR")]
 
 
@@ -48,13 +49,74 @@ def train(config: Config, overrides: Overrides = None, out: Out = None) -> None:
 def ablate(
     experiment: Annotated[Path, typer.Argument(help="a question's Python file", metavar="EXPERIMENT.py")],
     overrides: Overrides = None,
-    seeds: Annotated[int | None, typer.Option(help="paired seeds for each arm", metavar="N")] = None,
+    seeds: Seeds = None,
     out: Out = None,
 ) -> None:
     """Plan, run and report an experiment; continues by itself."""
     from jaxgpt.lab import ablate as run_experiment
 
     run_experiment(experiment, overrides or [], seeds, out)
+
+
+lab = typer.Typer(help="A sweep in parts, for many machines: DIR is its folder.", no_args_is_help=True)
+app.add_typer(lab, name="lab")
+Target = Annotated[
+    Path, typer.Argument(help="a question's Python file, or a sweep's folder", metavar="EXPERIMENT.py|DIR")
+]
+Folder = Annotated[Path, typer.Argument(help="a sweep's folder", metavar="DIR")]
+
+
+@lab.command("plan")
+def lab_plan(
+    target: Target,
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    out: Out = None,
+    detect: Annotated[float | None, typer.Option(help="the difference to find: how many seeds?", metavar="D")] = None,
+) -> None:
+    """Arms, runs, cost and time, before anything starts; writes the plan that workers follow."""
+    from jaxgpt.lab.preview import preview
+
+    preview(target, overrides or [], seeds, out, detect)
+
+
+@lab.command("work")
+def lab_work(folder: Folder) -> None:
+    """Join as a worker: claim runs until none is left. Start as many as you like, on any machine."""
+    from jaxgpt.lab.worker import join
+
+    try:
+        join(folder)
+    except KeyboardInterrupt:
+        raise typer.Exit(STOPPED) from None
+
+
+@lab.command("status")
+def lab_status(
+    folder: Folder, watch: Annotated[bool, typer.Option("--watch", help="refresh until all is done")] = False
+) -> None:
+    """What is done, running, failed and waiting, who works, and how long it will take."""
+    from jaxgpt.lab.status import show_status
+
+    show_status(folder, watch)
+
+
+@lab.command("report")
+def lab_report(
+    folder: Folder, strict: Annotated[bool, typer.Option("--strict", help="drift between runs is an error")] = False
+) -> None:
+    """Write the report of what has ended so far, and print its table."""
+    from jaxgpt.lab.ablate import report
+
+    report(folder, strict)
+
+
+@lab.command("why")
+def lab_why(target: Target, overrides: Overrides = None, seeds: Seeds = None, out: Out = None) -> None:
+    """Why each run would be done, continued or left alone by the next call."""
+    from jaxgpt.lab.why import explain
+
+    explain(target, overrides or [], seeds, out)
 
 
 @app.command()
@@ -142,3 +204,7 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

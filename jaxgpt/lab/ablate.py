@@ -6,27 +6,58 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from jaxgpt.lab.execute import execute
-from jaxgpt.lab.findings import Findings, analyse
-from jaxgpt.lab.load import load
-from jaxgpt.lab.plan import plan
+from jaxgpt.lab.drift import drift
+from jaxgpt.lab.execute import execute_sweep
+from jaxgpt.lab.findings import Findings, analyse_sweep
+from jaxgpt.lab.sweep import Sweep, from_file, from_folder
 from jaxgpt.lab.verdict import verdict
+from jaxgpt.spec import ConfigError
+
+RUNS = Path("runs")
+"""Where sweeps lie unless told otherwise."""
 
 
 def ablate(path: Path, overrides: list[str], seeds: int | None, out: Path | None) -> Path:
     """Plans, runs and reports the experiment at `path`; continues by itself what an earlier call left.
 
-    `overrides` (`a.b=c`) edit the base, `seeds` replaces the experiment's number, `out` is `runs` by default. Prints
-    the table and the report's path, which it returns. Raises ConfigError before anything runs when a field of any arm
-    is wrong, SweepError when every arm fails alike, KeyboardInterrupt once it has said how to continue.
+    `overrides` (`a.b=c`) edit the base, those of `lab.` how the sweep is executed; `seeds` replaces the experiment's
+    number, `out` is `runs` by default. Prints the table and the report's path, which it returns. Raises ConfigError
+    before anything runs when a field of any arm is wrong, SweepError when every arm fails alike, KeyboardInterrupt once
+    it has said how to continue.
     """
-    path = Path(path)
+    sweep = open_sweep(Path(path), overrides, seeds, out)
+    sweep.plans()  # faults of any arm, before anything is written
+    sweep.write()
+    execute_sweep(sweep)
+    sweep.write()
+    return _report(sweep, sweep.settings.strict)
+
+
+def report(folder: Path, strict: bool) -> Path:
+    """The report of a sweep as far as it has come. `strict`: ConfigError where runs drift apart."""
+    sweep = from_folder(folder)
+    return _report(sweep, strict or sweep.settings.strict)
+
+
+def _report(sweep: Sweep, strict: bool) -> Path:
+    found = analyse_sweep(sweep)
+    if strict and (drifts := drift(found)):
+        raise ConfigError([f"{sweep.folder}: {line}" for line in drifts])
+    return present(found)
+
+
+def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path | None) -> Sweep:
+    """The sweep that a word on the command line means: an experiment's file, or the folder of a sweep."""
+    if target.is_dir():
+        return from_folder(target)
     options = [*(["--seeds", str(seeds)] if seeds is not None else []), *(["--out", str(out)] if out else [])]
-    command = shlex.join(["jaxgpt", "ablate", str(path), *overrides, *options])
-    planned = plan(load(path), path.stem, path.parent, overrides, seeds, command)
-    out = out or Path("runs")
-    execute(planned, out)
-    return present(analyse(planned, out))
+    command = shlex.join(["jaxgpt", "ablate", str(target), *overrides, *options])
+    sweep = from_file(target, overrides, seeds, out or RUNS, command)
+    if sweep.settings.fuse != "off":
+        from jaxgpt.parallel import split_cpu
+
+        split_cpu()
+    return sweep
 
 
 def present(findings: Findings) -> Path:

@@ -1,16 +1,20 @@
 """What a sweep found: read from the runs' files, nothing computed twice, every figure next to its run's id."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jaxgpt.lab.adjust import holm
-from jaxgpt.lab.execute import check_metric
+from jaxgpt.lab.adjust import benjamini_hochberg, holm
+from jaxgpt.lab.combine import combine
 from jaxgpt.lab.plan import Cell, Plan
 from jaxgpt.lab.record import read_json, read_metrics, read_result
 from jaxgpt.lab.stats import CLAIM, Paired, Summary, compare, summarise
+from jaxgpt.lab.sweep import Sweep
+from jaxgpt.lab.tune import Tuned
+from jaxgpt.lab.work import check_metric
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Outcome:
     error: str
     curve: tuple[tuple[float, float], ...]
     """(tokens seen, metric) at each evaluation, also of a run that diverged."""
+
+    @property
+    def mode(self) -> str:
+        """`solo` or `fused`: how the run was computed. Only runs of one mode are paired."""
+        return self.result.get("mode", "solo")
 
 
 @dataclass(frozen=True)
@@ -53,16 +62,27 @@ class Arm:
 
 @dataclass(frozen=True)
 class Contrast:
-    """An arm against the baseline."""
+    """Arms against arms: mostly one against the baseline, else weights of several."""
 
-    arm: str
+    name: str
+    """The arm that is compared with the baseline, or what the experiment calls the contrast."""
+    weights: Mapping[str, float]
+    """Of the arms; they sum to 0."""
     seeds: tuple[int, ...]
-    """The seeds that finished in both."""
+    """The seeds that finished, in one mode, in every weighted arm."""
     differences: tuple[float, ...]
-    """Arm minus baseline, seed by seed."""
+    """The weighted sum, seed by seed."""
     paired: Paired
-    p_holm: float
-    """Adjusted over all contrasts of the experiment."""
+    planned: bool
+    """Asked before the data were seen. What was not is exploration."""
+    adjusted: float
+    """p after Holm over the planned contrasts, or Benjamini and Hochberg's q over the explored ones."""
+
+    @property
+    def arm(self) -> str | None:
+        """The arm that stands against one other; None for weights of several."""
+        plus = [arm for arm, weight in self.weights.items() if weight > 0]
+        return plus[0] if len(plus) == 1 and len(self.weights) == 2 else None
 
     @property
     def claimable(self) -> bool:
@@ -72,21 +92,32 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the reports show."""
+    """Everything the reports show, under one budget."""
 
     plan: Plan
     folder: Path
+    axis: str
+    """The budget that arms had equal amounts of, or that they ran as configured."""
     arms: tuple[Arm, ...]
     contrasts: tuple[Contrast, ...]
+    tuned: Mapping[str, Tuned]
+    """By arm; empty where nothing was tuned."""
+    others: tuple["Findings", ...] = ()
+    """The same under the other budgets."""
+
+    @property
+    def planned(self) -> list[Contrast]:
+        """The contrasts that the verdict speaks of."""
+        return [contrast for contrast in self.contrasts if contrast.planned]
 
     @property
     def differences(self) -> list[Summary]:
-        """Of each contrast, arm minus baseline."""
+        """Of each contrast."""
         return [contrast.paired.difference for contrast in self.contrasts]
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """Every run of the plan."""
+        """Every run of the plan under this budget."""
         return [outcome for arm in self.arms for outcome in arm.outcomes]
 
     @property
@@ -95,23 +126,41 @@ class Findings:
         return [outcome for outcome in self.outcomes if outcome.status != "finished"]
 
 
-def analyse(plan: Plan, out: Path) -> Findings:
-    """Reads the runs of `plan` under `out` and compares every arm with the baseline."""
-    folder, experiment = plan.folder(out), plan.experiment
-    arms = []
+def analyse(plan: Plan, out: Path, tuned: Mapping[str, Tuned] | None = None) -> Findings:
+    """Reads the runs of `plan` under `out` and makes its comparisons, under the first budget and all others."""
+    first, *others = (_analyse(plan, plan.folder(out), axis, tuned or {}) for axis in plan.axes)
+    return replace(first, others=tuple(others))
+
+
+def analyse_sweep(sweep: Sweep) -> Findings:
+    """What a sweep has found so far."""
+    return analyse(sweep.plan(), sweep.folder.parent, sweep.tuned() or {})
+
+
+def _analyse(plan: Plan, folder: Path, axis: str, tuned: Mapping[str, Tuned]) -> Findings:
+    experiment, arms = plan.experiment, []
     for name in experiment.arms:
-        outcomes = tuple(_read(cell, folder, experiment.metric) for cell in plan.of(name))
+        outcomes = tuple(_read(cell, folder, experiment.metric) for cell in plan.of(name, axis))
         arms.append(Arm(name, outcomes, summarise([o.value for o in outcomes if o.status == "finished"])))
-    values = {arm.name: {outcome.cell.run.seed: outcome.value for outcome in arm.finished} for arm in arms}
-    base = values.pop(experiment.baseline)
-    seeds = {name: sorted(held.keys() & base.keys()) for name, held in values.items()}
-    pairs = {name: compare([values[name][s] for s in at], [base[s] for s in at]) for name, at in seeds.items()}
-    adjusted = holm([paired.p for paired in pairs.values()])
-    contrasts = [
-        Contrast(name, tuple(seeds[name]), tuple(values[name][s] - base[s] for s in seeds[name]), paired, p)
-        for (name, paired), p in zip(pairs.items(), adjusted, strict=True)
-    ]
-    return Findings(plan, folder, tuple(arms), tuple(contrasts))
+    against = {arm: {arm: 1.0, experiment.baseline: -1.0} for arm in experiment.arms if arm != experiment.baseline}
+    asked = experiment.contrasts
+    groups = [(asked or against, True, holm), (against if asked else {}, False, benjamini_hochberg)]
+    contrasts: list[Contrast] = []
+    for named, planned, adjust in groups:
+        found = [_contrast(name, weights, arms, planned) for name, weights in named.items()]
+        adjusted = adjust([contrast.paired.p for contrast in found])
+        contrasts += [replace(contrast, adjusted=p) for contrast, p in zip(found, adjusted, strict=True)]
+    return Findings(plan, folder, axis, tuple(arms), tuple(contrasts), tuned)
+
+
+def _contrast(name: str, weights: Mapping[str, float], arms: list[Arm], planned: bool) -> Contrast:
+    """Over the seeds that finished in all its arms, computed the same way in each."""
+    held = {arm.name: {o.cell.run.seed: o for o in arm.finished} for arm in arms if weights.get(arm.name)}
+    modes = {seed: {by[seed].mode for by in held.values() if seed in by} for by in held.values() for seed in by}
+    values = {arm: {seed: o.value for seed, o in by.items() if len(modes[seed]) == 1} for arm, by in held.items()}
+    seeds, plus, minus = combine(values, {arm: weights[arm] for arm in held})
+    differences = tuple(a - b for a, b in zip(plus, minus, strict=True))
+    return Contrast(name, dict(weights), seeds, differences, compare(plus, minus), planned, math.nan)
 
 
 def _read(cell: Cell, folder: Path, metric: str) -> Outcome:

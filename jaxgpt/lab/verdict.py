@@ -27,7 +27,7 @@ def verdict(findings: Findings) -> str:
 
 def shown(contrast: Contrast) -> bool:
     """Whether a difference may be claimed: pairs enough, and p below 5% after Holm's adjustment."""
-    return contrast.claimable and contrast.p_holm < LEVEL
+    return contrast.claimable and contrast.adjusted < LEVEL
 
 
 def improves(findings: Findings, contrast: Contrast) -> bool:
@@ -42,7 +42,7 @@ def _single(findings: Findings, contrast: Contrast) -> str:
     evidence = f"{n} paired seeds, p {_equals(found.p)}"
     if not contrast.claimable:
         return (
-            f"Descriptive only, with {n} paired seeds where a claim needs {CLAIM}: {contrast.arm} minus {base} is "
+            f"Descriptive only, with {n} paired seeds where a claim needs {CLAIM}: {contrast.name} minus {base} is "
             f"{_size(findings, contrast, sign=True)} in {quantity(experiment.metric)} ({_interval(findings, contrast)})"
         )
     if shown(contrast):
@@ -50,12 +50,12 @@ def _single(findings: Findings, contrast: Contrast) -> str:
         near, far = sorted((abs(found.difference.low), abs(found.difference.high)))
         side = "lower" if found.difference.mean < 0 else "higher"
         return (
-            f"{contrast.arm} is {word} than {base}: its {quantity(experiment.metric)} is {side} by "
+            f"{contrast.name} is {word} than {base}: its {quantity(experiment.metric)} is {side} by "
             f"{_size(findings, contrast)} (95% interval {number(near, places)} to {number(far, places)}, {evidence})"
         )
     detectable = f"a true difference of {number(found.detectable, places)} would have been found four times in five"
     return (
-        f"No difference between {contrast.arm} and {base} was shown: {_size(findings, contrast, sign=True)} in "
+        f"No difference between {contrast.name} and {base} was shown: {_size(findings, contrast, sign=True)} in "
         f"{quantity(experiment.metric)} ({_interval(findings, contrast)}, {evidence}), where {detectable}"
     )
 
@@ -63,7 +63,7 @@ def _single(findings: Findings, contrast: Contrast) -> str:
 def _several(findings: Findings, known: list[Contrast]) -> str:
     experiment = findings.plan.experiment
     if not any(contrast.claimable for contrast in known):
-        listed = ", ".join(f"{c.arm} {_size(findings, c, sign=True)}" for c in known)
+        listed = ", ".join(f"{c.name} {_size(findings, c, sign=True)}" for c in known)
         return f"Descriptive only, as a claim needs {CLAIM} paired seeds: against {experiment.baseline}, {listed}"
     groups: dict[str, list[str]] = {"better": [], "worse": [], _NOT_SHOWN: [], _TOO_FEW: []}
     for contrast in sorted(
@@ -71,9 +71,9 @@ def _several(findings: Findings, known: list[Contrast]) -> str:
     ):
         if shown(contrast):
             word = "better" if improves(findings, contrast) else "worse"
-            groups[word].append(f"{contrast.arm} by {_size(findings, contrast)}")
+            groups[word].append(f"{contrast.name} by {_size(findings, contrast)}")
         else:
-            groups[_NOT_SHOWN if contrast.claimable else _TOO_FEW].append(contrast.arm)
+            groups[_NOT_SHOWN if contrast.claimable else _TOO_FEW].append(contrast.name)
     parts = [f"{_and(arms)} {'is' if len(arms) == 1 else 'are'} {word}" for word, arms in groups.items() if arms]
     pairs = sorted({contrast.paired.difference.n for contrast in findings.contrasts})
     seeds = f"{pairs[0]} to {pairs[-1]}" if len(pairs) > 1 else str(pairs[0])

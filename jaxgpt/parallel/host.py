@@ -39,7 +39,10 @@ def split_cpu() -> None:
     to one device: see `training_devices`.
     """
     global _SPLIT
-    if "host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or jax.config.values["jax_num_cpu_devices"] != -1:
+    if (
+        "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        or jax.config.values["jax_num_cpu_devices"] != -1
+    ):
         return
     with contextlib.suppress(RuntimeError):  # the backend has started
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))

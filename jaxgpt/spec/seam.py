@@ -45,8 +45,7 @@ class Seam(Spec):
         if cls._is_open():
             return
         held = cls._members.get(cls.kind)
-        # A module imported twice (an experiment under two names) redeclares its own class; two classes may not clash.
-        if held is not None and (held.__qualname__, inspect.getfile(held)) != (cls.__qualname__, inspect.getfile(cls)):
+        if held is not None and not _same(held, cls):
             raise TypeError(
                 f"{cls.seam} kind '{cls.kind}' is already declared by {held.__module__}.{held.__qualname__}"
             )
@@ -96,6 +95,13 @@ class Seam(Spec):
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {"kind": self.kind, **handler(self)}
+
+
+def _same(a: type, b: type) -> bool:
+    """Whether one class was declared twice: by its module imported again, or by the copy that a sweep keeps of it."""
+    if a.__qualname__ != b.__qualname__:
+        return False
+    return inspect.getfile(a) == inspect.getfile(b) or inspect.getsource(a) == inspect.getsource(b)
 
 
 def seams() -> dict[str, type[Seam]]:

@@ -58,16 +58,16 @@ def run_fused(
 def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet: bool, told: list[Any]) -> None:
     spec, padded = lanes[0].run, lanes + [lanes[-1]] * (compiled.size - len(lanes))
     place = lambda tree: jax.device_put(tree, compiled.lanes)  # noqa: E731
+    fold = lambda keys, number: place(jax.vmap(jax.random.fold_in, (0, None))(keys, number))  # noqa: E731
     stack = lambda trees: jax.tree.map(lambda *leaves: np.stack(leaves), *trees)  # noqa: E731
-    keys = jax.vmap(jax.random.key)(jnp.asarray([lane.run.seed for lane in padded], jnp.uint32))
-    values = place(jax.tree.map(lambda *x: jnp.stack(x), *(hyper(lane.run) for lane in padded)))
-    dropout_keys = place(jax.vmap(jax.random.fold_in, (0, None))(keys, 1))
+    keys, values = stacked([lane.run for lane in lanes], compiled)
+    dropout_keys = fold(keys, 1)
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
     found = _restore(lanes, compiled)
     metas: Sequence[Row | None] = [None] * len(lanes)
     first = 0
     if found is None:
-        state = compiled.init(place(jax.vmap(jax.random.fold_in, (0, None))(keys, 0)), values)
+        state = compiled.init(fold(keys, 0), values)
     else:
         first, states, metas = found
         state = place(stack(states + [states[-1]] * (compiled.size - len(lanes))))
@@ -114,6 +114,14 @@ def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet:
         for lane in lanes:
             if lane.result is None:  # killed between its last checkpoint and its result
                 lane.end("finished", first)
+
+
+def stacked(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Array, Any]:
+    """Keys and inputs of the lanes, (L,) each; places without a run repeat the last one."""
+    padded = [*runs, *[runs[-1]] * (compiled.size - len(runs))]
+    keys = jax.vmap(jax.random.key)(jnp.asarray([run.seed for run in padded], jnp.uint32))
+    values = jax.tree.map(lambda *x: jnp.stack(x), *(hyper(run) for run in padded))
+    return jax.device_put((keys, values), compiled.lanes)
 
 
 def _restore(lanes: list[Lane], compiled: FusedProgram) -> tuple[int, list[Any], list[Row]] | None:

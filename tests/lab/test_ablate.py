@@ -26,7 +26,7 @@ def question(tmp_path, monkeypatch, trainer, run_spec):
 
 
 def test_question_in_table_out(question, trainer, capsys):
-    written = ablate(question, ["steps=4"], 6, None)
+    written = ablate(question, ["steps=4", "lab.fuse=off"], 6, None)
     assert written.as_posix() == "runs/question/report.html" and written.is_file()
     said = "".join(capsys.readouterr())
     for expected in (
@@ -37,7 +37,7 @@ def test_question_in_table_out(question, trainer, capsys):
         str(written),
     ):
         assert expected in said
-    assert f"jaxgpt ablate {question} steps=4 --seeds 6" in (written.parent / "report.md").read_text()
+    assert f"jaxgpt ablate {question} steps=4 lab.fuse=off --seeds 6" in (written.parent / "report.md").read_text()
     assert len(trainer.ran) == 12
 
 
@@ -57,6 +57,6 @@ def test_ctrl_c_says_the_command_that_continues(question, trainer, capsys):
 
     trainer.before = interrupt
     with pytest.raises(KeyboardInterrupt):
-        ablate(question, ["model.position={kind: rotary, theta: 9}"], 2, None)
-    command = f"to continue: jaxgpt ablate {question} 'model.position={{kind: rotary, theta: 9}}' --seeds 2"
+        ablate(question, ["model.position={kind: rotary, theta: 9}", "lab.fuse=off"], 2, None)
+    command = f"to continue: jaxgpt ablate {question} 'model.position={{kind: rotary, theta: 9}}' lab.fuse=off --seeds 2"
     assert f"stopped with 3 of 4 runs done; {command}" in capsys.readouterr().err

@@ -120,7 +120,7 @@ def test_several_arms_are_adjusted_by_holm(experiment, run_spec, trainer, tmp_pa
     planned = plan(experiment.evolve(arms=arms), "position", spec=run_spec)
     execute(planned, tmp_path, runner=trainer)
     found = analyse(planned, tmp_path)
-    assert all(contrast.p_holm >= contrast.paired.p for contrast in found.contrasts)
+    assert all(contrast.adjusted >= contrast.paired.p for contrast in found.contrasts)
     assert "Holm's adjustment over 3 contrasts" in verdict(found)
     assert "p (Holm)" in markdown(found)
 

@@ -19,12 +19,12 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
     shown = [contrast for contrast in findings.contrasts if contrast.paired.difference.n > 0]
     ax.axvline(0, color=MUTED, linewidth=0.8)
     for row, contrast in enumerate(shown):
-        _draw_contrast(ax, -row, contrast, colour[contrast.arm], decimals(findings.differences))
+        _draw_contrast(ax, -row, contrast, colour[contrast.name], decimals(findings.differences))
     rows = max(len(shown), 1)
     ax.set_ylim(-rows + 0.35 - (0.25 if rows == 1 else 0), 0.65 + (0.25 if rows == 1 else 0))
-    ax.set_yticks([-row for row in range(len(shown))], [contrast.arm for contrast in shown])
+    ax.set_yticks([-row for row in range(len(shown))], [contrast.name for contrast in shown])
     for text, contrast in zip(ax.get_yticklabels(), shown, strict=True):
-        text.set_color(colour[contrast.arm])
+        text.set_color(colour[contrast.name])
         text.set_fontweight("bold")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)

@@ -28,7 +28,7 @@ from jaxgpt.spec import dump_yaml
 def page(findings: Findings) -> str:
     """The whole page. Every figure links to the rows of the runs it comes from."""
     plan, experiment = findings.plan, findings.plan.experiment
-    claimed = next((c.arm for c in findings.contrasts if shown(c)), experiment.baseline)
+    claimed = next((c.arm for c in findings.contrasts if shown(c) and c.arm), experiment.baseline)
     accent = variable(colours(list(experiment.arms), experiment.baseline)[claimed])
     body = [
         f'<header><p class="name">{escape(plan.name)} · {escape(cost_text(findings))}</p>',

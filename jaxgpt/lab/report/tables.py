@@ -38,7 +38,7 @@ def arm_columns(findings: Findings, full: bool = True) -> list[str]:
 
 def arm_rows(findings: Findings, full: bool = True) -> list[list[str]]:
     """One row an arm, the baseline's with dashes for what compares it with itself."""
-    contrasts = {contrast.arm: contrast for contrast in findings.contrasts}
+    contrasts = {contrast.name: contrast for contrast in findings.contrasts}
     width = len(arm_columns(findings, full))
     wide, narrow = decimals(arm.summary for arm in findings.arms), decimals(findings.differences)
     rows = []
@@ -48,7 +48,7 @@ def arm_rows(findings: Findings, full: bool = True) -> list[list[str]]:
             found = contrast.paired
             row += [number(found.difference.mean, narrow, True), ends(found.difference, narrow)]
             row += [p_value(found.p)] if full else []
-            row += [p_value(contrast.p_holm)] if not full or len(findings.contrasts) > 1 else []
+            row += [p_value(contrast.adjusted)] if not full or len(findings.contrasts) > 1 else []
             if full:
                 row += [p_value(found.p_flip), number(found.dz, 2, True), number(found.rho, 2)]
                 row += [number(found.detectable, narrow)]

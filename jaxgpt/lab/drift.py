@@ -1,0 +1,40 @@
+"""Drift: runs of one table that were made by different code, libraries or devices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.record import read_json
+from jaxgpt.spec import digest
+from jaxgpt.spec.diff import flatten
+
+WATCHED = ("commit", "diff", "versions", "devices", "flags", "corpus_sha256", "tokenizer_digest")
+"""What of provenance.json should be one for all runs of a table. `diff` is compared by digest."""
+SPREAD = ("tokenizer_digest", "corpus_sha256")
+"""Of these a difference between arms may be the question; within an arm it is drift."""
+
+
+def drift(findings: Findings) -> list[str]:
+    """A line for each fact that differs between runs that should share it, and which runs have which value."""
+    seen: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for outcome in findings.outcomes:
+        if outcome.status not in ("finished", "diverged"):
+            continue
+        for name, value in _facts(read_json(findings.folder / outcome.cell.path / "provenance.json")).items():
+            group = outcome.cell.arm if name in SPREAD else ""
+            seen.setdefault((name, group), {}).setdefault(value, []).append(outcome.cell.id)
+    lines = []
+    for (name, group), values in seen.items():
+        if len(values) > 1:
+            told = ", ".join(f"{value or 'none'} ({len(ids)} runs, as {ids[0]})" for value, ids in values.items())
+            lines.append(f"{name} differs{f' within arm {group}' if group else ''}: {told}")
+    return lines
+
+
+def _facts(provenance: Mapping[str, Any]) -> dict[str, str]:
+    held = {name: provenance[name] for name in WATCHED if name in provenance}
+    if held.get("diff"):
+        held["diff"] = digest(held["diff"])
+    if held.get("commit"):
+        held["commit"] = held["commit"][:10]
+    return {name: str(value) for name, value in flatten(held).items()}

@@ -1,0 +1,140 @@
+"""Which runs train as one program, and whether they should: decided once a sweep, and kept.
+
+Fused and solo runs agree to rounding, which training amplifies. So a sweep is all one or all the other.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxgpt.lab import failure
+from jaxgpt.lab.measure import fused_pace, solo_pace
+from jaxgpt.lab.plan import Cell, Plan
+from jaxgpt.lab.record import read_json, write_text
+from jaxgpt.lab.settings import Lab
+from jaxgpt.lab.source import own_code
+from jaxgpt.spec import ConfigError, digest
+
+FILE = "fuse.json"
+
+
+class Mode(NamedTuple):
+    """How a sweep's runs are computed."""
+
+    fused: bool
+    lanes: int
+    """Runs in one program; 1 where they are solo."""
+    why: str
+
+
+class Unit(NamedTuple):
+    """What a worker claims: one run, or a group that trains as one program."""
+
+    key: str
+    cells: tuple[Cell, ...]
+
+
+def read_mode(folder: Path) -> Mode | None:
+    """What the sweep in `folder` has settled on; None: nothing yet."""
+    held = read_json(folder / FILE)
+    return Mode(held["fused"], held["lanes"], held["why"]) if held else None
+
+
+def decide(plan: Plan, folder: Path, settings: Lab) -> Mode:
+    """Settles the mode and writes it to fuse.json, with what was measured; a settled one is kept.
+
+    Raises ConfigError when `lab.fuse` now asks for the other mode, or for one that some run cannot have.
+    """
+    kept = read_mode(folder)
+    if kept is not None:
+        if settings.fuse == ("off" if kept.fused else "on"):
+            made = "fused" if kept.fused else "solo"
+            raise ConfigError(
+                f"lab.fuse: {settings.fuse}, but the runs in {folder} are {made}, and the two are never paired; "
+                "choose another --out, or leave lab.fuse out"
+            )
+        return kept
+    why = "lab.fuse=off" if settings.fuse == "off" else _obstacle(plan.cells)
+    if why is not None and settings.fuse == "on":
+        raise ConfigError(f"lab.fuse: on, but {why}; use lab.fuse=off")
+    measured: dict[str, Any] = {}
+    if why is not None:
+        mode = Mode(False, 1, why)
+    else:
+        lanes = settings.lanes or _lanes(plan)
+        mode = Mode(True, lanes, "lab.fuse=on")
+        if settings.fuse == "auto":
+            mode, measured = _faster(plan, lanes)
+    text = json.dumps({"fused": mode.fused, "lanes": mode.lanes, "why": mode.why, "measured": measured}, indent=1)
+    write_text(folder / FILE, text + "\n")
+    return mode
+
+
+def units(plan: Plan, mode: Mode) -> list[Unit]:
+    """The plan's runs as what is claimed, in the plan's order."""
+    if not mode.fused:
+        return [Unit(cell.id, (cell,)) for cell in plan.cells]
+    lanes = mode.lanes
+    parts = [group[i : i + lanes] for group in groups(plan.cells) for i in range(0, len(group), lanes)]
+    places = {cell.path: place for place, cell in enumerate(plan.cells)}
+    return [_unit(part) for part in sorted(parts, key=lambda part: places[part[0].path])]
+
+
+def halved(unit: Unit, folder: Path) -> list[Unit]:
+    """The unit in halves, as often as its runs have failed for memory."""
+    failures = [failure.read(folder / cell.path) for cell in unit.cells] if len(unit.cells) > 1 else []
+    times = max((f.attempts for f in failures if f is not None and f.cls == "oom"), default=0)
+    size = max(1, len(unit.cells) >> times)
+    return [unit] if not times else [_unit(unit.cells[i : i + size]) for i in range(0, len(unit.cells), size)]
+
+
+def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Cells that share a program: they differ in seed and inputs only."""
+    from jaxgpt.train.program import signature
+
+    found: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((signature(cell.run), tuple(own_code(cell.run))), []).append(cell)
+    return list(found.values())
+
+
+def _unit(cells: Sequence[Cell]) -> Unit:
+    return Unit(digest([cell.id for cell in cells]), tuple(cells))
+
+
+def _obstacle(cells: Sequence[Cell]) -> str | None:
+    """Why the sweep cannot be fused; None: it can."""
+    from jaxgpt.train.fused_program import refusal
+
+    for cell in cells:
+        why = refusal(cell.run)
+        if why is not None:
+            return f"arm {cell.arm!r} cannot be fused: {why}"
+    return None if any(len(group) > 1 for group in groups(cells)) else "no two runs share a program"
+
+
+def _lanes(plan: Plan) -> int:
+    """One a device on a CPU, whose cache a second lane would overflow; on accelerators the largest group."""
+    import jax
+
+    largest = max(len(group) for group in groups(plan.cells))
+    return min(largest, jax.device_count()) if jax.default_backend() == "cpu" else largest
+
+
+def _faster(plan: Plan, lanes: int) -> tuple[Mode, dict[str, Any]]:
+    """Times both on the group with most to do, compiling included, for the whole of its runs."""
+    group = max(groups(plan.cells), key=lambda cells: sum(cell.run.steps for cell in cells))
+    runs, programs = [cell.run for cell in group], -(-len(group) // lanes)
+    if lanes < 2:
+        return Mode(False, 1, "one device, which a single run fills"), {}
+    solo, fused = solo_pace(runs[0]), fused_pace(runs[:lanes])
+    alone = solo.compile + len(runs) * runs[0].steps * solo.step
+    together = fused.compile + programs * runs[0].steps * fused.step
+    mode = Mode(together < alone, lanes if together < alone else 1, f"{together / alone:.2f} of the solo time")
+    return mode, {
+        "runs": len(runs),
+        "lanes": lanes,
+        "solo": solo._asdict() | {"all": alone},
+        "fused": fused._asdict() | {"all": together},
+    }

@@ -1,0 +1,76 @@
+"""Seconds a step, measured: what fusing and a budget of seconds are decided by."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+WARMUP, STEPS = 3, 20
+
+
+class Pace(NamedTuple):
+    """What some steps took."""
+
+    compile: float
+    """Seconds until the first step was done."""
+    step: float
+    """Median seconds of a later step: of one run, or of all lanes together."""
+
+
+def solo_pace(run: Any) -> Pace:
+    """Of one run on its own, on real batches."""
+    import jax
+
+    from jaxgpt.train.loop import ready
+    from jaxgpt.train.program import hyper, program
+
+    prepared = ready(run, quiet=True)
+    run = run.with_vocabulary(prepared.codec.vocab_size)
+    compiled, values, key = program(run), hyper(run), jax.random.key(run.seed)
+
+    def step(state: Any, number: int) -> Any:
+        rows = number * run.batch_size, (number + 1) * run.batch_size
+        batch = jax.device_put(prepared.batch(run.seed, *rows), compiled.batch)
+        return compiled.step(state, batch, key, values)
+
+    return _time(lambda: compiled.init(key, values), step)
+
+
+def fused_pace(runs: Sequence[Any]) -> Pace:
+    """Of several runs as one program."""
+    import jax
+    import numpy as np
+
+    from jaxgpt.train.fused_loop import stacked
+    from jaxgpt.train.fused_program import fused_program
+    from jaxgpt.train.loop import ready
+
+    prepared = ready(runs[0], quiet=True)
+    runs = [run.with_vocabulary(prepared.codec.vocab_size) for run in runs]
+    compiled = fused_program(runs[0], len(runs))
+    keys, values = stacked(runs, compiled)
+    padded = [*runs, *[runs[-1]] * (compiled.size - len(runs))]
+
+    def step(state: Any, number: int) -> Any:
+        rows = number * runs[0].batch_size, (number + 1) * runs[0].batch_size
+        batches = [prepared.batch(run.seed, *rows) for run in padded]
+        batch = jax.device_put(jax.tree.map(lambda *x: np.stack(x), *batches), compiled.lanes)
+        return compiled.step(state, batch, keys, values)
+
+    return _time(lambda: compiled.init(keys, values), step)
+
+
+def _time(init: Any, step: Any) -> Pace:
+    import jax
+
+    began = time.perf_counter()
+    state, metrics = step(init(), 0)
+    jax.block_until_ready(metrics)
+    compiled = time.perf_counter() - began
+    times = []
+    for number in range(1, WARMUP + STEPS):
+        began = time.perf_counter()
+        state, metrics = step(state, number)
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter() - began)
+    return Pace(compiled, statistics.median(times[WARMUP - 1 :]))

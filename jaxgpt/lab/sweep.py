@@ -1,0 +1,162 @@
+"""A sweep's folder: the plan as a file, so that any number of machines can work on it and read it.
+
+plan.json       the question, the experiment with its base, and every run; replaced whole by each planning
+experiment.py   the experiment's file, for the mechanisms that it declares
+fuse.json       whether runs train as one program, once that is settled
+pace.json       measured seconds a step by arm, where a budget of seconds needs them
+claims/         who does what
+ARM/sNN-ID/     the runs, and tune/ARM-lrRATE/sNN-ID/ those that choose learning rates
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jaxgpt.lab.experiment import Experiment
+from jaxgpt.lab.load import import_file, load
+from jaxgpt.lab.measure import solo_pace
+from jaxgpt.lab.plan import Cell, Plan, base_tree, plan, resolve, tuning_plan
+from jaxgpt.lab.record import read_json, read_result, write_text
+from jaxgpt.lab.settings import Lab
+from jaxgpt.lab.tune import Tuned, choose
+from jaxgpt.spec import ConfigError, apply_overrides, parse
+
+PLAN, SOURCE, PACE = "plan.json", "experiment.py", "pace.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """An experiment, and the folder that its runs lie in."""
+
+    folder: Path
+    experiment: Experiment
+    """Its base is a mapping, with overrides applied."""
+    seeds: int | None
+    command: str
+    spec: type[Any] | None = None
+    source: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return self.folder.name
+
+    @property
+    def settings(self) -> Lab:
+        """How it is executed."""
+        return self.experiment.lab
+
+    @cached_property
+    def tuning(self) -> Plan:
+        """The runs that choose learning rates; empty where nothing is tuned."""
+        return tuning_plan(self.experiment, self.name, command=self.command, spec=self.spec)
+
+    def tuned(self) -> dict[str, Tuned] | None:
+        """What tuning found, by arm; None while some of its runs are missing."""
+        values: dict[str, dict[float, list[float]]] = {}
+        spent: dict[str, list[dict[str, Any]]] = {}
+        for cell in self.tuning.cells:
+            result = read_result(self.folder / cell.path)
+            if result is None:
+                return None
+            value = result.get(self.experiment.metric) if result["status"] == "finished" else None
+            held = values.setdefault(cell.arm, {}).setdefault(cell.run.optim.lr, [])
+            held.append(float("nan") if value is None else float(value))
+            spent.setdefault(cell.arm, []).append(result)
+        return {
+            arm: choose(
+                arm,
+                held,
+                self.experiment.better,
+                sum(result.get("tokens", 0) for result in spent[arm]),
+                sum(result.get("seconds", 0.0) for result in spent[arm]),
+            )
+            for arm, held in values.items()
+        }
+
+    def plan(self) -> Plan:
+        """The runs that are reported. Before tuning has ended its learning rates stand for those to come."""
+        tuned = self.tuned() or {}
+        rates = {arm: found.lr for arm, found in tuned.items()}
+        return plan(
+            self.experiment,
+            self.name,
+            seeds=self.seeds,
+            command=self.command,
+            spec=self.spec,
+            rates=rates or None,
+            seconds=self._seconds() if "seconds" in self.experiment.budget else None,
+        )
+
+    def plans(self) -> list[Plan]:
+        """All stages, in order."""
+        return [self.tuning, self.plan()] if self.tuning.cells else [self.plan()]
+
+    def write(self) -> None:
+        """Writes plan.json and experiment.py: from here on any worker can join."""
+        cells = [_listed(cell, stage.stage) for stage in self.plans() for cell in stage.cells]
+        held = {
+            "name": self.name,
+            "question": self.experiment.question,
+            "command": self.command,
+            "claim_seconds": self.settings.claim_seconds,
+            "seeds": self.seeds,
+            "experiment": self.experiment.model_dump(mode="json"),
+            "cells": cells,
+        }
+        if self.source is not None:
+            text = self.source.read_text()
+            if not (self.folder / SOURCE).exists() or (self.folder / SOURCE).read_text() != text:
+                write_text(self.folder / SOURCE, text)
+        text = json.dumps(held, indent=1) + "\n"
+        if not (self.folder / PLAN).exists() or (self.folder / PLAN).read_text() != text:
+            write_text(self.folder / PLAN, text)
+
+    def _seconds(self) -> dict[str, float]:
+        """Seconds a step by arm, measured once and kept: another measurement would be another plan."""
+        kept = read_json(self.folder / PACE)
+        runs = resolve(self.experiment, None, (), self.spec)
+        paces = {arm: kept[arm] if arm in kept else solo_pace(run).step for arm, run in runs.items()}
+        if paces != kept:
+            write_text(self.folder / PACE, json.dumps(kept | paces, indent=1) + "\n")
+        return paces
+
+
+def _listed(cell: Cell, stage: str) -> dict[str, Any]:
+    return {
+        "arm": cell.arm,
+        "seed": cell.run.seed,
+        "id": cell.id,
+        "path": cell.path.as_posix(),
+        "steps": cell.run.steps,
+        "stage": stage,
+    }
+
+
+def from_file(path: Path, overrides: Sequence[str], seeds: int | None, out: Path, command: str) -> Sweep:
+    """The sweep of an experiment file under `out`. Overrides of `lab.` go to the experiment, the others to its base."""
+    experiment = load(path)
+    mine = [text for text in overrides if text.startswith("lab.")]
+    if mine:
+        experiment = parse(Experiment, apply_overrides(experiment.model_dump(mode="json"), mine))
+    base = base_tree(experiment, path.parent, [text for text in overrides if not text.startswith("lab.")])
+    return Sweep(out / path.stem, experiment.model_copy(update={"base": base}), seeds, command, source=path)
+
+
+def from_folder(folder: Path) -> Sweep:
+    """The sweep that was planned in `folder`. Raises ConfigError where there is none."""
+    try:
+        held = json.loads((folder / PLAN).read_text())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{folder}: no sweep here; run `jaxgpt lab plan EXPERIMENT.py` or `jaxgpt ablate EXPERIMENT.py` first"
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{folder / PLAN}: not JSON ({error}); plan the sweep again") from None
+    if (folder / SOURCE).exists():
+        import_file(folder / SOURCE)
+    experiment = parse(Experiment, held["experiment"])
+    return Sweep(folder, experiment, held["seeds"], held["command"], source=None)

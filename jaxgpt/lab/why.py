@@ -1,0 +1,54 @@
+"""Why a run would be done again: every reason is a difference that can be shown."""
+
+from pathlib import Path
+
+from jaxgpt.lab import failure
+from jaxgpt.lab.ablate import open_sweep
+from jaxgpt.lab.plan import Cell
+from jaxgpt.lab.record import read_json, read_metrics, read_result
+from jaxgpt.lab.work import say
+from jaxgpt.spec import diff
+from jaxgpt.spec.yamlio import read_yaml
+
+
+def explain(target: Path, overrides: list[str], seeds: int | None, out: Path | None) -> None:
+    """Prints a line for each run of the sweep that `target` means. Writes nothing."""
+    sweep = open_sweep(target, overrides, seeds, out)
+    counts = {"left alone": 0, "continues": 0, "runs": 0}
+    for plan in sweep.plans():
+        for cell in plan.cells:
+            verb, reason = why(cell, sweep.folder)
+            counts[verb] += 1
+            print(f"{cell.path}  {verb}: {reason}")
+    say("; ".join(f"{count} {verb}" for verb, count in counts.items()))
+
+
+def why(cell: Cell, folder: Path) -> tuple[str, str]:
+    """`left alone`, `continues` or `runs`, and the reason."""
+    home = folder / cell.path
+    result = read_result(home)
+    if result is not None:
+        return "left alone", f"{result['status']} at step {result.get('step', '?')}"
+    failed = failure.read(home)
+    if failed is not None:
+        return "runs", f"failed before ({failed.cls}): {failed.line}"
+    if (home / "config.yaml").exists():
+        rows = read_metrics(home)
+        state = read_json(home / "status.json").get("status", "started")
+        return "continues", f"{state}, last measured at step {rows[-1]['step'] if rows else 0} of {cell.run.steps}"
+    return "runs", _difference(cell, home)
+
+
+def _difference(cell: Cell, home: Path) -> str:
+    """What sets it apart from the most similar run that the arm and seed already have."""
+    near = []
+    for other in home.parent.glob(f"s{cell.run.seed:02d}-*") if home.parent.is_dir() else ():
+        if (other / "config.yaml").exists():
+            held = {name: value for name, value in read_yaml(other / "config.yaml").items() if name != "exec"}
+            near.append((diff(held, cell.run.identity()), other.name))
+    if not near:
+        return "no run of this arm and seed yet"
+    changed, name = min(near, key=lambda item: len(item[0]))
+    changed.pop("model.vocab_size", None)  # settled by the tokenizer when the run began
+    told = ", ".join(f"{path} {old!r} -> {new!r}" for path, (old, new) in changed.items())
+    return f"unlike {name}: {told or 'the code of the experiment file changed'}"

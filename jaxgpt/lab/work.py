@@ -1,0 +1,202 @@
+"""A worker: claims one unit after another, does it, and leaves when nothing is left that it could do.
+
+Any number of workers, on any machines that see the folder, do a sweep together. None is special and none is needed:
+what one leaves undone, killed or not, another takes over.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgpt.lab import failure
+from jaxgpt.lab.claim import CLAIMS, Claim, take
+from jaxgpt.lab.fuse import Mode, Unit, decide, halved, read_mode, units
+from jaxgpt.lab.plan import Cell, Plan
+from jaxgpt.lab.record import read_metrics, read_result
+from jaxgpt.lab.settings import Lab
+from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.terminal import Watch, console
+
+Runner = Callable[..., dict[str, Any]]
+"""`runner(run, out, quiet=True, watch=callback) -> result`: continues what `out` holds, and returns result.json."""
+SOLO = Mode(False, 1, "given")
+LOST = 70
+"""Exit status of a worker whose claim another took (EX_SOFTWARE): it was silent for too long."""
+
+
+class SweepError(JaxgptError):
+    """Every arm fails in the same way, so the rest would too."""
+
+
+def work(plan: Plan, folder: Path, settings: Lab, runner: Runner | None = None, wait: bool = True) -> None:
+    """Does what nobody else does of `plan`, in `folder`; with `wait`, until all of it has come to an end.
+
+    Finished and diverged runs are left untouched; a killed one continues. A bug is recorded beside its run and the
+    sweep goes on; SweepError once all arms have failed alike in a row. Raises KeyboardInterrupt when a signal stopped
+    it, with everything saved.
+    """
+    mode = SOLO
+    if runner is None and _pending(plan.cells, folder, 0.0):
+        mode = _settle(plan, folder, settings)
+    began, row = time.time(), list[tuple[str, str]]()
+    reached = {cell.path: _steps_reached(folder, cell) for cell in plan.cells}
+    total = sum(cell.run.steps for cell in plan.cells)
+    with Watch(plan.name, total=total, unit="steps", start=sum(reached.values())) as watch:
+        whole = units(plan, mode)
+        while waiting := [u for one in whole for u in halved(one, folder) if _pending(u.cells, folder, began)]:
+            idle = True
+            for unit in waiting:
+                claim = take(folder / CLAIMS, unit.key, settings.claim_seconds, [c.id for c in unit.cells], _stand_down)
+                if claim is None:
+                    continue
+                with claim:
+                    if _pending(unit.cells, folder, began):  # else the last holder ended it while we asked
+                        idle = False
+                        row = _tried(row, unit, _do(unit, plan, folder, mode, runner, reached, watch, claim))
+                        _stop_when_hopeless(plan, row, folder / unit.cells[0].path / failure.FILE)
+            if idle:
+                if not wait:
+                    return
+                time.sleep(min(2.0, settings.claim_seconds / 6))
+                reached |= {cell.path: _steps_reached(folder, cell) for cell in plan.cells}
+                watch.update(sum(reached.values()), waiting=f"for {len(waiting)} units of others")
+
+
+def check_metric(metric: str, result: dict[str, Any], folder: Path) -> None:
+    """Raises ConfigError when a finished run has no such figure, so that the first run tells, not the last."""
+    if result["status"] == "finished" and not isinstance(result.get(metric), int | float):
+        figures = [name for name, held in result.items() if isinstance(held, int | float)]
+        raise ConfigError(
+            f"metric: {metric!r} is not a figure of {folder / 'result.json'}{did_you_mean(metric, figures)}"
+        )
+
+
+def _settle(plan: Plan, folder: Path, settings: Lab) -> Mode:
+    """One worker decides on the mode, the others wait for it."""
+    while True:
+        if read_mode(folder) is not None:
+            return decide(plan, folder, settings)
+        claim = take(folder / CLAIMS, "fuse", settings.claim_seconds)
+        if claim is not None:
+            with claim:
+                return decide(plan, folder, settings)
+        time.sleep(0.5)
+
+
+def _pending(cells: Sequence[Cell], folder: Path, since: float) -> bool:
+    """Whether some run has neither ended nor failed for good since `since`."""
+    for cell in cells:
+        if read_result(folder / cell.path) is not None:
+            continue
+        failed = failure.read(folder / cell.path)
+        if failed is None or failed.time < since or failed.cls == "preempted":
+            return True
+        if failed.cls == "oom" and len(cells) > 1:
+            return True
+    return False
+
+
+def _do(
+    unit: Unit,
+    plan: Plan,
+    folder: Path,
+    mode: Mode,
+    runner: Runner | None,
+    reached: dict[Path, int],
+    watch: Watch,
+    claim: Claim,
+) -> failure.Failure | None:
+    """Runs a unit. Returns its failure, or None when it came to an end."""
+    shown: dict[str, str] = {}
+    arms = "+".join(dict.fromkeys(cell.arm for cell in unit.cells))
+    seeds = ",".join(dict.fromkeys(str(cell.run.seed) for cell in unit.cells))
+
+    def on_row(cell: Cell, row: dict[str, Any]) -> None:
+        if claim.lost:
+            _stand_down()
+        reached[cell.path] = row["step"]
+        shown.update({name: f"{row[name]:.4f}" for name in ("train/loss", "val/loss") if row.get(name) is not None})
+        watch.update(sum(reached.values()), arm=arms, seed=seeds, **shown)
+
+    try:
+        results = _call(unit, folder, mode, runner, on_row)
+    except ConfigError:
+        raise
+    except Exception as error:
+        return _record(unit, folder, error)
+    if any(result["status"] == "stopped" for result in results):  # the trainer took the signal itself, and saved
+        raise KeyboardInterrupt
+    for cell, result in zip(unit.cells, results, strict=True):
+        (folder / cell.path / failure.FILE).unlink(missing_ok=True)
+        reached[cell.path] = cell.run.steps
+        check_metric(plan.experiment.metric, result, folder / cell.path)
+    return None
+
+
+def _call(
+    unit: Unit, folder: Path, mode: Mode, runner: Runner | None, on_row: Callable[[Cell, dict[str, Any]], None]
+) -> list[dict[str, Any]]:
+    if mode.fused:
+        from jaxgpt.train.fused_loop import run_fused
+
+        outs = [folder / cell.path for cell in unit.cells]
+        told: Callable[[int, dict[str, Any]], None] = lambda i, row: on_row(unit.cells[i], row)  # noqa: E731
+        return run_fused([cell.run for cell in unit.cells], outs, quiet=True, watch=told)
+    if runner is None:
+        from jaxgpt.train import run
+
+        runner = run
+    (cell,) = unit.cells
+    return [runner(cell.run, folder / cell.path, quiet=True, watch=lambda row: on_row(cell, row))]
+
+
+def _record(unit: Unit, folder: Path, error: Exception) -> failure.Failure:
+    """Writes the failure beside each run of the unit that has not ended."""
+    cls, last = failure.classify(error), None
+    for cell in unit.cells:
+        if read_result(folder / cell.path) is None:
+            before = failure.read(folder / cell.path)
+            attempts = 1 + (before.attempts if before is not None and before.cls == cls else 0)
+            last = failure.record(folder / cell.path, error, cls, attempts)
+    if last is None:
+        raise error
+    advice = "; set exec.remat=block or a larger exec.accumulate" if cls == "oom" and len(unit.cells) == 1 else ""
+    say(f"{unit.cells[0].path}: {last.line}{advice}")
+    return last
+
+
+def _tried(row: list[tuple[str, str]], unit: Unit, failed: failure.Failure | None) -> list[tuple[str, str]]:
+    """The failures in a row so far, as (arm, where)."""
+    if failed is None:
+        return []
+    if failed.cls == "oom" and len(unit.cells) > 1:
+        return row  # it is tried again in halves
+    return [*row, *((arm, failed.where) for arm in dict.fromkeys(cell.arm for cell in unit.cells))]
+
+
+def _stop_when_hopeless(plan: Plan, row: list[tuple[str, str]], file: Path) -> None:
+    if failure.alike(row, plan.experiment.arms):
+        held = failure.read(file.parent)
+        message = held.line if held else row[-1][1]
+        raise SweepError(f"every arm fails in the same way: {message}; see {file}, then run: {plan.command}")
+
+
+def _stand_down() -> None:
+    """Another worker took over what we were silent about: not one more byte may be written."""
+    say("this worker was silent for too long and its run was given to another; it stops")
+    os._exit(LOST)
+
+
+def say(line: str) -> None:
+    """A line for people, as it is: commands are copied from it."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def _steps_reached(folder: Path, cell: Cell) -> int:
+    if read_result(folder / cell.path) is not None:
+        return cell.run.steps
+    rows = read_metrics(folder / cell.path)
+    return rows[-1]["step"] if rows else 0

@@ -1,0 +1,26 @@
+"""`jaxgpt lab work DIR`: one of the workers of a planned sweep."""
+
+from pathlib import Path
+
+from jaxgpt.lab.sweep import from_folder
+from jaxgpt.lab.work import say, work
+
+
+def join(folder: Path) -> None:
+    """Works on every stage of the sweep in `folder` until nothing is left, waiting for what others hold.
+
+    Raises ConfigError where there is no sweep, SweepError when every arm fails alike, KeyboardInterrupt when a signal
+    stopped it with its run saved.
+    """
+    sweep = from_folder(folder)
+    if sweep.settings.fuse != "off":
+        from jaxgpt.parallel import split_cpu
+
+        split_cpu()
+    if sweep.tuning.cells:
+        work(sweep.tuning, folder, sweep.settings)
+        if sweep.tuned() is None:
+            say(f"{folder}: some tuning runs failed; the runs that need their choice wait")
+            return
+        sweep.write()
+    work(sweep.plan(), folder, sweep.settings)
