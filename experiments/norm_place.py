@@ -29,5 +29,10 @@ experiment = Experiment(
         "post_cold": STACK | POST | COLD,
     },
     baseline="pre_warm",
+    contrasts={
+        "warm-up, post-norm": {"post_warm": 1, "post_cold": -1},
+        "warm-up, pre-norm": {"pre_warm": 1, "pre_cold": -1},
+        "warm-up, post- less pre-norm": {"post_warm": 1, "post_cold": -1, "pre_warm": -1, "pre_cold": 1},
+    },
     seeds=6,
 )

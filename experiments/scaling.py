@@ -9,7 +9,7 @@ compute, and the widest are far from done. Heads are 16 wide. The learning rate 
 2e-3 at 96; it is not tuned for each size.
 """
 
-from jaxgpt.lab import Experiment
+from jaxgpt.lab import Experiment, Ladder
 
 WIDTHS = (32, 64, 96, 128, 192)
 
@@ -25,5 +25,6 @@ experiment = Experiment(
     base="configs/gpt2/demo.yaml",
     arms={f"d{width:03d}": sized(width) for width in WIDTHS},
     baseline="d032",
+    ladder=Ladder(rungs={"gpt": tuple(f"d{width:03d}" for width in WIDTHS)}, axis="parameters"),
     seeds=6,
 )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgpt.lab.experiment import load
+from jaxgpt.lab.load import load
 from jaxgpt.lab.plan import plan
 from jaxgpt.nn.norm import Norm
 
