@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 EXPERIMENT = Path(__file__).with_name("rate.py")
+FIXED = ("lab.fuse=off",)
+"""Solo: whether runs are fused is measured, and fused ones share their fate."""
 PATIENCE = 300.0
 """Seconds after which what does not happen counts as hung."""
 
@@ -25,7 +27,7 @@ class Ablation:
 
     def __init__(self, out: Path, *words: str, environment: Mapping[str, str] = os.environ):
         self.folder, self.log = out / EXPERIMENT.stem, out / "ablate.log"
-        command = [sys.executable, "-m", "jaxgpt.cli", "ablate", str(EXPERIMENT), *words, "--out", str(out)]
+        command = [sys.executable, "-m", "jaxgpt.cli", "ablate", str(EXPERIMENT), *FIXED, *words, "--out", str(out)]
         one_device = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env={**environment, **one_device}, stdout=log, stderr=log)
