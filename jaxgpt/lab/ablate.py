@@ -49,6 +49,8 @@ def _report(sweep: Sweep, strict: bool) -> Path:
 def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path | None) -> Sweep:
     """The sweep that a word on the command line means: an experiment's file, or the folder of a sweep."""
     if target.is_dir():
+        if overrides or seeds is not None or out is not None:
+            raise ConfigError(f"{target}: a planned sweep takes no changes; name its experiment's file to plan it anew")
         return from_folder(target)
     options = [*(["--seeds", str(seeds)] if seeds is not None else []), *(["--out", str(out)] if out else [])]
     command = shlex.join(["jaxgpt", "ablate", str(target), *overrides, *options])

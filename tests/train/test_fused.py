@@ -156,3 +156,21 @@ def test_init_scale_and_dropout_are_inputs(spec):
     state = jax.device_get(compiled.init(keys, stacked))
     token = state.params["embed"]["token"]
     np.testing.assert_allclose(token[1], 2 * token[0], rtol=1e-6)
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """Lanes of one device are a vmap, as on an accelerator."""
+    first = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: first)
+
+
+def test_lanes_of_one_device_are_as_independent(spec, group, tmp_path, one_device):
+    """A vmap: other neighbours, one of them not finite, change no bit. Devices of their own: rounding."""
+    runs, _, results = group
+    first = run_fused(runs, outs(tmp_path / "a", 3), quiet=True)
+    others = [runs[0], spec(7, **{"optim.lr": 1e30}), spec(8)]
+    again = run_fused(others, outs(tmp_path / "b", 3), quiet=True)
+    assert figures(again[0]) == figures(first[0]) and again[1]["status"] == "diverged"
+    for ours, theirs in zip(first, results, strict=True):
+        assert ours["val/loss"] == pytest.approx(theirs["val/loss"], rel=2e-4)
