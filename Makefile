@@ -66,7 +66,7 @@ tpu-compile: .venv-tpu/installed  ## attention kernels compiled for TPU v5e and 
 
 bench: .venv/peer  ## every figure, ours and the peer's in one run; JSON under runs/bench/
 	@mkdir -p runs/bench
-	for name in train_step generate first_step attention attention_gpu shakespeare shakespeare_torch; do \
+	for name in train_step generate first_step attention attention_gpu fused lab_statistics shakespeare shakespeare_torch; do \
 	  $(BIN)/python bench/$$name.py --json runs/bench/$$name.json || exit 1; \
 	done
 
