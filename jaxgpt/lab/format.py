@@ -13,7 +13,10 @@ _QUANTITIES = {
     "tokens_per_second": ("throughput", "tokens/s"),
     "mfu": ("model FLOPs utilisation", ""),
 }
+AXES = {"tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
+"""The budgets in words."""
 NONE = "–"
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def quantity(metric: str) -> str:
@@ -55,6 +58,27 @@ def mean_interval(summary: Summary, places: int) -> str:
 def ends(summary: Summary, places: int) -> str:
     """`[−0.0402, −0.0221]`."""
     return f"[{number(summary.low, places, True)}, {number(summary.high, places, True)}]" if summary.n > 1 else NONE
+
+
+def count(value: float) -> str:
+    """`230400` -> `230,400`; what is not finite reads `–`."""
+    return f"{value:,.0f}" if math.isfinite(value) else NONE
+
+
+def short(value: float) -> str:
+    """Two or three digits and a letter: `49152` -> `49.2k`, `1810000` -> `1.81M`; from 10¹⁵ on a power of ten."""
+    if not 1 <= value < 1e15:
+        return scientific(value) if value >= 1 else f"{value:.3g}"
+    power = min(4, int(math.log10(float(f"{value:.2e}")) / 3 + 1e-9))
+    return f"{value / 1000**power:.3g}{('', 'k', 'M', 'B', 'T')[power]}"
+
+
+def scientific(value: float) -> str:
+    """`1.236e12` -> `1.24×10¹²`."""
+    if not math.isfinite(value) or value <= 0:
+        return NONE
+    digits, power = f"{value:.2e}".split("e")
+    return f"{digits}×10{str(int(power)).translate(_RAISED)}"
 
 
 def p_value(p: float) -> str:

@@ -2,7 +2,8 @@ import pytest
 
 from jaxgpt.lab import analyse, execute, plan
 from jaxgpt.lab.execute import SweepError, cost_line
-from jaxgpt.lab.report.tables import csv_text, markdown
+from jaxgpt.lab.report.markdown import markdown
+from jaxgpt.lab.report.results import csv_text
 from jaxgpt.spec import ConfigError
 
 

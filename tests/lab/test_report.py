@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from jaxgpt.lab import analyse, execute, plan
 from jaxgpt.lab.report import write
 from jaxgpt.lab.report.html import page
-from jaxgpt.lab.report.tables import markdown
+from jaxgpt.lab.report.markdown import markdown
 from jaxgpt.lab.verdict import verdict
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}

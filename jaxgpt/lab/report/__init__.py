@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page, the same in Markdown, the figures as CSV, and a picture for a paper."""
+"""The report: one self-contained HTML page, the same in Markdown, tables for a paper, figures as CSV, and a picture."""
 
 from pathlib import Path
 
@@ -7,16 +7,19 @@ from jaxgpt.lab.record import write_text
 
 
 def write(findings: Findings) -> Path:
-    """Writes report.html, report.md, results.csv, figure.png and figure.pdf into the experiment's folder.
+    """Writes report.html, report.md, report.tex, results.csv, figure.png and figure.pdf into the experiment's folder.
 
     Returns the path of report.html.
     """
     from jaxgpt.lab.report.figure import save_figure
     from jaxgpt.lab.report.html import page
-    from jaxgpt.lab.report.tables import csv_text, markdown
+    from jaxgpt.lab.report.latex import latex
+    from jaxgpt.lab.report.markdown import markdown
+    from jaxgpt.lab.report.results import csv_text
 
     folder = findings.folder
     write_text(folder / "results.csv", csv_text(findings))
     save_figure(findings, folder)
     write_text(folder / "report.md", markdown(findings))
+    write_text(folder / "report.tex", latex(findings))
     return write_text(folder / "report.html", page(findings))

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import with_unit
-from jaxgpt.lab.report.palette import GROUND, MUTED, PAGE, RULE, colours
+from jaxgpt.lab.report.palette import GROUND, MUTED, PAGE, RULE, of_arms
 from jaxgpt.lab.stats import Summary
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def draw_curves(ax: "Axes", findings: Findings) -> None:
     from matplotlib.ticker import MaxNLocator
 
     experiment = findings.plan.experiment
-    colour = colours(list(experiment.arms), experiment.baseline)
+    colour, strength = of_arms(experiment), _strength(experiment)
     bands = {arm.name: band for arm in findings.arms if (band := arm.band())[0]}
     longest = max((at for outcome in findings.outcomes for at, _ in outcome.curve), default=1.0)
     scale, word = next(((s, w) for s, w in _TOKENS if longest >= 2 * s), (1.0, ""))
@@ -32,7 +33,7 @@ def draw_curves(ax: "Axes", findings: Findings) -> None:
     end = ax.inset_axes((0.4, 0.4 if falls else 0.12, 0.6, 0.58), facecolor=PAGE, zorder=3)
     for panel, since in ((ax, 0.04), (end, 0.7)):
         for name, (tokens, summaries) in bands.items():
-            _draw_band(panel, [at / scale for at in tokens], summaries, colour[name])
+            _draw_band(panel, [at / scale for at in tokens], summaries, colour[name], strength.get(name, 1))
         _settle(panel, bands, since * longest, scale, longest)
     for arm in findings.arms:
         for outcome in arm.outcomes:
@@ -57,13 +58,19 @@ def draw_curves(ax: "Axes", findings: Findings) -> None:
     _label_ends(end, {name: (t[-1] / scale, s[-1].mean) for name, (t, s) in bands.items()}, colour)
 
 
-def _draw_band(ax: "Axes", x: list[float], summaries: list[Summary], colour: str) -> None:
+def _draw_band(ax: "Axes", x: list[float], summaries: list[Summary], colour: str, strength: float) -> None:
     half = [s.half if s.n > 1 else 0.0 for s in summaries]
     low = [s.mean - h for s, h in zip(summaries, half, strict=True)]
     high = [s.mean + h for s, h in zip(summaries, half, strict=True)]
-    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    ax.fill_between(x, low, high, color=colour, alpha=0.18 * strength, linewidth=0)
     alone = "o" if len(x) == 1 else None
-    ax.plot(x, [s.mean for s in summaries], color=colour, linewidth=1.5, marker=alone, markersize=4)
+    ax.plot(x, [s.mean for s in summaries], color=colour, alpha=strength, linewidth=1.5, marker=alone, markersize=4)
+
+
+def _strength(experiment: Experiment) -> dict[str, float]:
+    """How strongly each rung of a ladder is drawn: the arms of a series share its colour, and grow darker."""
+    rungs = experiment.ladder.rungs.values() if experiment.ladder else ()
+    return {arm: 0.4 + 0.6 * (i + 1) / len(arms) for arms in rungs for i, arm in enumerate(arms)}
 
 
 def _settle(ax: "Axes", bands: dict[str, Band], since: float, scale: float, until: float) -> None:

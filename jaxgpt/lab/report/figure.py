@@ -1,13 +1,19 @@
 """The picture for a paper, and its panels for the page."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.format import quantity
 from jaxgpt.lab.report.curves import draw_curves
 from jaxgpt.lab.report.forest import draw_forest
+from jaxgpt.lab.report.ladder import draw_ladder
 from jaxgpt.lab.report.palette import INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STYLE: Any = {
     "font.size": 8.5,
@@ -34,29 +40,53 @@ STYLE: Any = {
 }
 
 
+class Panel(NamedTuple):
+    """One picture of the report."""
+
+    name: str
+    label: str
+    """What it shows, for who cannot see it."""
+    draw: Callable[["Axes", Findings], None]
+    height: float
+    """Inches that it needs at a width of 5, without which its rows would touch."""
+
+
+def panels(findings: Findings) -> list[Panel]:
+    """The law for a ladder, the curves, and the planned comparisons where there are some."""
+    experiment, metric = findings.plan.experiment, quantity(findings.plan.experiment.metric)
+    ladder = Panel("ladder", f"{metric} against size, with the fitted power law", draw_ladder, 3.5)
+    curves = Panel("curves", f"Learning curves of {metric}, one for each arm", draw_curves, 3.5)
+    rows = 1.1 + 0.42 * len(findings.planned)
+    forest = Panel("forest", f"Paired differences in {metric} with 95% intervals", draw_forest, max(3.5, rows))
+    compared = experiment.contrasts or not experiment.ladder
+    return [*([ladder] if experiment.ladder else []), curves, *([forest] if compared else [])]
+
+
 def save_figure(findings: Findings, folder: Path) -> None:
-    """figure.png and figure.pdf: curves and forest side by side, two columns wide (7 inches)."""
+    """figure.png and figure.pdf: the panels side by side, two of them two columns wide (7 inches)."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    held = panels(findings)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 2.9), layout=ConstrainedLayoutEngine(wspace=0.08))
-        left, right = figure.subplots(1, 2, width_ratios=(1.12, 1))
-        draw_curves(left, findings)
-        draw_forest(right, findings)
+        size = (3.6 * len(held), max(2.9, 0.85 * max(panel.height for panel in held)))
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.08))
+        axes = figure.subplots(1, len(held), width_ratios=[1.12, *[1] * (len(held) - 1)])
+        for ax, panel in zip(axes, held, strict=True):
+            panel.draw(ax, findings)
         figure.savefig(folder / "figure.png", dpi=300, facecolor="white")
         figure.savefig(folder / "figure.pdf", metadata={"CreationDate": None})
 
 
-def svg(findings: Findings, draw: Any) -> str:
+def svg(findings: Findings, panel: Panel) -> str:
     """One panel as an SVG document on a transparent ground, sized to be read on a phone."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE | {"font.size": 10.5, "axes.labelsize": 10.5, "axes.titlesize": 11}):
-        figure = Figure(figsize=(5.0, 3.5), layout="constrained")
-        draw(figure.subplots(subplot_kw={"facecolor": "none"}), findings)
+        figure = Figure(figsize=(5.0, panel.height), layout="constrained")
+        panel.draw(figure.subplots(subplot_kw={"facecolor": "none"}), findings)
         held = io.StringIO()
         figure.savefig(held, format="svg", facecolor="none", metadata={"Date": None})
     return held.getvalue()

@@ -1,28 +1,32 @@
-"""The forest plot: what each arm changes, seed by seed and on the whole."""
+"""The forest plot: what each planned comparison found, seed by seed and on the whole."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from jaxgpt.lab.findings import Contrast, Findings
 from jaxgpt.lab.format import decimals, ends, number, with_unit
-from jaxgpt.lab.report.palette import GROUND, MUTED, colours
+from jaxgpt.lab.report.palette import GROUND, INK, MUTED, of_arms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def draw_forest(ax: "Axes", findings: Findings) -> None:
-    """For each arm: its paired differences as dots, their mean and its 95% t interval, and zero as the baseline."""
+    """For each planned comparison: the pairs' differences as dots, their mean and its 95% t interval, and zero."""
     from matplotlib.ticker import MaxNLocator
 
     experiment = findings.plan.experiment
-    colour = colours(list(experiment.arms), experiment.baseline)
-    shown = [contrast for contrast in findings.contrasts if contrast.paired.difference.n > 0]
+    of_arm = of_arms(experiment)
+    shown = [contrast for contrast in findings.planned if contrast.paired.difference.n > 0]
+    colour = {contrast.name: INK if experiment.contrasts else of_arm[contrast.name] for contrast in shown}
+    places = decimals(contrast.paired.difference for contrast in shown)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     for row, contrast in enumerate(shown):
-        _draw_contrast(ax, -row, contrast, colour[contrast.name], decimals(findings.differences))
+        _draw_contrast(ax, -row, contrast, colour[contrast.name], places)
     rows = max(len(shown), 1)
     ax.set_ylim(-rows + 0.35 - (0.25 if rows == 1 else 0), 0.65 + (0.25 if rows == 1 else 0))
-    ax.set_yticks([-row for row in range(len(shown))], [contrast.name for contrast in shown])
+    names = [fill(contrast.name, 20) for contrast in shown]
+    ax.set_yticks([-row for row in range(len(shown))], names)
     for text, contrast in zip(ax.get_yticklabels(), shown, strict=True):
         text.set_color(colour[contrast.name])
         text.set_fontweight("bold")
@@ -43,7 +47,8 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
         fontsize="small",
     )
     ax.set_xlabel(f"Δ {with_unit(experiment.metric)}")
-    ax.set_title(f"Difference from {experiment.baseline}, 95% interval", loc="right")
+    title = "Planned comparisons" if experiment.contrasts else f"Difference from {experiment.baseline}"
+    ax.set_title(f"{title}, 95% interval", loc="right")
 
 
 def _draw_contrast(ax: "Axes", y: float, contrast: Contrast, colour: str, places: int) -> None:

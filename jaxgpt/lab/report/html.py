@@ -2,24 +2,39 @@
 
 from html import escape
 
-from jaxgpt.lab.findings import Findings
-from jaxgpt.lab.format import quantity
-from jaxgpt.lab.report.curves import draw_curves
+from jaxgpt.lab.findings import Contrast, Findings
+from jaxgpt.lab.format import AXES
+from jaxgpt.lab.report.blocks import arm, facts, fold, note, remarks, run_link, table
+from jaxgpt.lab.report.computing import ONE, drift_lines, mode_line
+from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_row, groups, title, weights
+from jaxgpt.lab.report.effort import (
+    chosen_column,
+    cost_columns,
+    cost_rows,
+    cost_text,
+    edge_lines,
+    rate_columns,
+    rate_rows,
+    tuning_note,
+)
 from jaxgpt.lab.report.environment import environment
-from jaxgpt.lab.report.figure import svg
-from jaxgpt.lab.report.forest import draw_forest
-from jaxgpt.lab.report.palette import colours
+from jaxgpt.lab.report.figure import panels, svg
+from jaxgpt.lab.report.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.report.markdown import FEW
+from jaxgpt.lab.report.palette import of_arms
 from jaxgpt.lab.report.style import css
 from jaxgpt.lab.report.svg import inline, variable
 from jaxgpt.lab.report.tables import (
     arm_columns,
     arm_rows,
-    cost_text,
     difference_rows,
+    equality,
+    everything,
     exclusion_lines,
     run_columns,
     run_row,
 )
+from jaxgpt.lab.rungs import climb, steeper
 from jaxgpt.lab.stats import CLAIM
 from jaxgpt.lab.verdict import shown, verdict
 from jaxgpt.spec import dump_yaml
@@ -28,23 +43,32 @@ from jaxgpt.spec import dump_yaml
 def page(findings: Findings) -> str:
     """The whole page. Every figure links to the rows of the runs it comes from."""
     plan, experiment = findings.plan, findings.plan.experiment
-    claimed = next((c.arm for c in findings.contrasts if shown(c) and c.arm), experiment.baseline)
-    accent = variable(colours(list(experiment.arms), experiment.baseline)[claimed])
+    claimed = next((c.arm for c in findings.planned if shown(c) and c.arm), experiment.baseline)
+    accent = variable(of_arms(experiment)[claimed])
     body = [
         f'<header><p class="name">{escape(plan.name)} · {escape(cost_text(findings))}</p>',
         f"<h1>{escape(experiment.question)}</h1></header>",
         f'<p class="verdict">{escape(verdict(findings))}</p>',
+        remarks(edge_lines(findings) + drift_lines(findings)),
         _arm_table(findings),
         _pictures(findings),
+        _laws(findings),
+        _comparisons(findings),
+        *map(_other, findings.others),
         _exclusions(findings),
+        _tuning(findings),
         "<h2>What differs between the arms</h2>",
         _differences(findings),
+        "<h2>Cost</h2>",
+        _costs(findings),
+        "<h2>How the runs were computed</h2>",
+        note(f"{mode_line(findings)} {'' if drift_lines(findings) else ONE}".rstrip()),
+        facts({"command": plan.command}),
+        fold("Libraries, devices and data", facts(environment(findings))),
         "<h2>How to read this</h2>",
         _methods(findings),
         "<h2>Runs</h2>",
         _run_table(findings),
-        "<h2>Cost and environment</h2>",
-        _facts({"cost": cost_text(findings), "command": plan.command} | environment(findings)),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -56,83 +80,145 @@ def page(findings: Findings) -> str:
 
 def _arm_table(findings: Findings) -> str:
     columns = arm_columns(findings)
+    place = columns.index("runs")
     rows = []
     for name, *figures in arm_rows(findings):
-        first = findings.plan.of(name)[0].id
-        runs, *rest = map(escape, figures)
-        rows.append([_arm(findings, name), f'<a href="#run-{first}">{runs}</a>', *rest])
-    return _table(columns, rows, figures_from=2)
+        first = findings.plan.of(name, findings.axis)[0].id
+        cells = [arm(findings, name), *map(escape, figures)]
+        cells[place] = f'<a href="#run-{first}">{cells[place]}</a>'
+        rows.append(cells)
+    spent = "Steps, tokens, FLOPs and time are those of one run, the mean of the arm’s finished ones. "
+    return table(columns, rows, figures_from=2) + note(spent + equality(findings))
 
 
 def _pictures(findings: Findings) -> str:
-    metric = quantity(findings.plan.experiment.metric)
-    curves = inline(svg(findings, draw_curves), "curves", f"Learning curves of {metric}, one for each arm")
-    forest = inline(svg(findings, draw_forest), "forest", f"Paired differences in {metric} with 95% intervals")
-    note = (
-        '<p class="note">Curves: all of training and, enlarged, its end. Differences: a dot for each seed’s pair, '
-        "a diamond for their mean, a line for its 95% interval.</p>"
-    )
-    return f'<div class="panels"><figure>{curves}</figure><figure>{forest}</figure></div>{note}'
+    held = panels(findings)
+    figures = "".join(f"<figure>{inline(svg(findings, panel), panel.name, panel.label)}</figure>" for panel in held)
+    words = {
+        "ladder": "Law: a dot for each seed, a diamond for their geometric mean, a line for the fit.",
+        "curves": "Curves: all of training and, enlarged, its end.",
+        "forest": "Differences: a dot for each seed’s pair, a diamond for their mean, a line for its 95% interval.",
+    }
+    return f'<div class="panels">{figures}</div>' + note(" ".join(words[panel.name] for panel in held))
+
+
+def _laws(findings: Findings) -> str:
+    series = climb(findings)
+    if not series:
+        return ""
+    rows = [list(map(escape, law_row(series, held))) for held in series]
+    held = "<h2>The law</h2>" + table(law_columns(series), rows, figures_from=1)
+    if differ := steeper(series):
+        held += table(apart_columns(), [list(map(escape, apart_row(one))) for one in differ], figures_from=1)
+    held += note(f"{LAW} {CAUTION}")
+    pairs = [
+        [escape(one.name), str(seed), f"{one.exponents[seed]:.4f}" if one.law else "", _links(findings, one.arms, seed)]
+        for one in series
+        for seed in one.seeds
+    ]
+    return held + (fold("The runs behind each law", table(["series", "seed", "b", "runs"], pairs)) if pairs else "")
+
+
+def _links(findings: Findings, arms: tuple[str, ...], seed: int) -> str:
+    ids = {o.cell.arm: o.cell.id for o in findings.outcomes if o.cell.run.seed == seed}
+    return " ".join(run_link(ids[name]) for name in arms)
+
+
+def _comparisons(findings: Findings, level: int = 2) -> str:
+    parts = []
+    for heading, words, contrasts in groups(findings):
+        rows = [[_named(findings, c), *map(escape, contrast_row(findings, c)[1:])] for c in contrasts]
+        parts += [
+            f"<h{level}>{heading}</h{level}>",
+            table(contrast_columns(contrasts[0].planned), rows, 1),
+            note(words),
+        ]
+        pairs = [
+            [
+                escape(title(findings, c)),
+                str(seed),
+                f"{difference:+.6f}".replace("-", "−"),
+                " ".join(map(run_link, ids)),
+            ]
+            for c in contrasts
+            for seed, difference, ids in behind(findings, c)
+        ]
+        if pairs:
+            parts.append(
+                fold("The runs behind each comparison", table(["comparison", "seed", "difference", "runs"], pairs))
+            )
+    return "\n".join(parts)
+
+
+def _named(findings: Findings, contrast: Contrast) -> str:
+    """The comparison's name, with its weights below where they are not those of one arm against another."""
+    name = escape(title(findings, contrast))
+    return name if contrast.arm else f"{name}<br><small>{escape(weights(contrast))}</small>"
+
+
+def _other(findings: Findings) -> str:
+    """The same under another budget."""
+    head = f"<h2>At equal {AXES[findings.axis]}</h2><p>{escape(verdict(findings))}</p>"
+    return head + _arm_table(findings) + _comparisons(findings, level=3)
 
 
 def _exclusions(findings: Findings) -> str:
-    if not findings.excluded:
+    lines = exclusion_lines(findings)
+    if not lines:
         return ""
-    lines = "".join(
-        f'<li><a href="#run-{o.cell.id}">{escape(line)}</a></li>'
-        for o, line in zip(findings.excluded, exclusion_lines(findings), strict=True)
-    )
-    return (
-        "<h2>Left out of the means</h2>"
-        '<p class="note">A run that diverged is a result: means and intervals hold for the runs that finished only.</p>'
-        f"<ul>{lines}</ul>"
-    )
+    held = "".join(f'<li><a href="#run-{run}">{escape(line)}</a></li>' for run, line in lines.items())
+    words = "A run that diverged is a result: means and intervals hold for the runs that finished only."
+    return f"<h2>Left out of the means</h2>{note(words)}<ul>{held}</ul>"
+
+
+def _tuning(findings: Findings) -> str:
+    if not findings.tuned:
+        return ""
+    rows = []
+    for name, *figures in rate_rows(findings):
+        held, cells = findings.tuned[name], [arm(findings, name), *map(escape, figures)]
+        for column, rate in enumerate(held.rates, start=1):
+            folder = f"tune/{name}-lr{rate.lr:g}/"
+            if (findings.folder / folder).is_dir():
+                cells[column] = f'<a href="{escape(folder)}">{cells[column]}</a>'
+        best = chosen_column(findings, held)
+        cells[best] = f"<strong>{cells[best]}</strong>"
+        rows.append(cells)
+    return f"<h2>Learning rates</h2>{table(rate_columns(findings), rows, 1)}{note(tuning_note(findings))}"
 
 
 def _differences(findings: Findings) -> str:
     plan = findings.plan
     rows = [[f"<code>{escape(path)}</code>", *map(escape, held)] for path, *held in difference_rows(findings)]
     whole = dump_yaml(plan.of(plan.experiment.baseline)[0].run)
-    return _table(["field", *plan.experiment.arms], rows) + (
-        f"<details><summary>The baseline’s whole configuration</summary><pre>{escape(whole)}</pre></details>"
+    return table(["field", *plan.experiment.arms], rows) + fold(
+        "The baseline’s whole configuration", f"<pre>{escape(whole)}</pre>"
     )
 
 
+def _costs(findings: Findings) -> str:
+    rows = [
+        [arm(findings, name) if name in findings.plan.experiment.arms else name, *map(escape, figures)]
+        for name, *figures in cost_rows(findings)
+    ]
+    return table(cost_columns(findings), rows, 1)
+
+
 def _methods(findings: Findings) -> str:
-    experiment = findings.plan.experiment
-    several = "p (Holm) is adjusted over all contrasts. " if len(findings.contrasts) > 1 else ""
-    return (
-        f'<p class="note">Seed i is the same in every arm, so runs pair. A difference is the arm minus '
-        f"{escape(experiment.baseline)}, seed by seed; its interval and p come from Student’s t on these differences. "
-        f"{several}p (sign flip) is exact over all choices of sign. dz is the mean difference "
-        "over its standard deviation; ρ the correlation of the pairs; detectable the true difference "
-        f"that this many pairs find with 80% power. Below {CLAIM} pairs nothing is claimed.</p>"
+    return note(
+        "Seed i is the same in every arm, so runs pair. A difference is taken seed by seed; its interval and p come "
+        "from Student’s t on these differences. p (sign flip) is exact over all choices of sign. dz is the mean "
+        "difference over its standard deviation; ρ the correlation of the pairs; detectable the true difference "
+        f"that this many pairs find with 80% power. Below {CLAIM} pairs nothing is claimed. FLOPs are forward and "
+        "backward, counting the keys that attention really visits."
     )
 
 
 def _run_table(findings: Findings) -> str:
-    rows = []
-    for outcome in findings.outcomes:
-        run, arm, *rest = run_row(outcome)
+    rows, columns = [], run_columns(findings)
+    for outcome in everything(findings):
+        run, name, *rest = run_row(findings, outcome)
         link = f'<a id="run-{run}" href="{escape(outcome.cell.path.as_posix())}/"><code>{run}</code></a>'
-        rows.append([link, _arm(findings, arm), *map(escape, rest)])
-    return _table(run_columns(findings), rows, figures_from=4)
-
-
-def _arm(findings: Findings, name: str) -> str:
-    experiment = findings.plan.experiment
-    colour = colours(list(experiment.arms), experiment.baseline)[name]
-    return f'<span class="arm" style="--arm:var({variable(colour)})">{escape(name)}</span>'
-
-
-def _facts(facts: dict[str, str]) -> str:
-    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(held)}</dd>' for name, held in facts.items())}</dl>"
-
-
-def _table(columns: list[str], rows: list[list[str]], figures_from: int = 10**6) -> str:
-    """A table from cells that are HTML already; columns from `figures_from` on are set to the right."""
-    sides = [' class="figure"' if i >= figures_from else "" for i in range(len(columns))]
-    head = "".join(f"<th{side}>{escape(name)}</th>" for name, side in zip(columns, sides, strict=True))
-    lines = ("".join(f"<td{side}>{held}</td>" for held, side in zip(row, sides, strict=True)) for row in rows)
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+        rows.append([link, arm(findings, name), *map(escape, rest)])
+    held = table(columns, rows, figures_from=columns.index("status") + 1)
+    return held if len(rows) <= FEW else fold(f"All {len(rows)} runs", held)

@@ -1,75 +1,113 @@
-"""The same rows for every medium: the arms' table, the runs, what differs between arms. CSV and Markdown whole."""
+"""The arms' table, and what the reports say of runs: the same rows for every medium."""
 
-import csv
-import io
 import json
-import math
+from pathlib import Path
 from typing import Any
 
 from jaxgpt.lab.findings import Arm, Findings, Outcome
-from jaxgpt.lab.format import NONE, decimals, ends, mean_interval, number, p_value, with_unit
-from jaxgpt.lab.stats import CLAIM
-from jaxgpt.lab.verdict import verdict
+from jaxgpt.lab.format import (
+    NONE,
+    count,
+    decimals,
+    ends,
+    mean_interval,
+    number,
+    p_value,
+    scientific,
+    short,
+    with_unit,
+)
+from jaxgpt.lab.rungs import size
+from jaxgpt.lab.spent import per_run
 from jaxgpt.spec import diff
 from jaxgpt.terminal import clock
+
+SPENT = ["steps", "tokens", "FLOPs", "time"]
+"""Headings of what one run of an arm takes."""
+
+
+def compares(findings: Findings) -> bool:
+    """Whether the arms' table says how each arm differs from the baseline: the planned comparisons are just those."""
+    experiment = findings.plan.experiment
+    return not experiment.contrasts and experiment.ladder is None
 
 
 def arm_columns(findings: Findings, full: bool = True) -> list[str]:
     """Headings of `arm_rows`. The short form is the terminal's."""
-    metric = findings.plan.experiment.metric
-    several = len(findings.contrasts) > 1
+    experiment = findings.plan.experiment
+    several = len(findings.planned) > 1
+    against = ["difference", "95% interval", "p (Holm)" if several else "p"] if compares(findings) else []
     if not full:
-        return ["arm", "runs", metric, "difference", "95% interval", "p (Holm)" if several else "p"]
-    holm = ["p (Holm)"] if several else []
-    return [
-        "arm",
-        "runs",
-        with_unit(metric),
-        "difference",
-        "95% interval",
-        "p",
-        *holm,
-        "p (sign flip)",
-        "dz",
-        "ρ",
-        "detectable",
-    ]
+        return ["arm", "runs", experiment.metric, *against]
+    rung = ["parameters"] if experiment.ladder and experiment.ladder.axis == "parameters" else []
+    return ["arm", *rung, "runs", with_unit(experiment.metric), *against, *SPENT]
 
 
 def arm_rows(findings: Findings, full: bool = True) -> list[list[str]]:
-    """One row an arm, the baseline's with dashes for what compares it with itself."""
+    """One row an arm, the baseline's with dashes for what compares it with itself. Spending is the mean of a run."""
     contrasts = {contrast.name: contrast for contrast in findings.contrasts}
-    width = len(arm_columns(findings, full))
     wide, narrow = decimals(arm.summary for arm in findings.arms), decimals(findings.differences)
     rows = []
     for arm in findings.arms:
-        row = [arm.name, _runs(arm, full), mean_interval(arm.summary, wide)]
-        if contrast := contrasts.get(arm.name):
-            found = contrast.paired
-            row += [number(found.difference.mean, narrow, True), ends(found.difference, narrow)]
-            row += [p_value(found.p)] if full else []
-            row += [p_value(contrast.adjusted)] if not full or len(findings.contrasts) > 1 else []
-            if full:
-                row += [p_value(found.p_flip), number(found.dz, 2, True), number(found.rho, 2)]
-                row += [number(found.detectable, narrow)]
-        else:
-            row += ["baseline"]
-        rows.append(row + [NONE] * (width - len(row)))
+        row = [arm.name]
+        if "parameters" in arm_columns(findings, full):
+            row.append(short(size(findings, arm.name)))
+        row += [_runs(arm, full), mean_interval(arm.summary, wide)]
+        if compares(findings) and (contrast := contrasts.get(arm.name)):
+            found = contrast.paired.difference
+            row += [number(found.mean, narrow, True), ends(found, narrow), p_value(contrast.adjusted)]
+        elif compares(findings):
+            row += ["baseline", NONE, NONE]
+        rows.append(row + (spent_row(findings, arm.name) if full else []))
     return rows
+
+
+def spent_row(findings: Findings, arm: str) -> list[str]:
+    """What a run of the arm takes, under `SPENT`."""
+    spent = per_run(findings, arm)
+    return [count(spent.steps), count(spent.tokens), scientific(spent.flops), _time(spent.seconds)]
+
+
+def equality(findings: Findings) -> str:
+    """In what the arms' runs are equal, and by how much the rest differs."""
+    names = {"steps": "steps", "tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
+    runs = [held for arm in findings.arms if (held := per_run(findings, arm.name)).tokens > 0]
+    if len(runs) < 2:
+        return ""
+    equal, apart = [], []
+    for field, word in names.items():
+        least, most = min(getattr(run, field) for run in runs), max(getattr(run, field) for run in runs)
+        if 0 < most <= 1.01 * least:
+            equal.append(word)
+        elif least > 0:
+            apart.append(f"{most / least:.2f} in {word}")
+    same = f"equal in {_and(equal)} to within 1%" if equal else ""
+    differ = f"apart by a factor of {_and(apart)}" if apart else ""
+    told = " and ".join(part for part in (same, differ) if part)
+    return f"Runs of different arms are {told}." if told else ""
+
+
+def everything(findings: Findings) -> list[Outcome]:
+    """Every run under any budget, once, in the plan's order of arms."""
+    held: dict[Path, Outcome] = {}
+    for under in (findings, *findings.others):
+        held |= {o.cell.path: o for o in under.outcomes if o.cell.path not in held}
+    return list(held.values())
 
 
 def run_columns(findings: Findings) -> list[str]:
     """Headings of `run_row`."""
-    return ["run", "arm", "seed", "status", findings.plan.experiment.metric, "tokens", "time"]
+    budget = ["budget"] if findings.others else []
+    return ["run", "arm", "seed", *budget, "status", findings.plan.experiment.metric, "tokens", "time"]
 
 
-def run_row(outcome: Outcome) -> list[str]:
-    """One run: id, arm, seed, status, metric, tokens, seconds."""
-    result = outcome.result
-    tokens = f"{result['tokens']:,.0f}" if "tokens" in result else NONE
-    seconds = clock(result["seconds"]) if "seconds" in result else NONE
-    cell = outcome.cell
-    return [cell.id, cell.arm, str(cell.run.seed), outcome.status, number(outcome.value, 6), tokens, seconds]
+def run_row(findings: Findings, outcome: Outcome) -> list[str]:
+    """One run: id, arm, seed, budgets if there are several, status, metric, tokens, time."""
+    result, cell = outcome.result, outcome.cell
+    spent = [count(result["tokens"]) if "tokens" in result else NONE]
+    spent += [clock(result["seconds"]) if "seconds" in result else NONE]
+    budget = [" and ".join(cell.axes)] if findings.others else []
+    return [cell.id, cell.arm, str(cell.run.seed), *budget, outcome.status, number(outcome.value, 6), *spent]
 
 
 def difference_rows(findings: Findings) -> list[list[str]]:
@@ -85,57 +123,13 @@ def difference_rows(findings: Findings) -> list[list[str]]:
     return rows
 
 
-def exclusion_lines(findings: Findings) -> list[str]:
-    """Why each run that no mean contains is out."""
-    return [
-        f"{o.cell.id} ({o.cell.arm}, seed {o.cell.run.seed}): {o.status}{f': {o.error}' if o.error else ''}"
-        for o in findings.excluded
-    ]
-
-
-def cost_text(findings: Findings) -> str:
-    """`12 runs, 39,321,600 tokens, 4:10 of computing`."""
-    results = [outcome.result for outcome in findings.outcomes]
-    tokens = sum(result.get("tokens", 0) for result in results)
-    return (
-        f"{len(results)} runs, {tokens:,.0f} tokens, {clock(sum(r.get('seconds', 0.0) for r in results))} of computing"
-    )
-
-
-def csv_text(findings: Findings) -> str:
-    """One line a run. Holds nothing that a clock measured, so equal runs give equal bytes."""
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
-    writer.writerow(["experiment", "arm", "seed", "run", "status", "step", "tokens", findings.plan.experiment.metric])
-    for outcome in findings.outcomes:
-        cell, result = outcome.cell, outcome.result
-        value = "" if math.isnan(outcome.value) else repr(outcome.value)
-        ends_at = [result.get("step", ""), result.get("tokens", "")]
-        writer.writerow([findings.plan.name, cell.arm, cell.run.seed, cell.id, outcome.status, *ends_at, value])
-    return held.getvalue()
-
-
-def markdown(findings: Findings) -> str:
-    """report.md: what report.html shows, for a pull request or a notebook."""
-    plan = findings.plan
-    arms = list(plan.experiment.arms)
-    parts = [
-        f"# {plan.experiment.question}",
-        f"**{verdict(findings)}**",
-        _table(arm_columns(findings), arm_rows(findings)),
-        "![Learning curves and paired differences](figure.png)",
-        "## What differs",
-        _table(["field", *arms], difference_rows(findings)),
-    ]
-    if findings.excluded:
-        parts += ["## Left out of the means", "\n".join(f"- {line}" for line in exclusion_lines(findings))]
-    parts += [
-        "## Runs",
-        _table(run_columns(findings), [run_row(outcome) for outcome in findings.outcomes]),
-        f"{cost_text(findings)}. Made with `{plan.command}`. Intervals are Student t; p is the paired t test's; "
-        f"below {CLAIM} pairs nothing is claimed.",
-    ]
-    return "\n\n".join(parts) + "\n"
+def exclusion_lines(findings: Findings) -> dict[str, str]:
+    """Why each run that no mean contains is out, by its id."""
+    return {
+        o.cell.id: f"{o.cell.id} ({o.cell.arm}, seed {o.cell.run.seed}): {o.status}{f': {o.error}' if o.error else ''}"
+        for o in everything(findings)
+        if o.status != "finished"
+    }
 
 
 def _runs(arm: Arm, full: bool) -> str:
@@ -145,10 +139,13 @@ def _runs(arm: Arm, full: bool) -> str:
     return f"{text}, {diverged} diverged" if diverged and full else text
 
 
+def _time(seconds: float) -> str:
+    return NONE if seconds != seconds else f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def _and(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
 def _plain(value: Any) -> str:
     return NONE if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(held.replace("|", "\\|") for held in line) + " |" for line in lines)

@@ -1,0 +1,71 @@
+"""A ladder's answer: the law that its loss follows, and whether two series' exponents differ."""
+
+from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.format import decimals, number, p_value, quantity, short
+from jaxgpt.lab.rungs import Series, Steeper, climb, steeper
+from jaxgpt.lab.stats import CLAIM, Summary
+
+LEVEL = 0.05
+_AXES = {"parameters": "parameters", "flops": "FLOPs", "tokens": "tokens"}
+
+
+def law_verdict(findings: Findings) -> str:
+    """`Validation loss falls as parameters^−0.086 (95% interval −0.092 to −0.080, 6 seeds, 5 sizes from 49k to
+    1.8M)`."""
+    experiment, series = findings.plan.experiment, climb(findings)
+    fitted = [held for held in series if held.law]
+    if not fitted or experiment.ladder is None:
+        return f"No law can be fitted: {series[0].why}"
+    subject = quantity(experiment.metric)
+    axis = _AXES[experiment.ladder.axis]
+    told = [_law(held, axis, several=len(series) > 1) for held in fitted]
+    sentence = f"{subject} {' and '.join(told)}"
+    if any(not held.claimable for held in fitted):
+        fewest = min(len(held.seeds) for held in fitted)
+        seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
+        sentence = f"descriptive only, with {seeds} where a claim needs {CLAIM}: {sentence}"
+    sentence = sentence[:1].upper() + sentence[1:]
+    without = [f"no law for {held.name}: {held.why}" for held in series if not held.law]
+    return "; ".join([sentence, *map(_apart, steeper(series)), *without])
+
+
+def raised(exponent: Summary) -> tuple[str, str]:
+    """(the power, its interval), with the sign that it has above x: `−0.086`, `−0.092 to −0.080`."""
+    places = decimals([exponent])
+    interval = f"{number(-exponent.high, places)} to {number(-exponent.low, places)}" if exponent.n > 1 else ""
+    return number(-exponent.mean, places), interval
+
+
+def _law(held: Series, axis: str, several: bool) -> str:
+    assert held.law is not None
+    exponent = held.law.exponent
+    power, interval = raised(exponent)
+    whose = f" for {held.name}" if several else ""
+    seeds = f"{len(held.seeds)} seed{'s' if len(held.seeds) > 1 else ''}"
+    sizes = f"{len(set(held.x))} sizes from {short(min(held.x))} to {short(max(held.x))}"
+    evidence = f"({f'95% interval {interval}, ' if interval else ''}{seeds}, {sizes})"
+    if exponent.n > 1 and exponent.low <= 0 <= exponent.high:
+        return f"was not shown to change with {axis}{whose}: {axis}^{power} {evidence}"
+    towards = ""
+    if held.law.irreducible is not None:
+        floor = held.law.irreducible
+        places = decimals([floor])
+        towards = f" towards {number(floor.mean, places)}"
+        towards += f" [{number(floor.low, places)} to {number(floor.high, places)}]" if floor.n > 1 else ""
+    word = "falls" if exponent.mean > 0 else "rises"
+    return f"{word}{towards} as {axis}^{power}{whose} {evidence}"
+
+
+def _apart(held: Steeper) -> str:
+    found = held.paired.difference
+    places = decimals([found])
+    if found.n < CLAIM:
+        return f"whether the exponents of {held.name} and {held.reference} differ is left open"
+    interval = f"95% interval {number(found.low, places, True)} to {number(found.high, places, True)}"
+    p = p_value(held.adjusted)
+    evidence = f"({interval}, {found.n} paired seeds, p {p if p.startswith('<') else f'= {p}'})"
+    if held.adjusted < LEVEL:
+        word = "steeper" if found.mean > 0 else "flatter"
+        by = number(abs(found.mean), places)
+        return f"{held.name} is {word} than {held.reference} by {by} in the exponent {evidence}"
+    return f"no difference between the exponents of {held.name} and {held.reference} was shown {evidence}"

@@ -1,0 +1,48 @@
+"""The pieces of the page: tables, arms in their colours, lists, facts."""
+
+from collections.abc import Sequence
+from html import escape
+
+from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.report.palette import of_arms
+from jaxgpt.lab.report.svg import variable
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], figures_from: int = 10**6) -> str:
+    """A table from cells that are HTML already; columns from `figures_from` on are set to the right."""
+    sides = [' class="figure"' if i >= figures_from else "" for i in range(len(columns))]
+    head = "".join(f"<th{side}>{escape(name)}</th>" for name, side in zip(columns, sides, strict=True))
+    lines = ("".join(f"<td{side}>{held}</td>" for held, side in zip(row, sides, strict=True)) for row in rows)
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def arm(findings: Findings, name: str) -> str:
+    """An arm's name beside a dot in its colour."""
+    colour = of_arms(findings.plan.experiment)[name]
+    return f'<span class="arm" style="--arm:var({variable(colour)})">{escape(name)}</span>'
+
+
+def note(text: str) -> str:
+    """A line of small print."""
+    return f'<p class="note">{escape(text)}</p>' if text else ""
+
+
+def remarks(lines: Sequence[str]) -> str:
+    """What a reader should know before believing the figures."""
+    return f'<ul class="remarks">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>' if lines else ""
+
+
+def fold(summary: str, content: str) -> str:
+    """What opens at a click, and by itself where a link leads into it."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def facts(held: dict[str, str]) -> str:
+    """Names and values."""
+    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(text)}</dd>' for name, text in held.items())}</dl>"
+
+
+def run_link(run: str) -> str:
+    """A run's id, leading to its row."""
+    return f'<a href="#run-{run}"><code>{run}</code></a>'

@@ -1,0 +1,39 @@
+"""How the runs were computed: alone or fused and why, and whether anything drifted between them."""
+
+from jaxgpt.lab.drift import drift
+from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.fuse import FILE, read_mode
+from jaxgpt.lab.record import read_json
+from jaxgpt.lab.report.tables import everything
+from jaxgpt.terminal import clock
+
+ONE = "All runs: one commit, one set of libraries, one device."
+
+
+def mode_line(findings: Findings) -> str:
+    """`Fused: 24 runs, 2 to a program (0.57 of the solo time: …).`"""
+    modes = [o.mode for o in everything(findings) if o.result]
+    if not modes:
+        return "No run has ended."
+    solo, fused = modes.count("solo"), modes.count("fused")
+    settled = read_mode(findings.folder)
+    why = f" ({settled.why}{_measured(findings)})" if settled else ""
+    if fused and solo:
+        return f"Mixed: {fused} runs fused, {solo} solo. The two agree to rounding only and are never paired."
+    if fused:
+        lanes = f", {settled.lanes} to a program" if settled else ""
+        return f"Fused: {fused} runs{lanes}{why}. A lane has the same bits whatever its neighbours."
+    return f"Solo: {solo} runs, each on its own{why}."
+
+
+def _measured(findings: Findings) -> str:
+    held = read_json(findings.folder / FILE).get("measured")
+    if not held:
+        return ""
+    fused, solo = clock(held["fused"]["all"]), clock(held["solo"]["all"])
+    return f": {held['runs']} runs take {fused} fused and {solo} solo, compiling included, by 20 steps timed each way"
+
+
+def drift_lines(findings: Findings) -> list[str]:
+    """A line for each fact that differs between runs of a table, under any budget."""
+    return list(dict.fromkeys(line for under in (findings, *findings.others) for line in drift(under)))

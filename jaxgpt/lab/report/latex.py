@@ -1,0 +1,130 @@
+r"""report.tex: the arms and the comparisons as booktabs tables, to be \input into a paper.
+
+Needs \usepackage{booktabs} and nothing else; any of pdflatex, xelatex and lualatex.
+"""
+
+import unicodedata
+
+from jaxgpt.lab.budget import AS_CONFIGURED
+from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.format import AXES, quantity, with_unit
+from jaxgpt.lab.report.contrasts import contrast_columns, contrast_row, groups
+from jaxgpt.lab.report.laws import apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.report.tables import arm_columns, arm_rows
+from jaxgpt.lab.rungs import climb, steeper
+from jaxgpt.lab.stats import CLAIM
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    '"': "''",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "–": "--",
+    "—": "---",
+    "’": "'",
+    "‘": "`",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
+    "\u00a0": "~",
+    "[": "{[}",  # after a line's end `\\` a bracket would be an optional length
+} | {held: f"\\{held}" for held in "&%$#_{}"}
+
+
+def latex(findings: Findings) -> str:
+    """One table float: arms, then planned and explored comparisons, or a ladder's laws. `\\label{tab:NAME}`."""
+    experiment = findings.plan.experiment
+    lines = [
+        f"% {findings.plan.command or findings.plan.name}".replace("\n", " "),
+        r"\begin{table}",
+        r"\centering\small",
+        f"\\caption{{{escape(caption(findings))}}}",
+        f"\\label{{tab:{''.join(held if held.isascii() and held.isalnum() else '-' for held in findings.plan.name)}}}",
+    ]
+    parts = [_tabular(arm_columns(findings), arm_rows(findings), "")]
+    series = climb(findings)
+    if series:
+        parts.append(_tabular(law_columns(series), [law_row(series, held) for held in series], ""))
+        if differ := steeper(series):
+            parts.append(_tabular(apart_columns(), [apart_row(held) for held in differ], ""))
+    for heading, _, contrasts in groups(findings) if experiment.contrasts or series else []:
+        rows = [contrast_row(findings, contrast) for contrast in contrasts]
+        parts.append(_tabular(contrast_columns(contrasts[0].planned), rows, heading))
+    return "\n".join([*lines, "\n\n\\medskip\n".join(parts), r"\end{table}"]) + "\n"
+
+
+def caption(findings: Findings) -> str:
+    """Question, metric, n, test and adjustment."""
+    experiment = findings.plan.experiment
+    metric = with_unit(experiment.metric)
+    ns = sorted({arm.summary.n for arm in findings.arms})
+    seeds = f"{ns[0]} to {ns[-1]}" if len(ns) > 1 else str(ns[0])
+    budget = f" Arms had equal {AXES[findings.axis]}." if findings.axis != AS_CONFIGURED else ""
+    text = (
+        f"{experiment.question} {metric[:1].upper()}{metric[1:]}, mean over n = {seeds} seeds an arm ± half its 95% t "
+        f"interval; {experiment.better} is better.{budget}"
+    )
+    if experiment.ladder:
+        text += " Power laws are fitted to each seed apart."
+    if experiment.contrasts or not experiment.ladder:
+        pairs = sorted({contrast.paired.difference.n for contrast in findings.contrasts})
+        n = f"{pairs[0]} to {pairs[-1]}" if len(pairs) > 1 else str(pairs[0])
+        text += f" Differences in {quantity(experiment.metric)} are paired by seed (n = {n}), two-sided paired t test"
+        text += f", Holm's adjustment over {len(findings.planned)} planned contrasts" * (len(findings.planned) > 1)
+        text += ", Benjamini and Hochberg's q for what was explored" * (len(findings.contrasts) > len(findings.planned))
+        text += f". Descriptive only: fewer than {CLAIM} pairs." if pairs[0] < CLAIM else "."
+    return text
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX sets as it stands here; a character that pdflatex has no name for becomes its code point."""
+    return "".join(_SPECIAL.get(held) or _letter(held) for held in text)
+
+
+def _letter(held: str) -> str:
+    if held.isascii():
+        return held if held.isprintable() else " "
+    name = unicodedata.name(held, "").split()
+    if name[:1] == ["GREEK"] and len(name) == 4 and name[2] == "LETTER" and name[3] != "OMICRON":
+        letter = name[3].lower().replace("lamda", "lambda")
+        if name[1] == "SMALL":
+            return f"$\\{letter}$"
+        return f"$\\{letter.title()}$" if letter in _CAPITALS else f"\\ensuremath{{\\mathrm{{{letter[0].upper()}}}}}"
+    form = unicodedata.decomposition(held)
+    if form.startswith("<super>"):
+        return f"$^{{{unicodedata.normalize('NFKC', held).replace('−', '-')}}}$"
+    if held.isalpha() and ord(held) < 0x180:  # Latin letters, which the default encoding of today's LaTeX knows
+        return held
+    plain = unicodedata.normalize("NFKD", held)
+    return plain if plain.isascii() and plain.isprintable() else f"U+{ord(held):04X}"
+
+
+_CAPITALS = {"gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"}
+
+
+def _tabular(columns: list[str], rows: list[list[str]], heading: str) -> str:
+    """Names to the left, figures to the right."""
+    title = [f"\\textit{{{escape(heading)}}}\\\\[2pt]"] if heading else []
+    return "\n".join(
+        [
+            *title,
+            f"\\begin{{tabular}}{{@{{}}l{'r' * (len(columns) - 1)}@{{}}}}",
+            r"\toprule",
+            _line(columns),
+            r"\midrule",
+            *map(_line, rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(map(escape, cells)) + r" \\"

@@ -1,0 +1,106 @@
+"""report.md: what report.html shows, for a pull request or a notebook."""
+
+from jaxgpt.lab.budget import AS_CONFIGURED
+from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.format import AXES
+from jaxgpt.lab.report.computing import ONE, drift_lines, mode_line
+from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_row, groups, title
+from jaxgpt.lab.report.effort import (
+    cost_columns,
+    cost_rows,
+    cost_text,
+    edge_lines,
+    rate_columns,
+    rate_rows,
+    tuning_note,
+)
+from jaxgpt.lab.report.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.report.tables import (
+    arm_columns,
+    arm_rows,
+    difference_rows,
+    equality,
+    everything,
+    exclusion_lines,
+    run_columns,
+    run_row,
+)
+from jaxgpt.lab.rungs import climb, steeper
+from jaxgpt.lab.stats import CLAIM
+from jaxgpt.lab.verdict import verdict
+
+FEW = 60
+"""Runs up to which their ids are listed for each comparison; above it, the table of runs tells them."""
+
+
+def markdown(findings: Findings) -> str:
+    """The whole document."""
+    plan = findings.plan
+    parts = [
+        f"# {plan.experiment.question}",
+        f"**{verdict(findings)}**",
+        *_lines(edge_lines(findings) + drift_lines(findings)),
+        *_arms(findings),
+        "![The report's figure](figure.png)",
+        *_laws(findings),
+        *_comparisons(findings, "##"),
+    ]
+    for under in findings.others:
+        parts += [f"## At equal {AXES[under.axis]}", verdict(under), *_arms(under), *_comparisons(under, "###")]
+    if findings.tuned:
+        parts += ["## Learning rates", tuning_note(findings), _table(rate_columns(findings), rate_rows(findings))]
+    parts += ["## What differs", _table(["field", *plan.experiment.arms], difference_rows(findings))]
+    if excluded := exclusion_lines(findings):
+        parts += ["## Left out of the means", *_lines(list(excluded.values()))]
+    runs = [run_row(findings, outcome) for outcome in everything(findings)]
+    parts += [
+        "## Cost",
+        _table(cost_columns(findings), cost_rows(findings)),
+        f"{cost_text(findings)}. {mode_line(findings)} {'' if drift_lines(findings) else ONE}".rstrip(),
+        "## Runs",
+        _table(run_columns(findings), runs),
+        f"Made with `{plan.command}`. Intervals are Student t; p is the paired t test's; below {CLAIM} pairs nothing "
+        "is claimed.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _arms(findings: Findings) -> list[str]:
+    budget = f"Budget: equal {AXES[findings.axis]}. " if findings.axis != AS_CONFIGURED else ""
+    return [_table(arm_columns(findings), arm_rows(findings)), f"{budget}{equality(findings)}"]
+
+
+def _comparisons(findings: Findings, level: str) -> list[str]:
+    parts = []
+    for heading, note, contrasts in groups(findings):
+        rows = [contrast_row(findings, contrast) for contrast in contrasts]
+        parts += [f"{level} {heading}", _table(contrast_columns(contrasts[0].planned), rows), note]
+        if len(findings.outcomes) <= FEW:
+            parts += _lines(
+                [
+                    f"{title(findings, contrast)}: "
+                    + ", ".join(f"seed {seed} ({' '.join(ids)})" for seed, _, ids in behind(findings, contrast))
+                    for contrast in contrasts
+                    if contrast.seeds
+                ]
+            )
+    return parts
+
+
+def _laws(findings: Findings) -> list[str]:
+    series = climb(findings)
+    if not series:
+        return []
+    parts = ["## The law", _table(law_columns(series), [law_row(series, held) for held in series])]
+    if differ := steeper(series):
+        parts.append(_table(apart_columns(), [apart_row(held) for held in differ]))
+    return [*parts, f"{LAW} {CAUTION}"]
+
+
+def _lines(lines: list[str]) -> list[str]:
+    return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(held.replace("|", "\\|") for held in line) + " |" for line in lines)

@@ -1,0 +1,63 @@
+"""What runs really spent: tokens, FLOPs, seconds and steps, from their own results."""
+
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxgpt.lab.budget import cost
+from jaxgpt.lab.findings import Findings, Outcome
+from jaxgpt.spec.yamlio import read_yaml
+
+
+class Spent(NamedTuple):
+    """Of one run as the mean of an arm's, or of many as their sum. NaN where no run has ended."""
+
+    steps: float
+    tokens: float
+    flops: float
+    """Forward and backward, counting the keys that attention really visits. NaN while the vocabulary is unknown."""
+    seconds: float
+    """Of computing; a lane of a fused run has its share."""
+
+
+def per_run(findings: Findings, arm: str) -> Spent:
+    """The mean of an arm's finished runs."""
+    finished = [o for o in findings.outcomes if o.cell.arm == arm and o.status == "finished"]
+    spent = total(findings, finished)
+    return Spent(*(held / len(finished) if finished else math.nan for held in spent))
+
+
+def total(findings: Findings, outcomes: Iterable[Outcome]) -> Spent:
+    """The sum over runs; one that diverged has spent too."""
+    ended = [o for o in outcomes if o.result]
+    steps, tokens, seconds = (sum(o.result.get(key, 0) for o in ended) for key in ("step", "tokens", "seconds"))
+    by_arm: dict[str, float] = {}
+    for outcome in ended:
+        by_arm[outcome.cell.arm] = by_arm.get(outcome.cell.arm, 0) + outcome.result.get("tokens", 0)
+    flops = sum(held * flops_per_token(findings, arm) for arm, held in by_arm.items())
+    return Spent(steps, tokens, flops, seconds)
+
+
+def flops_per_token(findings: Findings, arm: str) -> float:
+    """Of an arm's runs, in training. NaN while the vocabulary is unknown: until a run of the arm has begun."""
+    cells = findings.plan.of(arm, findings.axis)
+    run = cells[0].run
+    if run.model.vocab_size is None:  # as a run itself settled it: no corpus is needed to report
+        path = next((held for c in cells if (held := findings.folder / c.path / "config.yaml").exists()), None)
+        if path is None:
+            return math.nan
+        run = run.with_vocabulary(_vocabulary(path))
+    return _flops_per_token(run)
+
+
+@lru_cache(1024)
+def _flops_per_token(run: Any) -> float:
+    step = cost(run)
+    return step.flops / step.tokens
+
+
+@lru_cache(1024)
+def _vocabulary(config: Path) -> int:
+    return int(read_yaml(config)["model"]["vocab_size"])
