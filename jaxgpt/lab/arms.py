@@ -1,5 +1,6 @@
 """Usual ways to lay out arms: each change alone, all but one, every combination; and contrasts that read them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -33,8 +34,14 @@ def factorial(factors: Mapping[str, Changes]) -> Arms:
 
 
 def main_effects(factors: Mapping[str, Sequence[str] | Changes]) -> dict[str, dict[str, float]]:
-    """Contrasts for `factorial`: each level of a factor minus its first, averaged over the other factors' levels."""
+    """Contrasts for `factorial`: each level of a factor minus its first, averaged over the other factors' levels.
+
+    Raises ValueError where two factors share a level's name, for a contrast is named by levels.
+    """
     names = [list(held) for held in factors.values()]
+    shared = [level for level, times in Counter(level for held in names for level in held).items() if times > 1]
+    if shared:
+        raise ValueError(f"main_effects: level {shared[0]!r} belongs to several factors; give each a name of its own")
     contrasts = {}
     for place, held in enumerate(names):
         reference, *others = held

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from jaxgpt.spec import Spec
 
@@ -23,13 +23,14 @@ class Ladder(Spec):
     def __hash__(self) -> int:
         return hash((tuple(self.rungs.items()), self.axis, self.irreducible))
 
-    @field_validator("rungs")
-    @classmethod
-    def _several(cls, rungs: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for name, arms in rungs.items():
-            if len(set(arms)) < 2:
-                raise ValueError(f"series {name!r} has {len(set(arms))} rung; a law needs 2 or more")
-        return rungs
+    @model_validator(mode="after")
+    def _several(self) -> "Ladder":
+        fewest, law = (4, "law with an irreducible loss") if self.irreducible else (2, "law")
+        for name, arms in self.rungs.items():
+            count = len(set(arms))
+            if count < fewest:
+                raise ValueError(f"series {name!r} has {count} rung{'s'[: count != 1]}; a {law} needs {fewest} or more")
+        return self
 
 
 def ladder_arms(
