@@ -4,13 +4,16 @@ Reading a longer run off in the middle would not do: its learning rate is still 
 (Hoffmann et al. 2022, section 3.1). So every budget has runs of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxgpt.spec import ConfigError
 
 AS_CONFIGURED = "configured"
 """The budget of an experiment that names none."""
+
+Pacer = Callable[[Mapping[str, Any]], Mapping[str, float]]
+"""Seconds a step of each arm's run. Measuring takes long: it is asked for last, when nothing else is wrong."""
 
 
 class Cost(NamedTuple):
@@ -36,18 +39,23 @@ def settled(run: Any) -> Any:
     return run.with_vocabulary(prepare(run.data, run.tokenizer, run.model.context, quiet=True).codec.vocab_size)
 
 
-def steps(runs: Mapping[str, Any], baseline: str, axis: str, seconds: Mapping[str, float]) -> dict[str, int]:
+def steps(runs: Mapping[str, Any], baseline: str, axis: str, pacer: Pacer | None) -> dict[str, int]:
     """Each arm's number of steps: those in which it spends what the baseline spends in its own.
 
-    `seconds` holds measured seconds a step by arm, for the axis `seconds` only. Raises ConfigError for a batch that
-    grows, whose steps do not cost the same, and for an arm that the budget leaves without a step.
+    `pacer` is needed for the axis `seconds`. Raises ConfigError for a batch that grows, whose steps do not cost the
+    same, and for an arm that the budget leaves without a step.
     """
     ramped = [arm for arm, run in runs.items() if run.batch_ramp is not None]
     if ramped:
         raise ConfigError(
             f"budget: {axis} cannot be equal with batch_ramp, which arm {ramped[0]!r} sets; leave one out"
         )
-    each = {arm: seconds[arm] if axis == "seconds" else getattr(cost(settled(run)), axis) for arm, run in runs.items()}
+    if axis == "seconds":
+        if pacer is None:
+            raise ConfigError("budget: seconds a step have not been measured; run `jaxgpt lab plan EXPERIMENT.py`")
+        each = dict(pacer(runs))
+    else:
+        each = {arm: getattr(cost(settled(run)), axis) for arm, run in runs.items()}
     total = runs[baseline].steps * each[baseline]
     counts = {arm: round(total / one) for arm, one in each.items()}
     for arm, count in counts.items():

@@ -5,6 +5,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jaxgpt.lab.source import own_code
+from jaxgpt.spec import digest
+
 WARMUP, STEPS = 3, 20
 
 
@@ -15,6 +18,14 @@ class Pace(NamedTuple):
     """Seconds until the first step was done."""
     step: float
     """Median seconds of a later step: of one run, or of all lanes together."""
+
+
+def program_id(run: Any) -> str:
+    """Digest of all that a run's pace depends on but the machine: not its seed, its inputs or its length."""
+    from jaxgpt.train.program import signature
+
+    held = signature(run).model_dump(mode="json", exclude={"steps"})
+    return digest({"run": held, "code": own_code(run)})
 
 
 def solo_pace(run: Any) -> Pace:

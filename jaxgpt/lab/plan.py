@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jaxgpt.lab.budget import AS_CONFIGURED, steps
+from jaxgpt.lab.budget import AS_CONFIGURED, Pacer, steps
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.source import own_code
 from jaxgpt.lab.tune import FIRST_SEED
@@ -70,23 +70,21 @@ def plan(
     command: str = "",
     spec: type[Any] | None = None,
     rates: Mapping[str, float] | None = None,
-    seconds: Mapping[str, float] | None = None,
+    pacer: Pacer | None = None,
 ) -> Plan:
     """Resolves every run that is to be reported.
 
     `near` is the folder where the base is looked up first; `overrides` edit the base; `seeds` replaces the
-    experiment's; `spec` is the run's Spec class, `jaxgpt.train.Run` by default; `rates` are tuned learning rates and
-    `seconds` the measured seconds a step, by arm. Raises ConfigError with the problems of all arms at once, each with
-    its arm's name in front.
+    experiment's; `spec` is the run's Spec class, `jaxgpt.train.Run` by default; `rates` are tuned learning rates by
+    arm, and `pacer` measures for a budget of seconds. Raises ConfigError with the problems of all arms at once, each
+    with its arm's name in front.
     """
-    runs = resolve(experiment, near, overrides, spec)
+    runs, count = resolve(experiment, near, overrides, spec), _count(experiment, seeds)
     if rates:
         runs = {arm: run.evolve(optim=run.optim.evolve(lr=rates[arm])) for arm, run in runs.items()}
-    counts = {
-        axis: steps(runs, experiment.baseline, axis, seconds or dict.fromkeys(runs, 1.0)) for axis in experiment.budget
-    }
+    counts = {axis: steps(runs, experiment.baseline, axis, pacer) for axis in experiment.budget}
     cells: dict[Path, Cell] = {}
-    for i in range(_count(experiment, seeds)):
+    for i in range(count):
         for axis in experiment.budget or (AS_CONFIGURED,):
             for arm, run in runs.items():
                 changes = {"steps": counts[axis][arm]} if axis in counts else {}

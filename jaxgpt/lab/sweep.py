@@ -3,13 +3,13 @@
 plan.json       the question, the experiment with its base, and every run; replaced whole by each planning
 experiment.py   the experiment's file, for the mechanisms that it declares
 fuse.json       whether runs train as one program, once that is settled
-pace.json       measured seconds a step by arm, where a budget of seconds needs them
+pace.json       measured seconds a step by arm, where a budget of seconds needs them, and of which program
 claims/         who does what
 ARM/sNN-ID/     the runs, and tune/ARM-lrRATE/sNN-ID/ those that choose learning rates
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Any
 
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.load import import_file, load
-from jaxgpt.lab.measure import solo_pace
-from jaxgpt.lab.plan import Cell, Plan, base_tree, plan, resolve, tuning_plan
+from jaxgpt.lab.measure import program_id, solo_pace
+from jaxgpt.lab.plan import Cell, Plan, base_tree, plan, tuning_plan
 from jaxgpt.lab.record import read_json, read_result, write_text
 from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.tune import Tuned, choose
@@ -88,7 +88,7 @@ class Sweep:
             command=self.command,
             spec=self.spec,
             rates=rates or None,
-            seconds=self._seconds() if "seconds" in self.experiment.budget else None,
+            pacer=self._seconds,
         )
 
     def plans(self) -> list[Plan]:
@@ -111,18 +111,23 @@ class Sweep:
             text = self.source.read_text()
             if not (self.folder / SOURCE).exists() or (self.folder / SOURCE).read_text() != text:
                 write_text(self.folder / SOURCE, text)
+        if self._paces != read_json(self.folder / PACE):
+            write_text(self.folder / PACE, json.dumps(self._paces, indent=1) + "\n")
         text = json.dumps(held, indent=1) + "\n"
         if not (self.folder / PLAN).exists() or (self.folder / PLAN).read_text() != text:
             write_text(self.folder / PLAN, text)
 
-    def _seconds(self) -> dict[str, float]:
-        """Seconds a step by arm, measured once and kept: another measurement would be another plan."""
-        kept = read_json(self.folder / PACE)
-        runs = resolve(self.experiment, None, (), self.spec)
-        paces = {arm: kept[arm] if arm in kept else solo_pace(run).step for arm, run in runs.items()}
-        if paces != kept:
-            write_text(self.folder / PACE, json.dumps(kept | paces, indent=1) + "\n")
-        return paces
+    @cached_property
+    def _paces(self) -> dict[str, dict[str, Any]]:
+        return read_json(self.folder / PACE)
+
+    def _seconds(self, runs: Mapping[str, Any]) -> dict[str, float]:
+        """Seconds a step by arm, measured once and kept by `write`: another measurement would be another plan."""
+        for arm, run in runs.items():
+            program = program_id(run)
+            if self._paces.get(arm, {}).get("program") != program:
+                self._paces[arm] = {"program": program, "seconds": solo_pace(run).step}
+        return {arm: self._paces[arm]["seconds"] for arm in runs}
 
 
 def _listed(cell: Cell, stage: str) -> dict[str, Any]:
@@ -150,13 +155,15 @@ def from_folder(folder: Path) -> Sweep:
     """The sweep that was planned in `folder`. Raises ConfigError where there is none."""
     try:
         held = json.loads((folder / PLAN).read_text())
-    except FileNotFoundError:
+        experiment, seeds, command = held["experiment"], held["seeds"], held["command"]
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"{folder}: no sweep here; run `jaxgpt lab plan EXPERIMENT.py` or `jaxgpt ablate EXPERIMENT.py` first"
         ) from None
-    except ValueError as error:
-        raise ConfigError(f"{folder / PLAN}: not JSON ({error}); plan the sweep again") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder / PLAN}: cannot be read: {error}; plan the sweep again") from None
+    except (KeyError, TypeError):
+        raise ConfigError(f"{folder / PLAN}: not the plan of a sweep; plan the sweep again") from None
     if (folder / SOURCE).exists():
         import_file(folder / SOURCE)
-    experiment = parse(Experiment, held["experiment"])
-    return Sweep(folder, experiment, held["seeds"], held["command"], source=None)
+    return Sweep(folder, parse(Experiment, experiment), seeds, command)
