@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/residual_init.py
 
-Sixteen runs of a small GPT on the text of Python's own standard library: about 5 minutes on 2 cores.
+Twelve runs of a small GPT on the text of Python's own standard library: about 4 minutes on 2 cores.
 
 Twelve narrow layers: the deeper the stack, the more its stream grows at the start without the scaling. The paper
 gives the rule without an ablation. Equal tokens.
@@ -20,5 +20,5 @@ experiment = Experiment(
         "plain": DEEP | {"model.residual_init": "plain"},
     },
     baseline="scaled",
-    seeds=8,
+    seeds=6,
 )
