@@ -16,13 +16,14 @@ SPREAD = ("tokenizer_digest", "corpus_sha256")
 
 def drift(findings: Findings) -> list[str]:
     """A line for each fact that differs between runs that should share it, and which runs have which value."""
+    every = [outcome for found in (findings, *findings.others) for outcome in found.outcomes]
+    cells = {outcome.cell.path: outcome.cell for outcome in every if outcome.status in ("finished", "diverged")}
+    facts = {path: held for path in cells if (held := _facts(read_json(findings.folder / path / "provenance.json")))}
     seen: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for outcome in findings.outcomes:
-        if outcome.status not in ("finished", "diverged"):
-            continue
-        for name, value in _facts(read_json(findings.folder / outcome.cell.path / "provenance.json")).items():
-            group = outcome.cell.arm if name in SPREAD else ""
-            seen.setdefault((name, group), {}).setdefault(value, []).append(outcome.cell.id)
+    for name in dict.fromkeys(name for held in facts.values() for name in held):
+        for path, held in facts.items():  # a fact that a run lacks, as a flag that was not set, differs as well
+            group = cells[path].arm if name in SPREAD else ""
+            seen.setdefault((name, group), {}).setdefault(held.get(name, ""), []).append(cells[path].id)
     lines = []
     for (name, group), values in seen.items():
         if len(values) > 1:
@@ -32,9 +33,9 @@ def drift(findings: Findings) -> list[str]:
 
 
 def _facts(provenance: Mapping[str, Any]) -> dict[str, str]:
-    held = {name: provenance[name] for name in WATCHED if name in provenance}
+    held = {name: value for name in WATCHED if (value := provenance.get(name))}
     if held.get("diff"):
         held["diff"] = digest(held["diff"])
     if held.get("commit"):
         held["commit"] = held["commit"][:10]
-    return {name: str(value) for name, value in flatten(held).items()}
+    return {name: str(value) for name, value in flatten(held).items() if value is not None}
