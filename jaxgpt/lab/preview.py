@@ -1,7 +1,7 @@
 """`jaxgpt lab plan`: what a sweep is and what it takes, before it starts; and how many seeds a question needs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
     """Prints the plan and writes plan.json. `detect`: the seeds that find a difference of that size, from a pilot."""
     sweep = open_sweep(target, overrides, seeds, out)
     plans = sweep.plans()
+    told = [] if detect is None else detection(sweep, detect)
     sweep.write()
     console = Console(highlight=False)
     console.print(sweep.experiment.question, markup=False)
@@ -34,9 +35,8 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
         _show(console, plan, sweep.folder)
     if sweep.tuning.cells and sweep.tuned() is None:
         console.print("learning rates of the reported runs are settled by the tuning runs")
-    if detect is not None:
-        for line in detection(sweep, detect):
-            console.print(line, markup=False, soft_wrap=True)
+    for line in told:
+        console.print(line, markup=False, soft_wrap=True)
     start = f"jaxgpt lab work {sweep.folder}"
     console.print(f"to start: {sweep.command}   or on each of several machines: {start}", markup=False, soft_wrap=True)
 
@@ -45,21 +45,22 @@ def _show(console: Console, plan: Plan, folder: Path) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=None)
     for i, name in enumerate(("arm", "budget", "runs", "done", "steps", "tokens", "FLOPs", "time left")):
         table.add_column(name, justify="right" if i > 1 else "left", no_wrap=True)
+    results = {cell.path: read_result(folder / cell.path) for cell in plan.cells}
     left, rough = 0.0, False
     for arm in plan.experiment.arms:
         for axis in plan.axes if plan.stage == "report" else ("tune",):
             cells = [cell for cell in plan.cells if cell.arm == arm and (axis == "tune" or axis in cell.axes)]
-            done = [cell for cell in cells if read_result(folder / cell.path)]
+            done = sum(results[cell.path] is not None for cell in cells)
             each = cost(settled(cells[0].run))
-            seconds, guessed = _seconds(plan.cells, cells, folder, each.flops)
-            remaining = seconds * sum(cell.run.steps for cell in cells if cell not in done)
+            seconds, guessed = _seconds(plan.cells, cells, results, each.flops)
+            remaining = seconds * sum(cell.run.steps for cell in cells if results[cell.path] is None)
             left, rough = left + remaining, rough or guessed
             steps = cells[0].run.steps
             table.add_row(
                 arm,
                 axis,
                 str(len(cells)),
-                str(len(done)),
+                str(done),
                 f"{steps:,}",
                 f"{steps * each.tokens:,.0f}",
                 f"{steps * each.flops:.3g}",
@@ -71,10 +72,12 @@ def _show(console: Console, plan: Plan, folder: Path) -> None:
     console.print(f"{total}{note}", markup=False, soft_wrap=True)
 
 
-def _seconds(everything: Sequence[Cell], cells: Sequence[Cell], folder: Path, flops: float) -> tuple[float, bool]:
+def _seconds(
+    everything: Sequence[Cell], cells: Sequence[Cell], results: Mapping[Path, Any], flops: float
+) -> tuple[float, bool]:
     """Seconds a step, and whether they are guessed: from runs of the arm, of any arm, or from FLOPs."""
     for held in (cells, everything):
-        done = [(cell, result) for cell in held if (result := read_result(folder / cell.path))]
+        done = [(cell, result) for cell in held if (result := results[cell.path])]
         spent, steps = sum(r.get("seconds", 0.0) for _, r in done), sum(cell.run.steps for cell, _ in done)
         if steps:
             return spent / steps, held is everything

@@ -49,6 +49,7 @@ def _difference(cell: Cell, home: Path) -> str:
     if not near:
         return "no run of this arm and seed yet"
     changed, name = min(near, key=lambda item: len(item[0]))
-    changed.pop("model.vocab_size", None)  # settled by the tokenizer when the run began
+    if changed.get("model.vocab_size", (0, 0))[1] is None:
+        del changed["model.vocab_size"]  # settled by the tokenizer when the run began
     told = ", ".join(f"{path} {old!r} -> {new!r}" for path, (old, new) in changed.items())
     return f"unlike {name}: {told or 'the code of the experiment file changed'}"
