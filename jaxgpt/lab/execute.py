@@ -45,6 +45,11 @@ def execute_sweep(sweep: Sweep) -> None:
     engine = sweep.settings.engine
     if isinstance(engine, Here):
         for number in range(len(sweep.plans())):
+            if number and sweep.tuned() is None:
+                raise SweepError(
+                    f"{sweep.folder}: some tuning runs failed, and the reported runs need what they choose; "
+                    f"to try them again: {sweep.command}"
+                )
             sweep.write()  # tuning changes what the next stage is
             execute(sweep.plans()[number], sweep.folder.parent)
         return
