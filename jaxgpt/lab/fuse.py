@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgpt.lab import failure
-from jaxgpt.lab.measure import fused_pace, solo_pace
+from jaxgpt.lab.measure import Pace, fused_pace, solo_pace
 from jaxgpt.lab.plan import Cell, Plan
 from jaxgpt.lab.record import read_json, write_text
 from jaxgpt.lab.settings import Lab
@@ -33,6 +33,8 @@ class Unit(NamedTuple):
 
     key: str
     cells: tuple[Cell, ...]
+    halvings: int = 0
+    """How often the group was halved before it fitted into memory."""
 
 
 def read_mode(folder: Path) -> Mode | None:
@@ -54,8 +56,10 @@ def decide(plan: Plan, folder: Path, settings: Lab) -> Mode:
                 f"lab.fuse: {settings.fuse}, but the runs in {folder} are {made}, and the two are never paired; "
                 "choose another --out, or leave lab.fuse out"
             )
+        if kept.fused and (why := _refusal(plan.cells)) is not None:
+            raise ConfigError(f"lab.fuse: the runs in {folder} are fused, but {why}; choose another --out")
         return kept
-    why = "lab.fuse=off" if settings.fuse == "off" else _obstacle(plan.cells)
+    why = "lab.fuse=off" if settings.fuse == "off" else _refusal(plan.cells) or _unlike(plan.cells)
     if why is not None and settings.fuse == "on":
         raise ConfigError(f"lab.fuse: on, but {why}; use lab.fuse=off")
     measured: dict[str, Any] = {}
@@ -65,7 +69,10 @@ def decide(plan: Plan, folder: Path, settings: Lab) -> Mode:
         lanes = settings.lanes or _lanes(plan)
         mode = Mode(True, lanes, "lab.fuse=on")
         if settings.fuse == "auto":
-            mode, measured = _faster(plan, lanes)
+            timed = _faster(plan, lanes)
+            if timed is None:
+                return Mode(False, 1, "no run could be timed")  # for now: the runs will tell why
+            mode, measured = timed
     text = json.dumps({"fused": mode.fused, "lanes": mode.lanes, "why": mode.why, "measured": measured}, indent=1)
     write_text(folder / FILE, text + "\n")
     return mode
@@ -82,11 +89,18 @@ def units(plan: Plan, mode: Mode) -> list[Unit]:
 
 
 def halved(unit: Unit, folder: Path) -> list[Unit]:
-    """The unit in halves, as often as its runs have failed for memory."""
+    """The unit, or its halves where it failed for memory, and theirs: each by what its own runs did."""
     failures = [failure.read(folder / cell.path) for cell in unit.cells] if len(unit.cells) > 1 else []
-    times = max((f.attempts for f in failures if f is not None and f.cls == "oom"), default=0)
-    size = max(1, len(unit.cells) >> times)
-    return [unit] if not times else [_unit(unit.cells[i : i + size]) for i in range(0, len(unit.cells), size)]
+    if not any(held is not None and too_large(unit, held) for held in failures):
+        return [unit]
+    middle = (len(unit.cells) + 1) // 2
+    halves = (unit.cells[:middle], unit.cells[middle:])
+    return [part for half in halves for part in halved(_unit(half, unit.halvings + 1), folder)]
+
+
+def too_large(unit: Unit, held: failure.Failure) -> bool:
+    """Whether a run of the unit failed for memory with as few neighbours as it has there, not only with more."""
+    return held.cls == "oom" and held.attempts > unit.halvings
 
 
 def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
@@ -99,11 +113,11 @@ def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
     return list(found.values())
 
 
-def _unit(cells: Sequence[Cell]) -> Unit:
-    return Unit(digest([cell.id for cell in cells]), tuple(cells))
+def _unit(cells: Sequence[Cell], halvings: int = 0) -> Unit:
+    return Unit(digest([cell.id for cell in cells]), tuple(cells), halvings)
 
 
-def _obstacle(cells: Sequence[Cell]) -> str | None:
+def _refusal(cells: Sequence[Cell]) -> str | None:
     """Why the sweep cannot be fused; None: it can."""
     from jaxgpt.train.fused_program import refusal
 
@@ -111,6 +125,10 @@ def _obstacle(cells: Sequence[Cell]) -> str | None:
         why = refusal(cell.run)
         if why is not None:
             return f"arm {cell.arm!r} cannot be fused: {why}"
+    return None
+
+
+def _unlike(cells: Sequence[Cell]) -> str | None:
     return None if any(len(group) > 1 for group in groups(cells)) else "no two runs share a program"
 
 
@@ -122,19 +140,44 @@ def _lanes(plan: Plan) -> int:
     return min(largest, jax.device_count()) if jax.default_backend() == "cpu" else largest
 
 
-def _faster(plan: Plan, lanes: int) -> tuple[Mode, dict[str, Any]]:
-    """Times both on the group with most to do, compiling included, for the whole of its runs."""
-    group = max(groups(plan.cells), key=lambda cells: sum(cell.run.steps for cell in cells))
-    runs, programs = [cell.run for cell in group], -(-len(group) // lanes)
+def _faster(plan: Plan, lanes: int) -> tuple[Mode, dict[str, Any]] | None:
+    """Times both on the group with most to do, compiling included, for the whole of its runs.
+
+    A group whose run fails on its own tells nothing and is passed over; None where all do.
+    """
     if lanes < 2:
         return Mode(False, 1, "one device, which a single run fills"), {}
-    solo, fused = solo_pace(runs[0]), fused_pace(runs[:lanes])
-    alone = solo.compile + len(runs) * runs[0].steps * solo.step
-    together = fused.compile + programs * runs[0].steps * fused.step
-    mode = Mode(together < alone, lanes if together < alone else 1, f"{together / alone:.2f} of the solo time")
-    return mode, {
-        "runs": len(runs),
-        "lanes": lanes,
-        "solo": solo._asdict() | {"all": alone},
-        "fused": fused._asdict() | {"all": together},
-    }
+    several = [group for group in groups(plan.cells) if len(group) > 1]
+    for group in sorted(several, key=lambda cells: -sum(cell.run.steps for cell in cells)):
+        runs = [cell.run for cell in group]
+        try:
+            solo = solo_pace(runs[0])
+        except ConfigError:
+            raise
+        except Exception:  # the run itself will fail too, and be told about
+            continue
+        try:
+            fused, lanes = _fitting(runs, lanes)
+        except Exception as error:
+            return Mode(False, 1, f"as one program they fail: {type(error).__name__}: {error}"), {}
+        alone = solo.compile + len(runs) * runs[0].steps * solo.step
+        together = fused.compile + -(-len(runs) // lanes) * runs[0].steps * fused.step
+        mode = Mode(together < alone, lanes if together < alone else 1, f"{together / alone:.2f} of the solo time")
+        return mode, {
+            "runs": len(runs),
+            "lanes": lanes,
+            "solo": solo._asdict() | {"all": alone},
+            "fused": fused._asdict() | {"all": together},
+        }
+    return None
+
+
+def _fitting(runs: Sequence[Any], lanes: int) -> tuple[Pace, int]:
+    """The pace of as many lanes as fit into memory: `lanes`, or half of them, and so on."""
+    while True:
+        try:
+            return fused_pace(runs[:lanes]), lanes
+        except Exception as error:
+            if lanes < 2 or failure.classify(error) != "oom":
+                raise
+            lanes //= 2

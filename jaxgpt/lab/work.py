@@ -4,15 +4,16 @@ Any number of workers, on any machines that see the folder, do a sweep together.
 what one leaves undone, killed or not, another takes over.
 """
 
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jaxgpt.lab import failure
 from jaxgpt.lab.claim import CLAIMS, Claim, take
-from jaxgpt.lab.fuse import Mode, Unit, decide, halved, read_mode, units
+from jaxgpt.lab.fuse import Mode, Unit, decide, halved, read_mode, too_large, units
 from jaxgpt.lab.plan import Cell, Plan
 from jaxgpt.lab.record import read_metrics, read_result
 from jaxgpt.lab.settings import Lab
@@ -39,21 +40,23 @@ def work(plan: Plan, folder: Path, settings: Lab, runner: Runner | None = None, 
     it, with everything saved.
     """
     mode = SOLO
-    if runner is None and _pending(plan.cells, folder, 0.0):
+    if runner is None and any(read_result(folder / cell.path) is None for cell in plan.cells):
         mode = _settle(plan, folder, settings)
-    began, row = time.time(), list[tuple[str, str]]()
+    began = math.floor(time.time() * 1000) / 1000  # failures are dated to the millisecond
+    row: list[tuple[str, str]] = []
     reached = {cell.path: _steps_reached(folder, cell) for cell in plan.cells}
     total = sum(cell.run.steps for cell in plan.cells)
     with Watch(plan.name, total=total, unit="steps", start=sum(reached.values())) as watch:
         whole = units(plan, mode)
-        while waiting := [u for one in whole for u in halved(one, folder) if _pending(u.cells, folder, began)]:
+        while waiting := [u for one in whole for u in halved(one, folder) if _pending(u, folder, began)]:
             idle = True
             for unit in waiting:
                 claim = take(folder / CLAIMS, unit.key, settings.claim_seconds, [c.id for c in unit.cells], _stand_down)
                 if claim is None:
                     continue
                 with claim:
-                    if _pending(unit.cells, folder, began):  # else the last holder ended it while we asked
+                    # Else the last holder ended it while we asked, or found it too large for memory.
+                    if _pending(unit, folder, began) and len(halved(unit, folder)) == 1:
                         idle = False
                         row = _tried(row, unit, _do(unit, plan, folder, mode, runner, reached, watch, claim))
                         _stop_when_hopeless(plan, row, folder / unit.cells[0].path / failure.FILE)
@@ -86,15 +89,15 @@ def _settle(plan: Plan, folder: Path, settings: Lab) -> Mode:
         time.sleep(0.5)
 
 
-def _pending(cells: Sequence[Cell], folder: Path, since: float) -> bool:
+def _pending(unit: Unit, folder: Path, since: float) -> bool:
     """Whether some run has neither ended nor failed for good since `since`."""
-    for cell in cells:
+    for cell in unit.cells:
         if read_result(folder / cell.path) is not None:
             continue
         failed = failure.read(folder / cell.path)
         if failed is None or failed.time < since or failed.cls == "preempted":
             return True
-        if failed.cls == "oom" and len(cells) > 1:
+        if failed.cls == "oom" and not too_large(unit, failed):
             return True
     return False
 
