@@ -39,12 +39,14 @@ def run_fused(
     runs = [spec.with_vocabulary(prepared.codec.vocab_size) for spec in specs]
     if len({signature(run) for run in runs}) > 1:
         raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
+    ended = [_ended(out) for out in outs]  # for good: not even their lock is touched
     with ExitStack() as locks:
-        for run, out in zip(runs, outs, strict=True):
-            locks.enter_context(RunLock(out))
-            claim(run, out)
-        ended = [read_result(out) for out in outs]
-        left = [i for i, result in enumerate(ended) if result is None or result["status"] == "stopped"]
+        for i, (run, out) in enumerate(zip(runs, outs, strict=True)):
+            if ended[i] is None:
+                locks.enter_context(RunLock(out))
+                claim(run, out)
+                ended[i] = _ended(out)
+        left = [i for i, result in enumerate(ended) if result is None]
         if left:
             compiled = fused_program(runs[0], len(runs))  # of all: another number of lanes is another arithmetic
             lanes = [Lane(runs[i], outs[i], place) for place, i in enumerate(left)]
@@ -53,6 +55,12 @@ def run_fused(
             for i, lane in zip(left, lanes, strict=True):
                 ended[i] = lane.result
     return [result for result in ended if result is not None]
+
+
+def _ended(out: Path) -> Row | None:
+    """The result of a run that has ended, other than by a signal."""
+    result = read_result(out)
+    return result if result is not None and result["status"] != "stopped" else None
 
 
 def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet: bool, told: list[Any]) -> None:
@@ -99,7 +107,9 @@ def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet:
                     better[lane] = lane.record.validation(losses[lane.index]) and spec.exec.keep_best
             ended = "finished" if now == spec.steps else "stopped" if stop.asked else None
             status = {lane: lane.record.verdict() or ended for lane in open_lanes}
-            saved = [lane for lane in open_lanes if status[lane] or better[lane] or due(now, lane.run.exec.save_every)]
+            # A step that one lane keeps, all keep: the group goes on from a step that all of them have.
+            whole = any(better.values()) or any(due(now, lane.run.exec.save_every) for lane in open_lanes)
+            saved = open_lanes if whole else [lane for lane in open_lanes if status[lane]]
             if saved:
                 with ExitStack() as pauses:
                     for lane in open_lanes:
