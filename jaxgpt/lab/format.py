@@ -67,6 +67,8 @@ def count(value: float) -> str:
 
 def short(value: float) -> str:
     """Two or three digits and a letter: `49152` -> `49.2k`, `1810000` -> `1.81M`; from 10¹⁵ on a power of ten."""
+    if not math.isfinite(value):
+        return NONE
     if not 1 <= value < 1e15:
         return scientific(value) if value >= 1 else f"{value:.3g}"
     power = min(4, int(math.log10(float(f"{value:.2e}")) / 3 + 1e-9))

@@ -18,12 +18,15 @@ def law_verdict(findings: Findings) -> str:
         return f"No law can be fitted: {series[0].why}"
     subject = quantity(experiment.metric)
     axis = _AXES[experiment.ladder.axis]
-    told = [_law(held, axis, several=len(series) > 1) for held in fitted]
-    sentence = f"{subject} {' and '.join(told)}"
+    if len(series) == 1:
+        evidence = f"{_seeds(fitted[0])}, {_sizes(fitted)}"
+        sentence = f"{subject} {_law(fitted[0], axis, evidence)}"
+    else:
+        told = [f"for {held.name} it {_law(held, axis, _seeds(held))}" for held in fitted]
+        sentence = f"{subject} over {_sizes(fitted)}: {' and '.join(told)}"
     if any(not held.claimable for held in fitted):
-        fewest = min(len(held.seeds) for held in fitted)
-        seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
-        sentence = f"descriptive only, with {seeds} where a claim needs {CLAIM}: {sentence}"
+        fewest = min(fitted, key=lambda held: len(held.seeds))
+        sentence = f"descriptive only, with {_seeds(fewest)} where a claim needs {CLAIM}: {sentence}"
     sentence = sentence[:1].upper() + sentence[1:]
     without = [f"no law for {held.name}: {held.why}" for held in series if not held.law]
     return "; ".join([sentence, *map(_apart, steeper(series)), *without])
@@ -36,24 +39,28 @@ def raised(exponent: Summary) -> tuple[str, str]:
     return number(-exponent.mean, places), interval
 
 
-def _law(held: Series, axis: str, several: bool) -> str:
+def _law(held: Series, axis: str, evidence: str) -> str:
     assert held.law is not None
-    exponent = held.law.exponent
+    exponent, floor = held.law.exponent, held.law.irreducible
     power, interval = raised(exponent)
-    whose = f" for {held.name}" if several else ""
-    seeds = f"{len(held.seeds)} seed{'s' if len(held.seeds) > 1 else ''}"
-    sizes = f"{len(set(held.x))} sizes from {short(min(held.x))} to {short(max(held.x))}"
-    evidence = f"({f'95% interval {interval}, ' if interval else ''}{seeds}, {sizes})"
+    evidence = f"({f'95% interval {interval}, ' if interval else ''}{evidence})"
     if exponent.n > 1 and exponent.low <= 0 <= exponent.high:
-        return f"was not shown to change with {axis}{whose}: {axis}^{power} {evidence}"
+        return f"was not shown to change with {axis}: as {axis}^{power} {evidence}"
     towards = ""
-    if held.law.irreducible is not None:
-        floor = held.law.irreducible
+    if floor is not None:
         places = decimals([floor])
-        towards = f" towards {number(floor.mean, places)}"
-        towards += f" [{number(floor.low, places)} to {number(floor.high, places)}]" if floor.n > 1 else ""
-    word = "falls" if exponent.mean > 0 else "rises"
-    return f"{word}{towards} as {axis}^{power}{whose} {evidence}"
+        spread = f" ({number(floor.low, places)} to {number(floor.high, places)})" if floor.n > 1 else ""
+        towards = f" towards {number(floor.mean, places)}{spread}"
+    return f"{'falls' if exponent.mean > 0 else 'rises'}{towards} as {axis}^{power} {evidence}"
+
+
+def _seeds(held: Series) -> str:
+    return f"{len(held.seeds)} seed{'s' if len(held.seeds) > 1 else ''}"
+
+
+def _sizes(series: list[Series]) -> str:
+    sizes = {x for held in series for x in held.x}
+    return f"{len(sizes)} sizes from {short(min(sizes))} to {short(max(sizes))}"
 
 
 def _apart(held: Steeper) -> str:

@@ -10,8 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxgpt.lab import Experiment, Findings, Plan, analyse, execute, plan
+from jaxgpt.lab import (
+    Experiment,
+    Findings,
+    Ladder,
+    Plan,
+    Tune,
+    analyse,
+    execute,
+    factorial,
+    interaction,
+    ladder_arms,
+    main_effects,
+    plan,
+)
+from jaxgpt.lab.findings import analyse_sweep
 from jaxgpt.lab.report import write
+from jaxgpt.lab.sweep import Sweep
 from jaxgpt.spec import Seam, Spec
 
 
@@ -126,3 +141,95 @@ def swept(planned: Plan, tmp_path_factory: pytest.TempPathFactory) -> Findings:
     found = analyse(planned, out)
     write(found)
     return found
+
+
+def run_all(experiment: Experiment, folder: Path, trainer: FakeTrainer) -> Findings:
+    """Every run of an experiment, those that choose learning rates first."""
+    sweep = Sweep(folder, experiment, None, f"jaxgpt ablate {folder.name}.py", FakeRun)
+    for stage in ("tune", "report") if experiment.tune else ("report",):
+        for cell in (sweep.tuning if stage == "tune" else sweep.plan()).cells:
+            trainer(cell.run, folder / cell.path, True, lambda row: None)
+    return analyse_sweep(sweep)
+
+
+@pytest.fixture(scope="session")
+def complete() -> Callable[[Experiment, Path, FakeTrainer], Findings]:
+    return run_all
+
+
+@pytest.fixture(scope="session")
+def factored(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Two factors with planned contrasts: width has an effect of 0.05, positions one of 0.03, no interaction."""
+    factors = {
+        "place": {"learned": {"model.position": "learned"}, "rotary": {"model.position": "rotary"}},
+        "width": {"thin": {"model.d_model": 32}, "wide": {"model.d_model": 64}},
+    }
+    asked = Experiment(
+        question="Which matters: positions or width?",
+        base={},
+        arms=factorial(factors),
+        baseline="learned+thin",
+        contrasts=main_effects(factors) | interaction(factors),
+        seeds=8,
+    )
+    trainer = FakeTrainer()
+    trainer.shift = lambda run: scatter(run) - 0.05 * (run.model.d_model == 64)
+    return run_all(asked, tmp_path_factory.mktemp("factored") / "factored", trainer)
+
+
+@pytest.fixture(scope="session")
+def ladder_experiment() -> Experiment:
+    sizes = {f"d{width}": {"model.d_model": width} for width in (64, 96, 128, 192)}
+    arms, rungs = ladder_arms(sizes, {"learned": {}, "rotary": {"model.position": "rotary"}})
+    return Experiment(
+        question="Does the loss of rotary models fall faster with size?",
+        base={},
+        arms=arms,
+        baseline="learned-d64",
+        ladder=Ladder(rungs=rungs),
+        seeds=6,
+    )
+
+
+@pytest.fixture
+def climber() -> FakeTrainer:
+    """Loss 6·N^-0.08 with learned positions and 6·N^-0.10 with rotary ones, N being 12·d_model²."""
+    trainer = FakeTrainer(effect=0.0)
+    trainer.shift = power_law
+    return trainer
+
+
+@pytest.fixture(scope="session")
+def laddered(ladder_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Two series of four sizes, as `climber` trains them."""
+    trainer = FakeTrainer(effect=0.0)
+    trainer.shift = power_law
+    return run_all(ladder_experiment, tmp_path_factory.mktemp("laddered") / "laddered", trainer)
+
+
+@pytest.fixture(scope="session")
+def budgeted(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Two budgets, tuned learning rates of which the highest is best, a diverged run."""
+    asked = Experiment(
+        question="Does width pay at equal tokens, and at equal FLOPs?",
+        base={},
+        arms={"thin": {}, "wide": {"model.d_model": 64}},
+        baseline="thin",
+        budget=("tokens", "flops"),
+        tune=Tune(lr=(1e-3, 2e-3, 4e-3), seeds=2),
+        seeds=7,
+    )
+    trainer = FakeTrainer()
+    trainer.shift = lambda run: scatter(run) - 10 * run.optim.lr - 0.05 * (run.model.d_model == 64)
+    trainer.status = lambda run: "diverged" if run.seed == 6 and run.model.d_model == 64 else "finished"
+    return run_all(asked, tmp_path_factory.mktemp("budgeted") / "budgeted", trainer)
+
+
+def scatter(run: FakeRun) -> float:
+    return float(np.random.default_rng([run.seed, run.model.d_model, 7]).normal(0, 0.005))
+
+
+def power_law(run: FakeRun) -> float:
+    exponent = 0.10 if run.model.position.kind == "rotary" else 0.08
+    without = 2.0 + 3.0 * math.exp(-4) + 0.05
+    return 6.0 * (12 * run.model.d_model**2) ** -exponent - without + scatter(run)

@@ -1,5 +1,6 @@
 """The pieces of the page: tables, arms in their colours, lists, facts."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -11,10 +12,15 @@ from jaxgpt.lab.report.svg import variable
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], figures_from: int = 10**6) -> str:
     """A table from cells that are HTML already; columns from `figures_from` on are set to the right."""
     sides = [' class="figure"' if i >= figures_from else "" for i in range(len(columns))]
-    head = "".join(f"<th{side}>{escape(name)}</th>" for name, side in zip(columns, sides, strict=True))
+    head = "".join(f"<th{side}>{_heading(name)}</th>" for name, side in zip(columns, sides, strict=True))
     lines = ("".join(f"<td{side}>{held}</td>" for held, side in zip(row, sides, strict=True)) for row in rows)
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _heading(name: str) -> str:
+    """A long one in two lines: `validation loss` above `(nats/token)`."""
+    return escape(name).replace(" (", "<br>(", 1) if len(name) > 16 else escape(name)
 
 
 def arm(findings: Findings, name: str) -> str:
@@ -26,6 +32,11 @@ def arm(findings: Findings, name: str) -> str:
 def note(text: str) -> str:
     """A line of small print."""
     return f'<p class="note">{escape(text)}</p>' if text else ""
+
+
+def powers(text: str) -> str:
+    """`x^−0.08` with its exponent raised."""
+    return re.sub(r"\^(−?[\d.]*\d)", r"<sup>\1</sup>", escape(text))
 
 
 def remarks(lines: Sequence[str]) -> str:

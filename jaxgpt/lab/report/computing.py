@@ -1,6 +1,5 @@
-"""How the runs were computed: alone or fused and why, and whether anything drifted between them."""
+"""How the runs were computed: each on its own or fused, and why."""
 
-from jaxgpt.lab.drift import drift
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.fuse import FILE, read_mode
 from jaxgpt.lab.record import read_json
@@ -10,7 +9,12 @@ from jaxgpt.terminal import clock
 ONE = "All runs: one commit, one set of libraries, one device."
 
 
-def mode_line(findings: Findings) -> str:
+def computed(findings: Findings, drifts: list[str]) -> str:
+    """How, and that nothing drifted between the runs if nothing did."""
+    return _mode(findings) if drifts else f"{_mode(findings)} {ONE}"
+
+
+def _mode(findings: Findings) -> str:
     """`Fused: 24 runs, 2 to a program (0.57 of the solo time: …).`"""
     modes = [o.mode for o in everything(findings) if o.result]
     if not modes:
@@ -32,8 +36,3 @@ def _measured(findings: Findings) -> str:
         return ""
     fused, solo = clock(held["fused"]["all"]), clock(held["solo"]["all"])
     return f": {held['runs']} runs take {fused} fused and {solo} solo, compiling included, by 20 steps timed each way"
-
-
-def drift_lines(findings: Findings) -> list[str]:
-    """A line for each fact that differs between runs of a table, under any budget."""
-    return list(dict.fromkeys(line for under in (findings, *findings.others) for line in drift(under)))

@@ -55,7 +55,8 @@ def draw_curves(ax: "Axes", findings: Findings) -> None:
     ax.set_xlabel(f"tokens seen ({word})" if word else "tokens seen")
     ax.set_ylabel(with_unit(experiment.metric.removeprefix("best_")))
     ax.set_title("Mean over seeds, 95% band")
-    _label_ends(end, {name: (t[-1] / scale, s[-1].mean) for name, (t, s) in bands.items()}, colour)
+    named = _named(experiment)
+    _label_ends(end, {name: (t[-1] / scale, s[-1].mean) for name, (t, s) in bands.items() if name in named}, colour)
 
 
 def _draw_band(ax: "Axes", x: list[float], summaries: list[Summary], colour: str, strength: float) -> None:
@@ -71,6 +72,13 @@ def _strength(experiment: Experiment) -> dict[str, float]:
     """How strongly each rung of a ladder is drawn: the arms of a series share its colour, and grow darker."""
     rungs = experiment.ladder.rungs.values() if experiment.ladder else ()
     return {arm: 0.4 + 0.6 * (i + 1) / len(arms) for arms in rungs for i, arm in enumerate(arms)}
+
+
+def _named(experiment: Experiment) -> list[str]:
+    """The arms whose curves bear a name: all, or of a ladder's series the ends."""
+    rungs = experiment.ladder.rungs if experiment.ladder else {}
+    between = {arm for arms in rungs.values() for arm in arms[1:-1]}
+    return [arm for arm in experiment.arms if arm not in between]
 
 
 def _settle(ax: "Axes", bands: dict[str, Band], since: float, scale: float, until: float) -> None:

@@ -2,10 +2,11 @@
 
 from html import escape
 
+from jaxgpt.lab.drift import drift
 from jaxgpt.lab.findings import Contrast, Findings
 from jaxgpt.lab.format import AXES
-from jaxgpt.lab.report.blocks import arm, facts, fold, note, remarks, run_link, table
-from jaxgpt.lab.report.computing import ONE, drift_lines, mode_line
+from jaxgpt.lab.report.blocks import arm, facts, fold, note, powers, remarks, run_link, table
+from jaxgpt.lab.report.computing import computed
 from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_row, groups, title, weights
 from jaxgpt.lab.report.effort import (
     chosen_column,
@@ -42,14 +43,14 @@ from jaxgpt.spec import dump_yaml
 
 def page(findings: Findings) -> str:
     """The whole page. Every figure links to the rows of the runs it comes from."""
-    plan, experiment = findings.plan, findings.plan.experiment
+    plan, experiment, drifts = findings.plan, findings.plan.experiment, drift(findings)
     claimed = next((c.arm for c in findings.planned if shown(c) and c.arm), experiment.baseline)
     accent = variable(of_arms(experiment)[claimed])
     body = [
         f'<header><p class="name">{escape(plan.name)} · {escape(cost_text(findings))}</p>',
         f"<h1>{escape(experiment.question)}</h1></header>",
-        f'<p class="verdict">{escape(verdict(findings))}</p>',
-        remarks(edge_lines(findings) + drift_lines(findings)),
+        f'<p class="verdict">{powers(verdict(findings))}</p>',
+        remarks(edge_lines(findings) + drifts),
         _arm_table(findings),
         _pictures(findings),
         _laws(findings),
@@ -62,7 +63,7 @@ def page(findings: Findings) -> str:
         "<h2>Cost</h2>",
         _costs(findings),
         "<h2>How the runs were computed</h2>",
-        note(f"{mode_line(findings)} {'' if drift_lines(findings) else ONE}".rstrip()),
+        note(computed(findings, drifts)),
         facts({"command": plan.command}),
         fold("Libraries, devices and data", facts(environment(findings))),
         "<h2>How to read this</h2>",
@@ -88,15 +89,16 @@ def _arm_table(findings: Findings) -> str:
         cells[place] = f'<a href="#run-{first}">{cells[place]}</a>'
         rows.append(cells)
     spent = "Steps, tokens, FLOPs and time are those of one run, the mean of the arm’s finished ones. "
-    return table(columns, rows, figures_from=2) + note(spent + equality(findings))
+    return table(columns, rows, figures_from=1 if "parameters" in columns else 2) + note(spent + equality(findings))
 
 
 def _pictures(findings: Findings) -> str:
     held = panels(findings)
     figures = "".join(f"<figure>{inline(svg(findings, panel), panel.name, panel.label)}</figure>" for panel in held)
+    rungs = "; the larger a rung, the stronger its colour" if findings.plan.experiment.ladder else ""
     words = {
         "ladder": "Law: a dot for each seed, a diamond for their geometric mean, a line for the fit.",
-        "curves": "Curves: all of training and, enlarged, its end.",
+        "curves": "Curves: all of training and, enlarged, its end" + rungs + ".",
         "forest": "Differences: a dot for each seed’s pair, a diamond for their mean, a line for its 95% interval.",
     }
     return f'<div class="panels">{figures}</div>' + note(" ".join(words[panel.name] for panel in held))
@@ -153,12 +155,12 @@ def _comparisons(findings: Findings, level: int = 2) -> str:
 def _named(findings: Findings, contrast: Contrast) -> str:
     """The comparison's name, with its weights below where they are not those of one arm against another."""
     name = escape(title(findings, contrast))
-    return name if contrast.arm else f"{name}<br><small>{escape(weights(contrast))}</small>"
+    return name if contrast.arm else f"{name}<small>{escape(weights(contrast))}</small>"
 
 
 def _other(findings: Findings) -> str:
     """The same under another budget."""
-    head = f"<h2>At equal {AXES[findings.axis]}</h2><p>{escape(verdict(findings))}</p>"
+    head = f"<h2>At equal {AXES[findings.axis]}</h2><p>{powers(verdict(findings))}</p>"
     return head + _arm_table(findings) + _comparisons(findings, level=3)
 
 

@@ -7,13 +7,15 @@ import unicodedata
 
 from jaxgpt.lab.budget import AS_CONFIGURED
 from jaxgpt.lab.findings import Findings
-from jaxgpt.lab.format import AXES, quantity, with_unit
+from jaxgpt.lab.format import AXES, NONE, quantity, with_unit
 from jaxgpt.lab.report.contrasts import contrast_columns, contrast_row, groups
 from jaxgpt.lab.report.laws import apart_columns, apart_row, law_columns, law_row
 from jaxgpt.lab.report.tables import arm_columns, arm_rows
 from jaxgpt.lab.rungs import climb, steeper
 from jaxgpt.lab.stats import CLAIM
 
+LEFT_OUT = {"p (sign flip)", "dz", "ρ", "detectable", "largest residual"}
+"""Columns that a paper's table has no room for; report.html has them."""
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -44,19 +46,21 @@ def latex(findings: Findings) -> str:
     lines = [
         f"% {findings.plan.command or findings.plan.name}".replace("\n", " "),
         r"\begin{table}",
-        r"\centering\small",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{escape(caption(findings))}}}",
         f"\\label{{tab:{''.join(held if held.isascii() and held.isalnum() else '-' for held in findings.plan.name)}}}",
+        r"\smallskip",
     ]
-    parts = [_tabular(arm_columns(findings), arm_rows(findings), "")]
+    parts = [_tabular(arm_columns(findings), arm_rows(findings), "", _left_out(findings))]
     series = climb(findings)
     if series:
-        parts.append(_tabular(law_columns(series), [law_row(series, held) for held in series], ""))
+        laws = [law_row(series, held) for held in series]
+        parts.append(_tabular(law_columns(series), laws, "", LEFT_OUT))
         if differ := steeper(series):
-            parts.append(_tabular(apart_columns(), [apart_row(held) for held in differ], ""))
+            parts.append(_tabular(apart_columns(), [apart_row(held) for held in differ], "", LEFT_OUT))
     for heading, _, contrasts in groups(findings) if experiment.contrasts or series else []:
         rows = [contrast_row(findings, contrast) for contrast in contrasts]
-        parts.append(_tabular(contrast_columns(contrasts[0].planned), rows, heading))
+        parts.append(_tabular(contrast_columns(contrasts[0].planned), rows, heading, LEFT_OUT))
     return "\n".join([*lines, "\n\n\\medskip\n".join(parts), r"\end{table}"]) + "\n"
 
 
@@ -71,6 +75,8 @@ def caption(findings: Findings) -> str:
         f"{experiment.question} {metric[:1].upper()}{metric[1:]}, mean over n = {seeds} seeds an arm ± half its 95% t "
         f"interval; {experiment.better} is better.{budget}"
     )
+    if shared := _shared(findings):
+        text += f" Each run took {' and '.join(f'{held} {name}' for name, held in shared.items())}."
     if experiment.ladder:
         text += " Power laws are fitted to each seed apart."
     if experiment.contrasts or not experiment.ladder:
@@ -85,7 +91,7 @@ def caption(findings: Findings) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX sets as it stands here; a character that pdflatex has no name for becomes its code point."""
-    return "".join(_SPECIAL.get(held) or _letter(held) for held in text)
+    return "".join(_SPECIAL.get(held) or _letter(held) for held in text).replace("}$$^{", "")
 
 
 def _letter(held: str) -> str:
@@ -109,8 +115,22 @@ def _letter(held: str) -> str:
 _CAPITALS = {"gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"}
 
 
-def _tabular(columns: list[str], rows: list[list[str]], heading: str) -> str:
-    """Names to the left, figures to the right."""
+def _left_out(findings: Findings) -> set[str]:
+    """Of the arms' table: steps; time, unless arms had equal amounts of it; and what the caption tells once."""
+    return {"steps", *_shared(findings)} | ({"time"} if findings.axis != "seconds" else set())
+
+
+def _shared(findings: Findings) -> dict[str, str]:
+    """Tokens and FLOPs of a run where they are the same in every arm."""
+    columns = dict(zip(arm_columns(findings), zip(*arm_rows(findings), strict=True), strict=True))
+    return {name: columns[name][0] for name in ("tokens", "FLOPs") if len({*columns[name], NONE}) == 2}
+
+
+def _tabular(columns: list[str], rows: list[list[str]], heading: str, left_out: set[str]) -> str:
+    """Names to the left, figures to the right. The unit of a column's heading is the caption's to tell."""
+    places = [i for i, name in enumerate(columns) if name not in left_out]
+    columns = [columns[i] if "p (" in columns[i] or "q (" in columns[i] else columns[i].split(" (")[0] for i in places]
+    rows = [[row[i] for i in places] for row in rows]
     title = [f"\\textit{{{escape(heading)}}}\\\\[2pt]"] if heading else []
     return "\n".join(
         [

@@ -1,9 +1,10 @@
 """report.md: what report.html shows, for a pull request or a notebook."""
 
 from jaxgpt.lab.budget import AS_CONFIGURED
+from jaxgpt.lab.drift import drift
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import AXES
-from jaxgpt.lab.report.computing import ONE, drift_lines, mode_line
+from jaxgpt.lab.report.computing import computed
 from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_row, groups, title
 from jaxgpt.lab.report.effort import (
     cost_columns,
@@ -35,11 +36,11 @@ FEW = 60
 
 def markdown(findings: Findings) -> str:
     """The whole document."""
-    plan = findings.plan
+    plan, drifts = findings.plan, drift(findings)
     parts = [
         f"# {plan.experiment.question}",
         f"**{verdict(findings)}**",
-        *_lines(edge_lines(findings) + drift_lines(findings)),
+        *_lines(edge_lines(findings) + drifts),
         *_arms(findings),
         "![The report's figure](figure.png)",
         *_laws(findings),
@@ -56,7 +57,7 @@ def markdown(findings: Findings) -> str:
     parts += [
         "## Cost",
         _table(cost_columns(findings), cost_rows(findings)),
-        f"{cost_text(findings)}. {mode_line(findings)} {'' if drift_lines(findings) else ONE}".rstrip(),
+        f"{cost_text(findings)}. {computed(findings, drifts)}",
         "## Runs",
         _table(run_columns(findings), runs),
         f"Made with `{plan.command}`. Intervals are Student t; p is the paired t test's; below {CLAIM} pairs nothing "

@@ -30,7 +30,7 @@ background:var(--panel);border-left:4px solid var(--accent);border-radius:0 6px 
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;min-width:100%}
 th,td{padding:.42rem .75rem .42rem 0;text-align:left;white-space:nowrap;border-bottom:1px solid $RULE}
-th{color:$MUTED;font-weight:500;font-size:.8rem;vertical-align:bottom;white-space:normal}
+th{color:$MUTED;font-weight:500;font-size:.8rem;vertical-align:bottom}
 .scroll td:first-child,.scroll th:first-child{position:sticky;left:0;background:$PAGE}
 td.figure,th.figure{text-align:right}
 th:last-child,td:last-child{padding-right:0}
@@ -43,7 +43,9 @@ figcaption,.note{color:$MUTED;font-size:.85rem;max-width:46rem}
 ul.remarks{list-style:none;margin:-1rem 0 1.75rem;padding:.1rem 1.1rem;border-left:4px solid #d55e00;font-size:.92rem}
 ul.remarks li{margin:.35rem 0;overflow-wrap:anywhere}
 h3{font-size:1rem;margin:1.75rem 0 .4rem}
-small{color:$MUTED}
+small{color:$MUTED;display:block;white-space:normal;max-width:20rem;line-height:1.35}
+sup{line-height:0}
+.scroll+.scroll{margin-top:1.25rem}
 details{margin:.6rem 0}
 code,pre{font:.85em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 pre{background:var(--panel);padding:.9rem 1.1rem;border-radius:6px;overflow-x:auto}
