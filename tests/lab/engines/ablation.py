@@ -33,10 +33,12 @@ class Ablation:
             self.process = subprocess.Popen(command, env={**environment, **one_device}, stdout=log, stderr=log)
 
     def both_at_work(self) -> bool:
-        """Whether two runs are past their first checkpoint and far from their end."""
-        assert self.process.poll() is None, self.said()
-        steps = [len(log.read_bytes().splitlines()) * 10 for log in self.folder.glob("*/s*/metrics.jsonl")]
-        return sum(100 <= step <= 800 for step in steps) == 2
+        """Whether two runs have a checkpoint to go on from, and are far from their end."""
+        from jaxgpt.train.retention import steps as checkpoints
+
+        assert self.process.poll() is None, f"it ended too early: {self.said()}"
+        logs = [log for log in self.folder.glob("*/s*/metrics.jsonl") if checkpoints(log.parent / "ckpt")]
+        return sum(len(log.read_bytes().splitlines()) * 10 <= 1600 for log in logs) == 2
 
     def finish(self) -> None:
         try:

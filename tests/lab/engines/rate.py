@@ -11,7 +11,7 @@ experiment = Experiment(
         "tokenizer": "byte",
         "data": {"corpus": str(Path(__file__).parents[3] / "LICENSE"), "val_tokens": 64},
         "batch_size": 8,
-        "steps": 1200,
+        "steps": 2000,
         "optim": {"kind": "adamw", "lr": 1e-2, "eps": 1e-4},
         "exec": {"log_every": 10, "save_every": 50},
     },
