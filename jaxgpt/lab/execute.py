@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-from jaxgpt.lab import failure
 from jaxgpt.lab.engines import Crew, Here
 from jaxgpt.lab.plan import Plan
 from jaxgpt.lab.progress import read_status
@@ -101,9 +100,3 @@ def cost_line(plan: Plan, out: Path) -> str:
     left = steps - sum(cell.run.steps for cell in done)
     pace = sum(result.get("seconds", 0.0) for result in done.values()) / sum(cell.run.steps for cell in done)
     return f"{line}; {len(done)} done" + (f", about {clock(left * pace)} left" if left and pace else "")
-
-
-def failures(plan: Plan, folder: Path) -> list[failure.Failure]:
-    """Those of the plan's runs that have not ended."""
-    found = (failure.read(folder / cell.path) for cell in plan.cells if read_result(folder / cell.path) is None)
-    return [held for held in found if held is not None]

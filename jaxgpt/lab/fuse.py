@@ -66,7 +66,7 @@ def decide(plan: Plan, folder: Path, settings: Lab) -> Mode:
     if why is not None:
         mode = Mode(False, 1, why)
     else:
-        lanes = settings.lanes or _lanes(plan)
+        lanes = settings.lanes or _lanes(plan, settings)
         mode = Mode(True, lanes, "lab.fuse=on")
         if settings.fuse == "auto":
             timed = _faster(plan, lanes)
@@ -132,12 +132,15 @@ def _unlike(cells: Sequence[Cell]) -> str | None:
     return None if any(len(group) > 1 for group in groups(cells)) else "no two runs share a program"
 
 
-def _lanes(plan: Plan) -> int:
-    """One a device on a CPU, whose cache a second lane would overflow; on accelerators the largest group."""
+def _lanes(plan: Plan, settings: Lab) -> int:
+    """One a device on a CPU, whose cache a second lane would overflow; on accelerators the largest group. Never so
+    many that a worker of the engine would be left without a program."""
     import jax
 
     largest = max(len(group) for group in groups(plan.cells))
-    return min(largest, jax.device_count()) if jax.default_backend() == "cpu" else largest
+    most = jax.device_count() if jax.default_backend() == "cpu" else largest
+    workers = getattr(settings.engine, "workers", 1)
+    return max(1, min(largest, most, len(plan.cells) // workers))
 
 
 def _faster(plan: Plan, lanes: int) -> tuple[Mode, dict[str, Any]] | None:
@@ -146,7 +149,7 @@ def _faster(plan: Plan, lanes: int) -> tuple[Mode, dict[str, Any]] | None:
     A group whose run fails on its own tells nothing and is passed over; None where all do.
     """
     if lanes < 2:
-        return Mode(False, 1, "one device, which a single run fills"), {}
+        return Mode(False, 1, "no more than one lane for each program: one device, or as many workers as runs"), {}
     several = [group for group in groups(plan.cells) if len(group) > 1]
     for group in sorted(several, key=lambda cells: -sum(cell.run.steps for cell in cells)):
         runs = [cell.run for cell in group]

@@ -1,7 +1,6 @@
-"""What a run's folder says about it. The trainer writes these files; the lab adds `failure.json` only."""
+"""What a run's folder says about it. The trainer writes these files; the lab adds `failure.json` only (see failure.py)."""
 
 import json
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON mapping, or an empty one where there is no such file."""
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-def write_failure(folder: Path, error: Exception) -> Path:
-    """Records a bug, so that the report can name it and the next sweep tries the run again."""
-    held = {
-        "error": f"{type(error).__name__}: {error}",
-        "traceback": "".join(traceback.format_exception(error)),
-    }
-    return write_text(folder / "failure.json", json.dumps(held, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> Path:
