@@ -1,6 +1,7 @@
 """F8: the verbs. Frozen; every knob lives in a spec and is reached by `a.b=c`."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,6 +86,7 @@ def lab_work(folder: Folder) -> None:
     """Join as a worker: claim runs until none is left. Start as many as you like, on any machine."""
     from jaxgpt.lab.worker import join
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run saves first; all else stops where it is
     try:
         join(folder)
     except KeyboardInterrupt:
