@@ -28,11 +28,13 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
     sweep = open_sweep(target, overrides, seeds, out)
     plans = sweep.plans()
     told = [] if detect is None else detection(sweep, detect)
+    tables = [_table(plan, sweep.folder) for plan in plans]
     sweep.write()
     console = Console(highlight=False)
     console.print(sweep.experiment.question, markup=False)
-    for plan in plans:
-        _show(console, plan, sweep.folder)
+    for table, total in tables:
+        console.print(table)
+        console.print(total, markup=False, soft_wrap=True)
     if sweep.tuning.cells and sweep.tuned() is None:
         console.print("learning rates of the reported runs are settled by the tuning runs")
     for line in told:
@@ -41,7 +43,8 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
     console.print(f"to start: {sweep.command}   or on each of several machines: {start}", markup=False, soft_wrap=True)
 
 
-def _show(console: Console, plan: Plan, folder: Path) -> None:
+def _table(plan: Plan, folder: Path) -> tuple[Table, str]:
+    """Arm by arm, and a line for all of them."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=None)
     for i, name in enumerate(("arm", "budget", "runs", "done", "steps", "tokens", "FLOPs", "time left")):
         table.add_column(name, justify="right" if i > 1 else "left", no_wrap=True)
@@ -66,10 +69,9 @@ def _show(console: Console, plan: Plan, folder: Path) -> None:
                 f"{steps * each.flops:.3g}",
                 ("~" if guessed else "") + clock(remaining) if math.isfinite(remaining) else "?",
             )
-    console.print(table)
     total = f"{len(plan.cells)} runs, about {clock(left)} left on one worker" if math.isfinite(left) else "time unknown"
     note = f" (~: guessed from FLOPs at {TYPICAL:.0%} of the device's matrix speed)" if rough else ""
-    console.print(f"{total}{note}", markup=False, soft_wrap=True)
+    return table, f"{total}{note}"
 
 
 def _seconds(

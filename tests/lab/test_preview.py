@@ -106,6 +106,7 @@ def test_a_pilot_tells_how_many_seeds_find_a_difference(planned, finish):
         (["lab.fuse=perhaps"], None, "lab.fuse: "),
         (["lab.engine=clowd"], None, "lab.engine: unknown engine kind 'clowd'"),
         (["model.num_heads=3"], None, "model: d_model 16 is not a multiple of num_heads 3"),
+        (["model.vocab_size=null"], None, "data.corpus: 'nowhere.txt' is not there"),
         ([], 0.0, "--detect: expected a difference above 0, got 0.0"),
         ([], 0.1, "--detect: .* holds no pilot; run 3 or more seeds first, as jaxgpt ablate .* --seeds 3"),
     ],
