@@ -59,9 +59,10 @@ def execute_sweep(sweep: Sweep) -> None:
     try:
         _follow(sweep, crew)
     except KeyboardInterrupt:
-        crew.stop()
-        say(f"workers stopped; to continue: {sweep.command}")
+        say(f"stopping the workers; to continue: {sweep.command}")
         raise
+    finally:
+        crew.stop()  # a requeued job would else wait for its turn to find nothing
 
 
 def _follow(sweep: Sweep, crew: Crew) -> None:

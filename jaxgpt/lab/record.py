@@ -1,4 +1,4 @@
-"""What a run's folder says about it. The trainer writes these files; the lab adds `failure.json` only (see failure.py)."""
+"""What a run's folder says about it. The trainer writes these files; the lab adds failure.json (see failure.py)."""
 
 import json
 from pathlib import Path
