@@ -36,7 +36,7 @@ from jaxgpt.lab.report.tables import (
     run_row,
 )
 from jaxgpt.lab.rungs import climb, steeper
-from jaxgpt.lab.stats import CLAIM
+from jaxgpt.lab.stats import CLAIM, EXACT
 from jaxgpt.lab.verdict import shown, verdict
 from jaxgpt.spec import dump_yaml
 
@@ -209,7 +209,8 @@ def _costs(findings: Findings) -> str:
 def _methods(findings: Findings) -> str:
     return note(
         "Seed i is the same in every arm, so runs pair. A difference is taken seed by seed; its interval and p come "
-        "from Student’s t on these differences. p (sign flip) is exact over all choices of sign. dz is the mean "
+        "from Student’s t on these differences. p (sign flip) is exact over all choices of sign, up to "
+        f"{EXACT} pairs. dz is the mean "
         "difference over its standard deviation; ρ the correlation of the pairs; detectable the true difference "
         f"that this many pairs find with 80% power. Below {CLAIM} pairs nothing is claimed. FLOPs are forward and "
         "backward, counting the keys that attention really visits."

@@ -1,6 +1,6 @@
 """The ladder's picture: loss against size, both on a logarithmic scale, with each series' law."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,11 +41,11 @@ def draw_ladder(ax: "Axes", findings: Findings) -> None:
     ax.yaxis.set_major_formatter(ScalarFormatter())
     ax.yaxis.set_minor_locator(NullLocator())
     low, high = ax.get_ylim()
-    ax.set_ylim(low / (high / low) ** (0.09 * len(drawn)), high)  # room for the legend below a falling line
+    ax.set_ylim(low / (high / low) ** (0.1 * (len(drawn) + 1)), high)  # room for the legend below a falling line
     falls = all(held.law is None or held.law.exponent.mean > 0 for held in drawn)
-    ax.legend(
-        loc="lower left" if falls else "lower right", frameon=False, handlelength=1.4, borderpad=0.2, fontsize="small"
-    )
+    look: Any = {"frameon": False, "handlelength": 1.4, "borderpad": 0.2, "fontsize": "small", "alignment": "left"}
+    title: Any = {"title": "power of x [95% interval]", "title_fontsize": "small"}
+    ax.legend(loc="lower left" if falls else "lower right", **look, **title)
 
 
 def _draw_series(ax: "Axes", held: Series, colour: str) -> None:
@@ -61,7 +61,7 @@ def _draw_series(ax: "Axes", held: Series, colour: str) -> None:
     if len(held.seeds) > 1:
         ax.fill_between(grid, [c.low for c in curve], [c.high for c in curve], color=colour, alpha=0.18, linewidth=0)
     power, interval = raised(held.law.exponent)
-    label = f"{held.name}: exponent {power}" + (f" [{interval}]" if interval else "")
+    label = f"{held.name}  {power}" + (f" [{interval}]" if interval else "")
     ax.plot(grid, [c.mean for c in curve], color=colour, linewidth=1.5, label=label)
 
 

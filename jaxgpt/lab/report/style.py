@@ -50,7 +50,9 @@ details{margin:.6rem 0}
 code,pre{font:.85em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 pre{background:var(--panel);padding:.9rem 1.1rem;border-radius:6px;overflow-x:auto}
 a{color:inherit;text-decoration-color:$MUTED;text-underline-offset:.15em}
-tr:has(:target){background:var(--panel);outline:2px solid var(--accent)}
+tr:has(:target){outline:2px solid var(--accent)}
+.scroll tr:has(:target) td{background:var(--panel)}
+:target{scroll-margin-top:4rem}
 summary{cursor:pointer;color:$MUTED;font-size:.9rem}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.3rem 1.25rem;font-size:.9rem;margin:0}
 dt{color:$MUTED}
