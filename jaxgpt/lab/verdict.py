@@ -16,7 +16,7 @@ def verdict(findings: Findings) -> str:
     answers with its law."""
     experiment = findings.plan.experiment
     known = [contrast for contrast in findings.planned if contrast.paired.difference.n > 1]
-    if experiment.ladder:
+    if experiment.ladder and not experiment.contrasts:
         sentence = law_verdict(findings)
     elif not known:
         what = "contrast has two seeds that finished in all its arms"
@@ -26,8 +26,8 @@ def verdict(findings: Findings) -> str:
         sentence = _single(findings, known[0])
     else:
         sentence = _several(findings, known)
-    if experiment.ladder and experiment.contrasts and known:
-        sentence += f"; planned comparisons: {_several(findings, known)}"
+    if experiment.ladder and experiment.contrasts:
+        sentence = f"{law_verdict(findings)}. {sentence}"
     budget = f"At equal {AXES[findings.axis]}: " if findings.axis != AS_CONFIGURED else ""
     return f"{budget}{sentence}{_mixed(findings)}{_lost(findings)}."
 

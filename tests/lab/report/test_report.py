@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -205,3 +206,21 @@ def test_a_long_list_of_runs_is_folded(planned, complete, trainer, tmp_path):
     assert "<summary>All" not in page(complete(planned.experiment, tmp_path / "few", trainer))
     many = planned.experiment.evolve(seeds=31, base={"steps": 4})
     assert "<summary>All 62 runs</summary>" in page(complete(many, tmp_path / "many", trainer))
+
+
+@pytest.mark.parametrize("which", ["swept", "factored", "laddered", "budgeted"])
+def test_a_sweep_of_which_nothing_has_finished_has_a_report(which, request, tmp_path):
+    found = analyse(request.getfixturevalue(which).plan, tmp_path)
+    text = write(found).read_text()
+    assert "Nothing can be said" in text or "No law can be fitted" in text
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
+    assert "nan" not in (found.folder / "report.tex").read_text()
+
+
+def test_a_ladder_with_planned_contrasts_says_and_shows_both(ladder_experiment, complete, climber, tmp_path):
+    asked = {"rotary at d64": {"rotary-d64": 1.0, "learned-d64": -1.0}}
+    found = complete(ladder_experiment.evolve(contrasts=asked), tmp_path / "both", climber)
+    assert [panel.name for panel in panels(found)] == ["ladder", "curves", "forest"]
+    text = verdict(found)
+    assert text.startswith("Validation loss over 4 sizes") and "rotary at d64: validation loss is lower" in text
+    assert write(found).is_file()
