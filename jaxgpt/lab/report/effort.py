@@ -72,7 +72,7 @@ def tuning_note(findings: Findings) -> str:
     first = FIRST_SEED + min(seeds)
     return (
         f"Each arm had the same effort: {len(tune.lr)} learning rates × {tune.seeds} "
-        f"{_plural('seed', tune.seeds)}. Tuning used seeds {_span(first, first + tune.seeds - 1)}, the report seeds "
+        f"{_plural('seed', tune.seeds)}. Tuning used seeds {_span(first, first + tune.seeds - 1)}, the report uses "
         f"{_span(min(seeds), max(seeds))}: no reported run had a part in the choice."
     )
 

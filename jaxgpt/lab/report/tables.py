@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxgpt.lab.findings import Arm, Findings, Outcome
 from jaxgpt.lab.format import (
+    AXES,
     NONE,
     count,
     decimals,
@@ -106,7 +107,7 @@ def run_row(findings: Findings, outcome: Outcome) -> list[str]:
     result, cell = outcome.result, outcome.cell
     spent = [count(result["tokens"]) if "tokens" in result else NONE]
     spent += [clock(result["seconds"]) if "seconds" in result else NONE]
-    budget = [" and ".join(cell.axes)] if findings.others else []
+    budget = [" and ".join(AXES.get(axis, axis) for axis in cell.axes)] if findings.others else []
     return [cell.id, cell.arm, str(cell.run.seed), *budget, outcome.status, number(outcome.value, 6), *spent]
 
 

@@ -167,7 +167,7 @@ def test_tuning_says_its_grid_choice_cost_and_that_its_seeds_are_its_own(budgete
         f"{arm}: its best learning rate, 0.004, is the highest tried; a better one may lie above"
         for arm in ("thin", "wide")
     ]
-    assert "seeds 1000 to 1001, the report seeds 0 to 6" in tuning_note(budgeted)
+    assert "seeds 1000 to 1001, the report uses 0 to 6" in tuning_note(budgeted)
     thin = cost_rows(budgeted)[0]
     assert thin[5:7] == ["6", f"{6 * 81920:,}"]
     text = page(budgeted)
