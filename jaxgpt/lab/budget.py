@@ -5,6 +5,7 @@ Reading a longer run off in the middle would not do: its learning rate is still 
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from jaxgpt.spec import ConfigError
@@ -27,7 +28,13 @@ class Cost(NamedTuple):
 def cost(run: Any) -> Cost:
     """Of one step; the vocabulary must be settled."""
     tokens = run.batch_size * run.seq_len
-    return Cost(tokens, tokens * run.model.flops_per_token(run.seq_len, dense=False))
+    return Cost(tokens, tokens * _flops_per_token(run.model, run.seq_len))
+
+
+@lru_cache(maxsize=1024)
+def _flops_per_token(model: Any, length: int) -> float:
+    """Once for all arms that share a model: its parameters are counted by tracing it."""
+    return float(model.flops_per_token(length, dense=False))
 
 
 def settled(run: Any) -> Any:

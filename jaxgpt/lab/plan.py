@@ -9,7 +9,7 @@ from jaxgpt.lab.budget import AS_CONFIGURED, Pacer, steps
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.source import own_code
 from jaxgpt.lab.tune import FIRST_SEED
-from jaxgpt.spec import ConfigError, apply_overrides, diff, digest, parse
+from jaxgpt.spec import ConfigError, apply_overrides, canonical, digest, parse
 from jaxgpt.spec.errors import did_you_mean
 from jaxgpt.spec.yamlio import read_yaml
 
@@ -104,9 +104,11 @@ def tuning_plan(
     spec: type[Any] | None = None,
 ) -> Plan:
     """Resolves the runs that choose each arm's learning rate; none where the experiment tunes nothing."""
+    if experiment.tune is None:
+        return Plan(name, experiment, (), command, "tune")
     runs, cells = resolve(experiment, near, overrides, spec), []
-    for i in range(experiment.tune.seeds if experiment.tune else 0):
-        for lr in experiment.tune.lr if experiment.tune else ():
+    for i in range(experiment.tune.seeds):
+        for lr in experiment.tune.lr:
             for arm, run in runs.items():
                 seeded = run.evolve(seed=FIRST_SEED + run.seed + i, optim=run.optim.evolve(lr=lr))
                 cells.append(Cell(arm, seeded, _id(seeded), f"tune/{arm}-lr{lr:g}"))
@@ -171,10 +173,6 @@ def _id(run: Any) -> str:
 
 def _twins(runs: Mapping[str, Any]) -> list[str]:
     """Arms that resolve to the same run: a comparison of a thing with itself, most likely a mistake."""
-    arms = list(runs)
-    pairs = [(a, b) for i, a in enumerate(arms) for b in arms[i + 1 :]]
-    return [
-        f"arms.{b}: resolves to the same run as arms.{a}; change a field"
-        for a, b in pairs
-        if not diff(runs[a], runs[b])
-    ]
+    first: dict[str, str] = {}
+    held = {arm: first.setdefault(canonical(run), arm) for arm, run in runs.items()}
+    return [f"arms.{b}: resolves to the same run as arms.{a}; change a field" for b, a in held.items() if a != b]
