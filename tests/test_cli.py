@@ -13,6 +13,7 @@ import pytest
 
 import jaxgpt.train
 from jaxgpt.cli import STOPPED, main
+from jaxgpt.lab.sweep import from_file
 from jaxgpt.spec import dump_yaml, seams
 
 LICENCE = Path(__file__).parents[1] / "LICENSE"
@@ -156,6 +157,82 @@ def test_a_bad_field_is_one_line_that_names_it(refused, config, trained, overrid
 def test_bad_words_are_one_line(refused, config, trained, words, line):
     fill = {"config": config, "trained": trained}
     assert refused(*(word.format(**fill) for word in words)).startswith(line.format(**fill))
+
+
+@pytest.fixture(scope="module")
+def sweep(tiny, tmp_path_factory):
+    """A question's file, and the folder of its sweep: both runs done, one of them by other code."""
+    folder = tmp_path_factory.mktemp("sweep")
+    base = tiny(**{"data.corpus": str(LICENCE), "steps": 4, "model.vocab_size": 257}).model_dump(mode="json")
+    question = folder / "rate.py"
+    question.write_text(
+        "from jaxgpt.lab import Experiment\narms = {'a': {}, 'b': {'optim.lr': 1e-3}}\n"
+        f"e = Experiment(question='q', base={base}, arms=arms, baseline='a', seeds=1)\n"
+    )
+    made = from_file(question, [], None, folder, "jaxgpt ablate rate.py")
+    made.write()
+    for cell, commit in zip(made.plan().cells, ("0123456789abcdef", "fedcba9876543210"), strict=True):
+        home = made.folder / cell.path
+        home.mkdir(parents=True)
+        (home / "result.json").write_text('{"status": "finished", "step": 4, "val/loss": 1.0, "seconds": 1.0}')
+        (home / "provenance.json").write_text(json.dumps({"commit": commit}))
+    return question, made.folder
+
+
+@pytest.fixture
+def _old_signals():
+    """`lab work` leaves its answer to SIGTERM in place, for its process ends with it."""
+    old = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, old)
+
+
+@pytest.mark.usefixtures("_old_signals")
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["wrok"], "No such command 'wrok'"),
+        (["plan"], "Missing argument"),
+        (["plan", "absent.py"], "absent.py: no such experiment file"),
+        (["plan", "{question}", "stepz=3"], "stepz: unknown field; did you mean 'steps'?"),
+        (["plan", "{question}", "steps=0"], "steps: "),
+        (["plan", "{question}", "lab.fues=on"], "lab.fues: unknown field; did you mean 'fuse'?"),
+        (["plan", "{question}", "lab.fuse=maybe"], "lab.fuse: "),
+        (["plan", "{question}", "lab.engine=slrm"], "lab.engine: unknown engine kind 'slrm'; did you mean 'slurm'?"),
+        (["plan", "{question}", "--seeds", "0"], "seeds: expected 1 or more, got 0"),
+        (["plan", "{question}", "--detect", "0"], "--detect: expected a difference above 0, got 0.0"),
+        (["plan", "{question}", "--detect", "0.1"], "--detect: "),
+        (["plan", "{question}", "--detect", "little"], "Invalid value for '--detect'"),
+        (["plan", "{folder}", "steps=3"], "{folder}: a planned sweep takes no changes"),
+        (["why", "{folder}", "--seeds", "3"], "{folder}: a planned sweep takes no changes"),
+        (["why", "nowhere"], "nowhere: no such experiment file"),
+        (["work", "nowhere"], "nowhere: no sweep here"),
+        (["work", "{question}"], "{question}: no sweep here"),
+        (["work", "{folder}", "--watch"], "No such option: --watch"),
+        (["status", "nowhere"], "nowhere: no sweep here"),
+        (["status", "{question}"], "{question}: no sweep here"),
+        (["report", "nowhere"], "nowhere: no sweep here"),
+        (["report", "{folder}", "--strict"], "{folder}: commit differs: 0123456789 (1 runs, as "),
+    ],
+)
+def test_bad_words_for_the_lab_are_one_line_and_change_nothing(refused, sweep, tmp_path, words, line):
+    question, folder = sweep
+    before, fill = content(folder.parent), {"question": question, "folder": folder}
+    out = ["--out", tmp_path] if "{question}" in words and words[0] == "plan" else []
+    assert refused("lab", *(word.format(**fill) for word in words), *out).startswith(line.format(**fill))
+    assert content(folder.parent) == before and not list(tmp_path.iterdir())
+
+
+def test_the_labs_verbs_answer_on_standard_output(jaxgpt_, sweep):
+    _, folder = sweep
+    before = content(folder)
+    status, out, err = jaxgpt_("lab", "status", folder)
+    assert (status, err) == (0, []) and "2 runs: 2 finished" in out
+    status, out, err = jaxgpt_("lab", "why", folder)
+    assert (status, err) == (0, ["2 left alone; 0 continues; 0 runs"]) and out.count("left alone: finished") == 2
+    status, out, err = jaxgpt_("lab", "plan", folder)
+    assert (status, err) == (0, []) and "to start: jaxgpt ablate rate.py" in out
+    assert content(folder) == before
 
 
 def test_all_bad_fields_are_told_at_once(jaxgpt_, config):
