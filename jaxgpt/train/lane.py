@@ -93,7 +93,8 @@ class Lane:
         self.record.flush()
         self.log.sync()
         state = jax.tree.map(lambda x: x[self.index], stacked)
-        save(self.out / "ckpt", step, state, self.record.meta() | {"mode": FUSED}, self.run.exec.keep, best)
+        keep = max(2, self.run.exec.keep)  # killed while it saves, a group goes back to the step before
+        save(self.out / "ckpt", step, state, self.record.meta() | {"mode": FUSED}, keep, best)
         self.log.status(status="running", step=step, steps=self.run.steps)
 
     def end(self, status: str, step: int) -> None:
