@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from jaxgpt.spec import Spec
 
@@ -23,6 +23,13 @@ class Tune(Spec):
     """Peak learning rates to try."""
     seeds: PositiveInt = 2
     """Runs of each arm at each rate, on seeds of their own."""
+
+    @field_validator("lr")
+    @classmethod
+    def _distinct(cls, lr: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(lr)) < len(lr):
+            raise ValueError(f"names a rate twice, in {', '.join(f'{rate:g}' for rate in lr)}")
+        return lr
 
 
 @dataclass(frozen=True)
