@@ -63,17 +63,22 @@ def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path 
 
 
 def present(findings: Findings) -> Path:
-    """Writes the report, and prints the table, the verdict and the report's path."""
+    """Writes the report, and prints the tables, the verdict and the report's path."""
     from jaxgpt.lab.report import write
-    from jaxgpt.lab.report.tables import arm_columns, arm_rows
+    from jaxgpt.lab.report.contrasts import brief, groups
+    from jaxgpt.lab.report.tables import arm_columns, arm_rows, compares
 
     written = write(findings)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for i, name in enumerate(arm_columns(findings, full=False)):
-        table.add_column(name, justify="right" if i > 1 else "left", no_wrap=True)
-    for row in arm_rows(findings, full=False):
-        table.add_row(*row)
     results = Console(highlight=False)  # standard output: what a person waited for, not the waiting
-    results.print(table, soft_wrap=True)
-    results.print("", verdict(findings), f"report: {written}", sep="\n", soft_wrap=True, markup=False)
+    tables = [(arm_columns(findings, full=False), arm_rows(findings, full=False))]
+    if not compares(findings):
+        tables += [brief(findings, contrasts) for _, _, contrasts in groups(findings) if contrasts[0].planned]
+    for columns, rows in tables:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for i, name in enumerate(columns):
+            table.add_column(name, justify="right" if i > 1 else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        results.print(table, "", soft_wrap=True)
+    results.print(verdict(findings), f"report: {written}", sep="\n", soft_wrap=True, markup=False)
     return written

@@ -33,6 +33,8 @@ class Experiment(Spec):
     """The figure of result.json to compare."""
     better: Literal["lower", "higher"] = "lower"
     """Which direction of the metric is an improvement."""
+    goal: float | None = None
+    """A value of the metric; the report says of which arms the mean is shown to be better than it."""
     budget: tuple[Budget, ...] = ()
     """What arms are given equal amounts of: `tokens`, `flops`, `seconds`, or several, each with runs of its own. An arm
     gets the steps that spend what the baseline spends, so that its schedule ends there. Empty: as configured."""

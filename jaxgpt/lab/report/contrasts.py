@@ -1,8 +1,10 @@
 """The comparisons in full: planned ones with Holm's p, explored ones with Benjamini and Hochberg's q."""
 
+from jaxgpt.lab.bootstrap import FEWEST, bca
 from jaxgpt.lab.findings import Contrast, Findings
-from jaxgpt.lab.format import decimals, ends, number, p_value
+from jaxgpt.lab.format import NONE, decimals, ends, number, p_value
 from jaxgpt.lab.report.tables import compares
+from jaxgpt.lab.stats import Summary, unpaired
 
 NOTES = {
     True: "Planned before any run: the verdict speaks of these alone. p (Holm) keeps the chance of one false claim "
@@ -33,9 +35,10 @@ def title(findings: Findings, contrast: Contrast) -> str:
     return f"{contrast.name} − {findings.plan.experiment.baseline}" if named else contrast.name
 
 
-def contrast_columns(planned: bool) -> list[str]:
-    """Headings of `contrast_row`."""
-    adjusted = "p (Holm)" if planned else "q (BH)"
+def contrast_columns(findings: Findings, contrasts: list[Contrast]) -> list[str]:
+    """Headings of `contrast_rows`: with the bootstrap's interval where some comparison has seeds enough for it, and
+    with Welch's where finished runs do not pair."""
+    adjusted = "p (Holm)" if contrasts[0].planned else "q (BH)"
     return [
         "comparison",
         "seeds",
@@ -47,11 +50,46 @@ def contrast_columns(planned: bool) -> list[str]:
         "dz",
         "ρ",
         "detectable",
+        *(["95% BCa"] if any(len(c.differences) >= FEWEST for c in contrasts) else []),
+        *(["95% unpaired (Welch)"] if any(_loses(findings, c) for c in contrasts) else []),
     ]
 
 
-def contrast_row(findings: Findings, contrast: Contrast) -> list[str]:
-    """One comparison."""
+def contrast_rows(findings: Findings, contrasts: list[Contrast]) -> list[list[str]]:
+    """One row a comparison."""
+    columns = contrast_columns(findings, contrasts)
+    rows = []
+    for contrast in contrasts:
+        row, places = _row(findings, contrast), decimals(findings.differences)
+        if "95% BCa" in columns:
+            low, high = bca(contrast.differences)
+            row.append(f"[{number(low, places, True)}, {number(high, places, True)}]" if low == low else NONE)
+        if "95% unpaired (Welch)" in columns:
+            row.append(ends(_welch(findings, contrast), places) if contrast.arm else NONE)
+        rows.append(row)
+    return rows
+
+
+def brief(findings: Findings, contrasts: list[Contrast]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows for a terminal: no more than the primary interval and the adjusted p."""
+    kept = (0, 1, 2, 3, 5)
+    columns, rows = contrast_columns(findings, contrasts), contrast_rows(findings, contrasts)
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _loses(findings: Findings, contrast: Contrast) -> bool:
+    """Whether both arms have finished runs that stand in no pair."""
+    return contrast.arm is not None and _welch(findings, contrast).n > len(contrast.seeds)
+
+
+def _welch(findings: Findings, contrast: Contrast) -> Summary:
+    """The difference over all finished runs, paired or not."""
+    values = {arm.name: [o.value for o in arm.finished] for arm in findings.arms}
+    plus, minus = sorted(contrast.weights, key=lambda arm: -contrast.weights[arm])
+    return unpaired(values[plus], values[minus]).difference
+
+
+def _row(findings: Findings, contrast: Contrast) -> list[str]:
     found, places = contrast.paired, decimals(findings.differences)
     return [
         title(findings, contrast),

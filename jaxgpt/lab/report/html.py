@@ -7,7 +7,7 @@ from jaxgpt.lab.findings import Contrast, Findings
 from jaxgpt.lab.format import AXES
 from jaxgpt.lab.report.blocks import arm, facts, fold, note, powers, remarks, run_link, table
 from jaxgpt.lab.report.computing import computed
-from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_row, groups, title, weights
+from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_rows, groups, title, weights
 from jaxgpt.lab.report.effort import (
     chosen_column,
     cost_columns,
@@ -129,10 +129,11 @@ def _links(findings: Findings, arms: tuple[str, ...], seed: int) -> str:
 def _comparisons(findings: Findings, level: int = 2) -> str:
     parts = []
     for heading, words, contrasts in groups(findings):
-        rows = [[_named(findings, c), *map(escape, contrast_row(findings, c)[1:])] for c in contrasts]
+        told = zip(contrasts, contrast_rows(findings, contrasts), strict=True)
+        rows = [[_named(findings, contrast), *map(escape, row[1:])] for contrast, row in told]
         parts += [
             f"<h{level}>{heading}</h{level}>",
-            table(contrast_columns(contrasts[0].planned), rows, 1),
+            table(contrast_columns(findings, contrasts), rows, 1),
             note(words),
         ]
         pairs = [

@@ -8,7 +8,7 @@ import unicodedata
 from jaxgpt.lab.budget import AS_CONFIGURED
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import AXES, NONE, quantity, with_unit
-from jaxgpt.lab.report.contrasts import contrast_columns, contrast_row, groups
+from jaxgpt.lab.report.contrasts import contrast_columns, contrast_rows, groups
 from jaxgpt.lab.report.laws import apart_columns, apart_row, law_columns, law_row
 from jaxgpt.lab.report.tables import arm_columns, arm_rows
 from jaxgpt.lab.rungs import climb, steeper
@@ -59,8 +59,8 @@ def latex(findings: Findings) -> str:
         if differ := steeper(series):
             parts.append(_tabular(apart_columns(), [apart_row(held) for held in differ], "", LEFT_OUT))
     for heading, _, contrasts in groups(findings) if experiment.contrasts or series else []:
-        rows = [contrast_row(findings, contrast) for contrast in contrasts]
-        parts.append(_tabular(contrast_columns(contrasts[0].planned), rows, heading, LEFT_OUT))
+        rows = contrast_rows(findings, contrasts)
+        parts.append(_tabular(contrast_columns(findings, contrasts), rows, heading, LEFT_OUT))
     return "\n".join([*lines, "\n\n\\medskip\n".join(parts), r"\end{table}"]) + "\n"
 
 

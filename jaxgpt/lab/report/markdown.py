@@ -5,7 +5,7 @@ from jaxgpt.lab.drift import drift
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import AXES
 from jaxgpt.lab.report.computing import computed
-from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_row, groups, title
+from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_rows, groups, title
 from jaxgpt.lab.report.effort import (
     cost_columns,
     cost_rows,
@@ -74,8 +74,8 @@ def _arms(findings: Findings) -> list[str]:
 def _comparisons(findings: Findings, level: str) -> list[str]:
     parts = []
     for heading, note, contrasts in groups(findings):
-        rows = [contrast_row(findings, contrast) for contrast in contrasts]
-        parts += [f"{level} {heading}", _table(contrast_columns(contrasts[0].planned), rows), note]
+        rows = contrast_rows(findings, contrasts)
+        parts += [f"{level} {heading}", _table(contrast_columns(findings, contrasts), rows), note]
         if len(findings.outcomes) <= FEW:
             parts += _lines(
                 [

@@ -20,9 +20,12 @@ from jaxgpt.lab.format import (
 )
 from jaxgpt.lab.rungs import size
 from jaxgpt.lab.spent import per_run
+from jaxgpt.lab.stats import below
 from jaxgpt.spec import diff
 from jaxgpt.terminal import clock
 
+GOAL = {"lower": "below", "higher": "above"}
+"""Which side of an experiment's goal is better, by its `better`."""
 SPENT = ["steps", "tokens", "FLOPs", "time"]
 """Headings of what one run of an arm takes."""
 
@@ -41,11 +44,13 @@ def arm_columns(findings: Findings, full: bool = True) -> list[str]:
     if not full:
         return ["arm", "runs", experiment.metric, *against]
     rung = ["parameters"] if experiment.ladder and experiment.ladder.axis == "parameters" else []
-    return ["arm", *rung, "runs", with_unit(experiment.metric), *against, *SPENT]
+    goal = [] if experiment.goal is None else [f"p ({GOAL[experiment.better]} {experiment.goal:g})"]
+    return ["arm", *rung, "runs", with_unit(experiment.metric), *goal, *against, *SPENT]
 
 
 def arm_rows(findings: Findings, full: bool = True) -> list[list[str]]:
     """One row an arm, the baseline's with dashes for what compares it with itself. Spending is the mean of a run."""
+    experiment = findings.plan.experiment
     contrasts = {contrast.name: contrast for contrast in findings.contrasts}
     wide, narrow = decimals(arm.summary for arm in findings.arms), decimals(findings.differences)
     rows = []
@@ -54,6 +59,9 @@ def arm_rows(findings: Findings, full: bool = True) -> list[list[str]]:
         if "parameters" in arm_columns(findings, full):
             row.append(short(size(findings, arm.name)))
         row += [_runs(arm, full), mean_interval(arm.summary, wide)]
+        if full and experiment.goal is not None:
+            sign = 1 if experiment.better == "lower" else -1
+            row.append(p_value(below([sign * o.value for o in arm.finished], sign * experiment.goal)))
         if compares(findings) and (contrast := contrasts.get(arm.name)):
             found = contrast.paired.difference
             row += [number(found.mean, narrow, True), ends(found, narrow), p_value(contrast.adjusted)]
