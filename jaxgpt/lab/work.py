@@ -24,6 +24,8 @@ from jaxgpt.terminal import Watch, console
 Runner = Callable[..., dict[str, Any]]
 """`runner(run, out, quiet=True, watch=callback) -> result`: continues what `out` holds, and returns result.json."""
 SOLO = Mode(False, 1, "given")
+PREEMPTED = 3
+"""How often a run that something outside ended is tried before it waits for the next call."""
 LOST = 70
 """Exit status of a worker whose claim another took (EX_SOFTWARE): it was silent for too long."""
 
@@ -95,7 +97,9 @@ def _pending(unit: Unit, folder: Path, since: float) -> bool:
         if read_result(folder / cell.path) is not None:
             continue
         failed = failure.read(folder / cell.path)
-        if failed is None or failed.time < since or failed.cls == "preempted":
+        if failed is None or failed.time < since:
+            return True
+        if failed.cls == "preempted" and failed.attempts < PREEMPTED:
             return True
         if failed.cls == "oom" and not too_large(unit, failed):
             return True

@@ -1,6 +1,8 @@
 """A worker: what it does with groups that fail, and with what others do meanwhile. Nothing trains."""
 
 import json
+import signal
+import subprocess
 
 import pytest
 
@@ -147,3 +149,21 @@ def test_a_diverged_run_does_not_hold_up_its_group(go, fused, tmp_path):
     path.mkdir(parents=True)
     (path / "result.json").write_text(json.dumps({"status": "diverged", "step": 3}))
     assert len(go()) == 3 and ended(fused, tmp_path).count("diverged") == 1
+
+
+def test_a_preempted_run_is_tried_again_but_not_forever(planned, trainer, tmp_path):
+    tried = []
+
+    def before(run, out):
+        if run.seed == 1 and run.model.position.kind == "rotary":
+            tried.append(out)
+            if len(tried) != 3 + 2:
+                raise subprocess.CalledProcessError(-signal.SIGKILL, "git")
+
+    trainer.before = before
+    work(planned, tmp_path / "position", Lab(), trainer)
+    assert len(tried) == 3 and ended(planned, tmp_path).count("finished") == 11
+    work(planned, tmp_path / "position", Lab(), trainer)
+    assert len(tried) == 4 and ended(planned, tmp_path).count("failed") == 1
+    work(planned, tmp_path / "position", Lab(), trainer)
+    assert len(tried) == 5 and ended(planned, tmp_path) == ["finished"] * 12
