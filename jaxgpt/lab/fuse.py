@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jaxgpt.lab import failure
 from jaxgpt.lab.measure import Pace, fused_pace, solo_pace
 from jaxgpt.lab.plan import Cell, Plan
-from jaxgpt.lab.record import read_json, write_text
+from jaxgpt.lab.record import read_json, read_result, write_text
 from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.source import own_code
 from jaxgpt.spec import ConfigError, digest
@@ -59,7 +59,7 @@ def decide(plan: Plan, folder: Path, settings: Lab) -> Mode:
         if kept.fused and (why := _refusal(plan.cells)) is not None:
             raise ConfigError(f"lab.fuse: the runs in {folder} are fused, but {why}; choose another --out")
         return kept
-    why = "lab.fuse=off" if settings.fuse == "off" else _refusal(plan.cells) or _unlike(plan.cells)
+    why = "lab.fuse=off" if settings.fuse == "off" else _obstacle(plan, folder)
     if why is not None and settings.fuse == "on":
         raise ConfigError(f"lab.fuse: on, but {why}; use lab.fuse=off")
     measured: dict[str, Any] = {}
@@ -115,6 +115,14 @@ def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
 
 def _unit(cells: Sequence[Cell], halvings: int = 0) -> Unit:
     return Unit(digest([cell.id for cell in cells]), tuple(cells), halvings)
+
+
+def _obstacle(plan: Plan, folder: Path) -> str | None:
+    """Why nothing is to be fused; None: it may be."""
+    done = [result for cell in plan.cells if (result := read_result(folder / cell.path)) is not None]
+    if any(result.get("mode") != "fused" for result in done):
+        return "runs that have finished are solo"
+    return _refusal(plan.cells) or _unlike(plan.cells)
 
 
 def _refusal(cells: Sequence[Cell]) -> str | None:

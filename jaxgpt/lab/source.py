@@ -25,7 +25,7 @@ def _code_digest(text: str) -> str:
 
 def _is_question(node: ast.stmt) -> bool:
     value = getattr(node, "value", None)
-    if isinstance(value, ast.Constant):
+    if isinstance(node, ast.Expr) and isinstance(value, ast.Constant):  # a text that stands alone; `WIDTH = 3` is code
         return True
     return isinstance(value, ast.Call) and ast.unparse(value.func).split(".")[-1] == "Experiment"
 

@@ -58,5 +58,6 @@ def test_ctrl_c_says_the_command_that_continues(question, trainer, capsys):
     trainer.before = interrupt
     with pytest.raises(KeyboardInterrupt):
         ablate(question, ["model.position={kind: rotary, theta: 9}", "lab.fuse=off"], 2, None)
-    command = f"to continue: jaxgpt ablate {question} 'model.position={{kind: rotary, theta: 9}}' lab.fuse=off --seeds 2"
+    changes = "'model.position={kind: rotary, theta: 9}' lab.fuse=off"
+    command = f"to continue: jaxgpt ablate {question} {changes} --seeds 2"
     assert f"stopped with 3 of 4 runs done; {command}" in capsys.readouterr().err

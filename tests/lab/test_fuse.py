@@ -180,3 +180,13 @@ def test_fused_and_solo_runs_are_never_paired(planned, trainer, tmp_path):
     )
     execute(planned, tmp_path, runner=trainer)
     assert analyse(planned, tmp_path).contrasts[0].seeds == (0, 1, 2, 3, 5)
+
+
+def test_a_folder_of_solo_runs_stays_solo(rates, tmp_path):
+    """Also where nothing says what was settled: its runs would pair with no fused one."""
+    done = tmp_path / rates.cells[0].path
+    done.mkdir(parents=True)
+    (done / "result.json").write_text(json.dumps({"status": "finished", "val/loss": 2.0}))
+    with pytest.raises(ConfigError, match=r"lab\.fuse: on, but runs that have finished are solo; use lab\.fuse=off"):
+        decide(rates, tmp_path, Lab(fuse="on"))
+    assert decide(rates, tmp_path, Lab()) == Mode(False, 1, "runs that have finished are solo")

@@ -113,9 +113,11 @@ def test_code_of_the_experiment_file_counts_for_the_arms_that_use_it(tmp_path, r
     text = f"""{HEAD}
 from jaxgpt.spec.seam import seams
 
+TURNS = 3
+
 class Spiral(seams()["{seam}"]):
     def turns(self):
-        return 3
+        return TURNS
 
 experiment = Experiment(
     question="q", base={{}}, arms={{"learned": {{}}, "spiral": {{"model.position": "spiral"}}}}, baseline="learned"
@@ -129,7 +131,7 @@ experiment = Experiment(
     first, asked, coded = (
         ids(text),
         ids(text.replace('"q"', '"why"') + "# so\n"),
-        ids(text.replace("return 3", "return 4")),
+        ids(text.replace("TURNS = 3", "TURNS = 4")),
     )
     assert asked == first
     assert coded["learned"] == first["learned"] and not set(coded["spiral"]) & set(first["spiral"])
