@@ -1,8 +1,8 @@
 """Eight seeds of the Shakespeare CPU setting: fused, one after another, and as Hugging Face GPT-2 in torch eager.
 
 Total wall-clock time of whole runs, compiling and validation included, process start and imports not. The three take
-turns in pairs of seeds, each in a process of its own, so that all meet the same machine. `--quick` trains a tenth of
-the steps, which counts compiling ten times as much.
+turns in pairs of seeds, each in a process of its own, so that all meet the same machine. `--quick` trains a fifth of
+the steps, which counts compiling five times as much.
 Needs the corpus: JAXGPT_DATA=<folder that holds tinyshakespeare/>.
 """
 
@@ -105,7 +105,7 @@ def main() -> None:
         return
     options = arguments("wall-clock time of eight seeds: fused, in sequence, and in torch")
     shakespeare()
-    steps = 200 if options.quick else 2000
+    steps = 400 if options.quick else 2000
     sides = {name: start(name, steps) for name in ("fused", "sequential", "torch")}
     spent = dict.fromkeys(sides, 0.0)
     for first in range(0, SEEDS, PAIR):

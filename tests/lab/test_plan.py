@@ -115,18 +115,18 @@ from jaxgpt.spec.seam import seams
 
 TURNS = 3
 
-class Spiral(seams()["{seam}"]):
+class Coil(seams()["{seam}"]):
     def turns(self):
         return TURNS
 
 experiment = Experiment(
-    question="q", base={{}}, arms={{"learned": {{}}, "spiral": {{"model.position": "spiral"}}}}, baseline="learned"
+    question="q", base={{}}, arms={{"learned": {{}}, "coil": {{"model.position": "coil"}}}}, baseline="learned"
 )
 """
 
     def ids(changed):
         found = plan(load(write(tmp_path, changed)), "q", spec=run_spec)
-        return {arm: [cell.id for cell in found.of(arm)] for arm in ("learned", "spiral")}
+        return {arm: [cell.id for cell in found.of(arm)] for arm in ("learned", "coil")}
 
     first, asked, coded = (
         ids(text),
@@ -134,7 +134,7 @@ experiment = Experiment(
         ids(text.replace("TURNS = 3", "TURNS = 4")),
     )
     assert asked == first
-    assert coded["learned"] == first["learned"] and not set(coded["spiral"]) & set(first["spiral"])
+    assert coded["learned"] == first["learned"] and not set(coded["coil"]) & set(first["coil"])
 
 
 def test_a_seam_member_of_the_experiment_file_is_usable(tmp_path, run_spec):
