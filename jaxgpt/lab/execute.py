@@ -7,7 +7,6 @@ from jaxgpt.lab.engines import Crew, Here
 from jaxgpt.lab.plan import Plan
 from jaxgpt.lab.progress import read_status
 from jaxgpt.lab.record import read_result
-from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.sweep import Sweep
 from jaxgpt.lab.work import Runner, SweepError, check_metric, say, work
 from jaxgpt.terminal import Watch, clock
@@ -16,7 +15,7 @@ POLL = 1.0
 """Seconds between two looks at the folder while others work."""
 
 
-def execute(plan: Plan, out: Path, runner: Runner | None = None, settings: Lab | None = None) -> None:
+def execute(plan: Plan, out: Path, runner: Runner | None = None) -> None:
     """Runs every cell of one plan that is not done, in this process, into `plan.folder(out)`.
 
     Finished and diverged runs are left untouched; a killed one continues. A bug in one run is recorded beside it and
@@ -29,7 +28,7 @@ def execute(plan: Plan, out: Path, runner: Runner | None = None, settings: Lab |
             check_metric(plan.experiment.metric, result, folder / cell.path)
     say(cost_line(plan, out))
     try:
-        work(plan, folder, settings or plan.experiment.lab, runner)
+        work(plan, folder, plan.experiment.lab, runner)
     except KeyboardInterrupt:
         ended = sum(read_result(folder / cell.path) is not None for cell in plan.cells)
         say(f"stopped with {ended} of {len(plan.cells)} runs done; to continue: {plan.command}")

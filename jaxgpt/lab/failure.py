@@ -16,13 +16,12 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from jaxgpt.lab.record import write_text
 from jaxgpt.spec import ConfigError
 
 Class = Literal["diverged", "oom", "preempted", "config", "bug"]
-CLASSES: tuple[Class, ...] = get_args(Class)
 FILE = "failure.json"
 _XLA = {"XlaRuntimeError", "JaxRuntimeError"}
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}

@@ -49,23 +49,18 @@ def solo_pace(run: Any) -> Pace:
 
 def fused_pace(runs: Sequence[Any]) -> Pace:
     """Of several runs as one program."""
-    import jax
-    import numpy as np
-
-    from jaxgpt.train.fused_loop import stacked
+    from jaxgpt.train.fused_loop import keys_and_inputs
     from jaxgpt.train.fused_program import fused_program
     from jaxgpt.train.loop import ready
 
     prepared = ready(runs[0], quiet=True)
     runs = [run.with_vocabulary(prepared.codec.vocab_size) for run in runs]
     compiled = fused_program(runs[0], len(runs))
-    keys, values = stacked(runs, compiled)
-    padded = [*runs, *[runs[-1]] * (compiled.size - len(runs))]
+    keys, values = keys_and_inputs(runs, compiled)
 
     def step(state: Any, number: int) -> Any:
         rows = number * runs[0].batch_size, (number + 1) * runs[0].batch_size
-        batches = [prepared.batch(run.seed, *rows) for run in padded]
-        batch = jax.device_put(jax.tree.map(lambda *x: np.stack(x), *batches), compiled.lanes)
+        batch = compiled.stack([prepared.batch(run.seed, *rows) for run in runs])
         return compiled.step(state, batch, keys, values)
 
     return _time(lambda: compiled.init(keys, values), step)

@@ -34,8 +34,8 @@ class SweepError(JaxgptError):
     """Every arm fails in the same way, so the rest would too."""
 
 
-def work(plan: Plan, folder: Path, settings: Lab, runner: Runner | None = None, wait: bool = True) -> None:
-    """Does what nobody else does of `plan`, in `folder`; with `wait`, until all of it has come to an end.
+def work(plan: Plan, folder: Path, settings: Lab, runner: Runner | None = None) -> None:
+    """Does what nobody else does of `plan`, in `folder`, until all of it has come to an end.
 
     Finished and diverged runs are left untouched; a killed one continues. A bug is recorded beside its run and the
     sweep goes on; SweepError once all arms have failed alike in a row. Raises KeyboardInterrupt when a signal stopped
@@ -63,8 +63,6 @@ def work(plan: Plan, folder: Path, settings: Lab, runner: Runner | None = None, 
                         row = _tried(row, unit, _do(unit, plan, folder, mode, runner, reached, watch, claim))
                         _stop_when_hopeless(plan, row, folder / unit.cells[0].path / failure.FILE)
             if idle:
-                if not wait:
-                    return
                 time.sleep(min(2.0, settings.claim_seconds / 6))
                 reached |= {cell.path: _steps_reached(folder, cell) for cell in plan.cells}
                 watch.update(sum(reached.values()), waiting=f"for {len(waiting)} units of others")

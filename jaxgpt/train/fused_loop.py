@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.spec import ConfigError
@@ -64,11 +63,11 @@ def _ended(out: Path) -> Row | None:
 
 
 def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet: bool, told: list[Any]) -> None:
-    spec, padded = lanes[0].run, lanes + [lanes[-1]] * (compiled.size - len(lanes))
-    place = lambda tree: jax.device_put(tree, compiled.lanes)  # noqa: E731
-    fold = lambda keys, number: place(jax.vmap(jax.random.fold_in, (0, None))(keys, number))  # noqa: E731
-    stack = lambda trees: jax.tree.map(lambda *leaves: np.stack(leaves), *trees)  # noqa: E731
-    keys, values = stacked([lane.run for lane in lanes], compiled)
+    spec = lanes[0].run
+    fold = lambda keys, number: jax.device_put(  # noqa: E731
+        jax.vmap(jax.random.fold_in, (0, None))(keys, number), compiled.lanes
+    )
+    keys, values = keys_and_inputs([lane.run for lane in lanes], compiled)
     dropout_keys = fold(keys, 1)
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
     found = _restore(lanes, compiled)
@@ -78,7 +77,7 @@ def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet:
         state = compiled.init(fold(keys, 0), values)
     else:
         first, states, metas = found
-        state = place(stack(states + [states[-1]] * (compiled.size - len(lanes))))
+        state = compiled.stack(states)
 
     with ExitStack() as files, StopSignal() as stop, Watch("fused", spec.steps, "steps", first, quiet) as line:
         for lane, meta, tell in zip(lanes, metas, told, strict=True):
@@ -90,7 +89,7 @@ def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet:
             if not open_lanes:
                 break
             rows = (step * spec.batch_size, (step + 1) * spec.batch_size)
-            batch = place(stack([prepared.batch(lane.run.seed, *rows) for lane in padded]))
+            batch = compiled.stack([prepared.batch(lane.run.seed, *rows) for lane in lanes])
             state, metrics = compiled.step(state, batch, dropout_keys, values)
             now, measured = step + 1, StepMetrics(metrics)
             measure = len(held_out) > 0 and (now == spec.steps or due(now, spec.eval.every))
@@ -126,12 +125,11 @@ def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet:
                 lane.end("finished", first)
 
 
-def stacked(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Array, Any]:
-    """Keys and inputs of the lanes, (L,) each; places without a run repeat the last one."""
-    padded = [*runs, *[runs[-1]] * (compiled.size - len(runs))]
-    keys = jax.vmap(jax.random.key)(jnp.asarray([run.seed for run in padded], jnp.uint32))
-    values = jax.tree.map(lambda *x: jnp.stack(x), *(hyper(run) for run in padded))
-    return jax.device_put((keys, values), compiled.lanes)
+def keys_and_inputs(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Array, Any]:
+    """Keys and inputs of the lanes, (L,) each."""
+    seeds = compiled.stack([np.uint32(run.seed) for run in runs])
+    keys = jax.device_put(jax.vmap(jax.random.key)(seeds), compiled.lanes)
+    return keys, compiled.stack([hyper(run) for run in runs])
 
 
 def _restore(lanes: list[Lane], compiled: FusedProgram) -> tuple[int, list[Any], list[Row]] | None:

@@ -4,7 +4,7 @@ A lane's arithmetic is that of its own run, whatever its neighbours hold: a devi
 crosses between devices. It is not bit for bit that of a solo run, whose program XLA arranges differently.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,6 +31,11 @@ class FusedProgram(NamedTuple):
     """Shapes and dtypes of one lane's state."""
     lanes: NamedSharding
     whole: NamedSharding
+
+    def stack(self, trees: Sequence[Any]) -> Any:
+        """One tree a run -> leaves (L, ...) on the devices; places without a run repeat the last one."""
+        padded = [*trees, *[trees[-1]] * (self.size - len(trees))]
+        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *padded), self.lanes)
 
 
 def refusal(run: Run) -> str | None:

@@ -52,10 +52,10 @@ class Groups:
 def go(fused, tmp_path, monkeypatch):
     """`go(fails)`: one worker's call; the groups that it ran."""
 
-    def call(fails=lambda runs: None, **more):
+    def call(fails=lambda runs: None):
         groups = Groups(fails)
         monkeypatch.setattr("jaxgpt.train.fused_loop.run_fused", groups)
-        work(fused, tmp_path / "rates", Lab(), **more)
+        work(fused, tmp_path / "rates", Lab())
         return groups.ran
 
     return call
@@ -137,11 +137,18 @@ def test_what_another_found_too_large_meanwhile_is_not_tried_whole(go, fused, tm
     assert [group for group in go() if group[0].startswith("wide")] == [["wide 0", "wide 1"], ["wide 2", "wide 3"]]
 
 
-def test_what_another_holds_is_left_to_it(go, fused, tmp_path):
+def test_what_another_holds_is_left_to_it_and_waited_for(go, fused, tmp_path, monkeypatch):
     (_, wide, _) = units(fused, Mode(True, 4, ""))
-    with take(tmp_path / "rates" / CLAIMS, wide.key):
-        assert len(go(wait=False)) == 2
-    assert go(wait=False) == [["wide 0", "wide 1", "wide 2", "wide 3"]]
+    other = take(tmp_path / "rates" / CLAIMS, wide.key)
+    begun, waits = [], []
+
+    def pause(seconds):
+        waits.append(len(begun))
+        other.release()
+
+    monkeypatch.setattr("jaxgpt.lab.work.time.sleep", pause)
+    ran = go(begun.append)
+    assert waits == [2] and ran[2:] == [["wide 0", "wide 1", "wide 2", "wide 3"]]
 
 
 def test_a_diverged_run_does_not_hold_up_its_group(go, fused, tmp_path):

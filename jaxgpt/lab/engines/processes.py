@@ -41,8 +41,8 @@ class Processes(Engine):
         ids = list(map(str, range(needed))) if named is None else named.split(",")
         if len(ids) < needed:
             raise ConfigError(
-                f"engine.gpus: {self.workers} workers with {self.gpus} each need {needed}, but CUDA_VISIBLE_DEVICES "
-                f"names {len(ids)}; lower engine.workers"
+                f"lab.engine.gpus: {self.workers} workers with {self.gpus} each need {needed}, but "
+                f"CUDA_VISIBLE_DEVICES names {len(ids)}; lower lab.engine.workers"
             )
         parts = [ids[at : at + self.gpus] for at in range(0, needed, self.gpus)]
         return [{**threads, "CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]

@@ -32,15 +32,15 @@ class Ray(Engine):
         try:
             import ray
         except ImportError:
-            raise ConfigError("engine: ray needs Ray; pip install 'jaxgpt[engines]'") from None
+            raise ConfigError("lab.engine: ray needs Ray; pip install 'jaxgpt[engines]'") from None
         if not ray.is_initialized():
             try:
                 _knock(self.address)
                 ray.init(address=self.address, log_to_driver=False)
             except OSError:
                 raise ConfigError(
-                    f"engine.address: no Ray cluster at {self.address!r}; start one with 'ray start --head', or name "
-                    "its HOST:PORT"
+                    f"lab.engine.address: no Ray cluster at {self.address!r}; start one with 'ray start --head', or "
+                    "name its HOST:PORT"
                 ) from None
         logs = log_folder(folder)
         names = [logs / f"ray-{number}.log" for number in range(self.workers)]

@@ -51,12 +51,12 @@ class Slurm(Engine):
             from submitit import SlurmExecutor
             from submitit.core.utils import FailedJobError
         except ImportError:
-            raise ConfigError("engine: slurm needs submitit; pip install 'jaxgpt[engines]'") from None
+            raise ConfigError("lab.engine: slurm needs submitit; pip install 'jaxgpt[engines]'") from None
         for program in ("sbatch", "squeue", "srun"):
             if shutil.which(program) is None:
                 raise ConfigError(
-                    f"engine: slurm: no {program!r} on this machine; run on the cluster's login node, or use "
-                    "engine.kind=processes"
+                    f"lab.engine: slurm: no {program!r} on this machine; run on the cluster's login node, or use "
+                    "lab.engine.kind=processes"
                 )
         executor = SlurmExecutor(log_folder(folder) / "slurm", max_num_timeout=TIMEOUTS)
         executor.update_parameters(**self.parameters(folder))
@@ -65,7 +65,9 @@ class Slurm(Engine):
                 jobs = [executor.submit(Job(worker_command(folder))) for _ in range(self.workers)]
         except FailedJobError as error:
             said = str(error).strip().splitlines()[-1].removeprefix("sbatch: error: ")
-            raise ConfigError(f"engine: slurm: sbatch refused: {said}; change engine.* to what it accepts") from None
+            raise ConfigError(
+                f"lab.engine: slurm: sbatch refused: {said}; change lab.engine.* to what it accepts"
+            ) from None
         return SlurmCrew(jobs[0].job_id.split("_")[0], [str(job.paths.stdout) for job in jobs])
 
     def parameters(self, folder: Path) -> dict[str, Any]:
