@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/activation.py
 
-Twenty-four runs of a small GPT on the text of Python's own standard library: about 5 minutes on 2 cores.
+Twenty-four runs of a small GPT on the text of Python's own standard library: about 7 minutes on 2 cores.
 
 Equal tokens. SwiGLU (Shazeer 2020) has three matrices of inner width 8/3·d_model where the others have two of
 4·d_model, so parameters and FLOPs are equal too. One learning rate serves all arms: it was chosen for GELU.

@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/label_smoothing.py
 
-Eighteen runs of a small GPT on the text of Python's own standard library: about 4 minutes on 2 cores.
+Eighteen runs of a small GPT on the text of Python's own standard library: about 5 minutes on 2 cores.
 
 Equal tokens. The paper smooths by 0.1 and reports that perplexity suffers while BLEU gains. Here only the first
 half can be asked: smoothing acts in training alone, and the loss reported is always the plain one.

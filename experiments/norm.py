@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/norm.py
 
-Eighteen runs of a small GPT on the text of Python's own standard library: about 6 minutes on 2 cores.
+Eighteen runs of a small GPT on the text of Python's own standard library: about 7 minutes on 2 cores.
 
 Equal tokens, with batches of 32 rows. BatchNorm (Ioffe & Szegedy 2015) is defined here, in the only form that is
 honest in a causal model of pure functions:

@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/norm_place.py
 
-Twenty-four runs of a small GPT on the text of Python's own standard library: about 6 minutes on 2 cores.
+Twenty-four runs of a small GPT on the text of Python's own standard library: about 5 minutes on 2 cores.
 
 The claim is about what can be trained: near the output, gradients of a post-norm stack at its start are large. It is
 derived for weights at Xavier's scale, so all weights here start at N(0, 1/d_model). That choice was made after a pilot

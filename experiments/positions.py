@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/positions.py
 
-Thirty-six runs of a small GPT on the text of Python's own standard library: about 9 minutes on 2 cores.
+Thirty-six runs of a small GPT on the text of Python's own standard library: about 12 minutes on 2 cores.
 
 Equal tokens, and no text longer than the context of training: what ALiBi was made for (Press et al. 2022) and
 where learned positions end is not asked here. Learned: GPT-1, GPT-2, GPT-3. Sinusoidal: Vaswani et al. 2017, section

@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/residual_init.py
 
-Twelve runs of a small GPT on the text of Python's own standard library: about 4 minutes on 2 cores.
+Twelve runs of a small GPT on the text of Python's own standard library: about 3 minutes on 2 cores.
 
 Twelve narrow layers: the deeper the stack, the more its stream grows at the start without the scaling. The paper
 gives the rule without an ablation. Equal tokens.

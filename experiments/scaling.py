@@ -2,7 +2,7 @@
 
     jaxgpt ablate experiments/scaling.py
 
-Thirty runs of small GPTs on the text of Python's own standard library: about 12 minutes on 2 cores.
+Thirty runs of small GPTs on the text of Python's own standard library: about 9 minutes on 2 cores.
 
 Four layers of growing width, all on the same tokens of text that no arm sees twice: the axis is parameters, not
 compute, and the widest are far from done. Heads are 16 wide. The learning rate falls as 1/√width from the demo's

@@ -141,8 +141,8 @@ def _unlike(cells: Sequence[Cell]) -> str | None:
 
 
 def _lanes(plan: Plan, settings: Lab) -> int:
-    """One a device on a CPU, whose cache a second lane would overflow; on accelerators the largest group. Never so
-    many that a worker of the engine would be left without a program."""
+    """One a device on a CPU, where more made each slower; on accelerators the largest group. Never so many that a
+    worker of the engine would be left without a program."""
     import jax
 
     largest = max(len(group) for group in groups(plan.cells))

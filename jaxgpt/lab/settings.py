@@ -17,7 +17,8 @@ class Lab(Spec):
     """Whether runs that differ in seed and inputs only train as one program. `auto` times some steps both ways, once a
     sweep, and keeps to what it chose: fused and solo runs agree to rounding only, and are never paired."""
     lanes: PositiveInt | None = None
-    """Runs in one program. None: one a device on a CPU, on an accelerator all that fit the group."""
+    """Runs in one program. None: one a device on a CPU, the whole group on an accelerator; fewer where an engine has
+    workers for more programs."""
     claim_seconds: PositiveFloat = 60.0
     """Silence after which a worker on another machine counts as dead, and its runs are free."""
     strict: bool = False
