@@ -23,34 +23,33 @@ FUSED = "fused"
 
 
 class LaneMetrics(Mapping[str, Any]):
-    """A lane's share of a step's metrics. The first one read waits for the device, and fetches those of all lanes."""
+    """A lane's share of a step's metrics. The first one read waits for the device."""
 
     def __init__(self, step: "StepMetrics", index: int):
         self._step, self._index = step, index
 
     def __getitem__(self, name: str) -> Any:
-        return self._step.host[name][self._index]
+        return self._step.fetch(name)[self._index]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._step.host)
+        return iter(self._step.device)
 
     def __len__(self) -> int:
-        return len(self._step.host)
+        return len(self._step.device)
 
 
 class StepMetrics:
-    """What a step measured, (L,) each, left on the device until somebody reads."""
+    """What a step measured, (L,) each, left on the device until somebody reads it: most steps, one number is."""
 
     def __init__(self, metrics: Mapping[str, jax.Array]):
-        self._device = metrics
-        self._host: dict[str, np.ndarray] | None = None
+        self.device = metrics
+        self._host: dict[str, np.ndarray] = {}
 
-    @property
-    def host(self) -> dict[str, np.ndarray]:
-        """As numpy."""
-        if self._host is None:
-            self._host = jax.device_get(dict(self._device))
-        return self._host
+    def fetch(self, name: str) -> np.ndarray:
+        """One metric of all lanes, as numpy."""
+        if name not in self._host:
+            self._host[name] = jax.device_get(self.device[name])
+        return self._host[name]
 
     def lane(self, index: int) -> LaneMetrics:
         """One lane's."""
