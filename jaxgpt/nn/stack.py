@@ -1,6 +1,6 @@
 """A stack of equal blocks. Parameters are stacked with the layer as leading axis; the loop over them is a choice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -11,22 +11,24 @@ from jax import lax
 from jaxgpt.nn.block import Block
 from jaxgpt.nn.cache import KV
 from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.pipeline import Losses, Pipelined, pipeline
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.setting import on
 
-Loop = Literal["scan", "unroll"]
-Remat = Literal["none", "block", "dots"]
-POLICIES: dict[str, Callable[..., bool]] = {
-    "block": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-}
+Loop = Literal["scan", "unroll"] | Pipelined
+Remat = Literal["none", "block", "dots", "stage"]
+Layer = Callable[[Any, jax.Array, Any, Pattern, KV | None], tuple[jax.Array, KV | None, Losses]]
+"""Parameters, (B, T, D), index, pattern and cache of one layer to its output, its cache and its auxiliary losses."""
 
 
 class Stack(nn.Module):
     """`num_layers` blocks whose patterns cycle through `patterns`.
 
     Layer i starts from a key folded with i, so a deeper stack starts with the same first layers; the parameters and the
-    results do not depend on `loop` or `remat`.
+    results do not depend on `loop` or `remat`, but for the dropout masks of a pipeline, drawn for each microbatch.
+
+    Scalars that a block sows into `losses` are summed over the layers by the last name of their path, and sown again by
+    the stack. In a pipeline they are the mean over the microbatches, as with accumulated gradients.
     """
 
     block: Block
@@ -47,31 +49,39 @@ class Stack(nn.Module):
             params = self.get_variable("params", "layers")
         key = self.make_rng("dropout") if train and on(block.spec.dropout) else None
 
-        def one(p: Any, x: jax.Array, index: Any, pattern: Pattern, held: KV | None) -> tuple[jax.Array, KV | None]:
-            rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}
-            return block.apply({"params": p}, x, layout, pattern, held, train, rngs=rngs)
+        def layer(layout: Layout, key: jax.Array | None, repeat: jax.Array | None = None) -> Layer:
+            def one(p: Any, x: jax.Array, index: Any, pattern: Pattern, held: KV | None) -> Any:
+                if repeat is not None:
+                    p = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, repeat, keepdims=False), p)
+                rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}
+                (x, held), sown = block.apply(
+                    {"params": p}, x, layout, pattern, held, train, rngs=rngs, mutable=["losses"]
+                )
+                return x, held, _by_name(sown)
 
-        if self.remat != "none":
-            one = jax.checkpoint(one, policy=POLICIES[self.remat], static_argnums=(3,))
-        period = len(self.patterns)
-        if self.loop == "scan" and cache is None and self.num_layers % period == 0:
+            if self.remat == "none":
+                return one
+            policy = _weight_products(int(isinstance(self.loop, Pipelined))) if self.remat == "dots" else None
+            return jax.checkpoint(one, policy=policy, static_argnums=(3,))
 
-            def body(x: jax.Array, group: Any) -> tuple[jax.Array, None]:
-                p, first = group
-                for j, pattern in enumerate(self.patterns):
-                    x, _ = one(jax.tree.map(lambda a, j=j: a[j], p), x, first + j, pattern, None)
-                return x, None
+        def stage(p: Any, x: jax.Array, layout: Layout, first: Any, part: Any, repeat: Any) -> tuple[jax.Array, Losses]:
+            assert isinstance(self.loop, Pipelined)
+            one = layer(layout, None if key is None else jax.random.fold_in(key, part), repeat)
+            if self.loop.layers == "scan":
+                return _scan(one, p, x, first, self.patterns)
+            x, _, losses = _unroll(one, split_layers(p), x, first, self.patterns, None)
+            return x, losses
 
-            groups = jax.tree.map(lambda a: a.reshape(-1, period, *a.shape[1:]), params)
-            x_BTD, _ = lax.scan(body, x_BTD, (groups, jnp.arange(0, self.num_layers, period)))
-            return x_BTD, None
-        layers = params if isinstance(params, tuple) else split_layers(params)
-        new_cache: list[Any] = []
-        for i, p in enumerate(layers):
-            held = None if cache is None else cache[i]
-            x_BTD, held = one(p, x_BTD, i, self.patterns[i % period], held)
-            new_cache.append(held)
-        return x_BTD, None if cache is None else tuple(new_cache)
+        if cache is None and isinstance(self.loop, Pipelined):
+            x_BTD, losses = pipeline(stage, params, x_BTD, layout, self.loop, self.remat == "stage")
+        elif cache is None and self.loop == "scan" and self.num_layers % len(self.patterns) == 0:
+            x_BTD, losses = _scan(layer(layout, key), params, x_BTD, 0, self.patterns)
+        else:
+            layers = params if isinstance(params, tuple) else split_layers(params)
+            x_BTD, cache, losses = _unroll(layer(layout, key), layers, x_BTD, 0, self.patterns, cache)
+        for name, total in losses.items():
+            self.sow("losses", name, total)
+        return x_BTD, cache
 
     def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array, bias_table: jax.Array | None) -> Any:
         layout = Layout(pos=jnp.zeros((1,), jnp.int32), bias_table=bias_table)
@@ -84,3 +94,55 @@ def split_layers(stacked: Any) -> tuple[Any, ...]:
     leaves, shape = jax.tree.flatten(stacked)
     split = [lax.split(leaf, [1] * leaf.shape[0], axis=0) for leaf in leaves]
     return tuple(jax.tree.unflatten(shape, [part[i][0] for part in split]) for i in range(len(split[0])))
+
+
+def _scan(one: Layer, params: Any, x: jax.Array, first: Any, patterns: tuple[Pattern, ...]) -> tuple[jax.Array, Losses]:
+    """Layers `first`, `first` + 1, ... of a tree of (layers, ...): as many in one turn as there are patterns."""
+    period = len(patterns)
+
+    def body(x: jax.Array, group: Any) -> tuple[jax.Array, Losses]:
+        p, index = group
+        losses = []
+        for j, pattern in enumerate(patterns):
+            x, _, sown = one(jax.tree.map(lambda a, j=j: a[j], p), x, index + j, pattern, None)
+            losses.append(sown)
+        return x, _sum(losses)
+
+    groups = jax.tree.map(lambda a: a.reshape(-1, period, *a.shape[1:]), params)
+    turns = jax.tree.leaves(groups)[0].shape[0]
+    x, losses = lax.scan(body, x, (groups, first + jnp.arange(0, turns * period, period)))
+    return x, jax.tree.map(lambda each: each.sum(0), losses)
+
+
+def _unroll(
+    one: Layer, layers: Sequence[Any], x: jax.Array, first: Any, patterns: tuple[Pattern, ...], cache: Any
+) -> tuple[jax.Array, tuple[KV, ...] | None, Losses]:
+    grown, losses = [], []
+    for i, p in enumerate(layers):
+        x, held, sown = one(p, x, first + i, patterns[i % len(patterns)], None if cache is None else cache[i])
+        grown.append(held)
+        losses.append(sown)
+    return x, None if cache is None else tuple(grown), _sum(losses)  # type: ignore[arg-type]
+
+
+def _by_name(sown: Any) -> Losses:
+    """What modules sowed, by the last name of each path."""
+    losses: dict[str, list[jax.Array]] = {}
+    for path, value in jax.tree_util.tree_leaves_with_path(sown):
+        names = [part.key for part in path if isinstance(part, jax.tree_util.DictKey)]
+        losses.setdefault(names[-1], []).append(value)
+    return {name: sum(values[1:], values[0]) for name, values in losses.items()}
+
+
+def _sum(losses: list[Losses]) -> Losses:
+    """Over layers; all sow the same names."""
+    return jax.tree.map(lambda *each: sum(each[1:], each[0]), *losses)
+
+
+def _weight_products(batch_axes: int) -> Callable[..., bool]:
+    """Saves products with weights, which have no batch axes but that of the stages, and not those within attention."""
+
+    def saveable(primitive: Any, *_: Any, **params: Any) -> bool:
+        return primitive is lax.dot_general_p and len(params["dimension_numbers"][1][0]) <= batch_axes
+
+    return saveable
