@@ -1,0 +1,119 @@
+"""Several processes as one run: finding one another. jax's own cluster detection does the work where there is one."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from jaxgpt.spec import ConfigError
+from jaxgpt.terminal import console
+
+WAIT = 300
+"""Seconds that processes wait for each other at the start: the first may be ready while another's image is pulled."""
+HEARTBEAT = 25
+"""Seconds until jax itself gives up a process, where the watchdog did not get to it first. jax's default is 100."""
+TASKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+"""What srun and mpirun tell each process that they start: how many they are."""
+AUTO = "auto"
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None, wait: float = WAIT) -> None:
+    """Makes this process one of several, before jax starts its backend.
+
+    By hand: `coordinator` (HOST:PORT of process 0, on a free port), `processes`, and `process` from 0. With nothing
+    given, processes on a TPU pod, and those that srun or mpirun started as more than one, find each other through jax's
+    cluster detection, and any other process stays by itself. `auto` as coordinator asks jax's detection in any case
+    (Kubernetes); `processes` 1 stays alone in any case. Raises ConfigError for values that cannot be; where others do
+    not come within `wait` seconds, ends the process with one line and status 2, as jax leaves no way back.
+    """
+    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    if processes == 1 or jax.distributed.is_initialized():
+        return
+    if coordinator == AUTO or not any(value is not None for value in given.values()):
+        if coordinator == AUTO or _launched():
+            _initialize("the other processes, found by jax's cluster detection,", wait, local_device_ids=_devices())
+        return
+    _check(given)
+    assert coordinator is not None and processes is not None and process is not None
+    others = f"all {processes} processes at {coordinator}" if process == 0 else f"process 0 at {coordinator}"
+    _initialize(
+        others,
+        wait,
+        coordinator_address=coordinator,
+        num_processes=processes,
+        process_id=process,
+        cluster_detection_method="deactivate",
+    )
+
+
+def _launched() -> bool:
+    """Whether something started this process as one of several. On a TPU machine jax's detection counts the hosts."""
+    on_tpu = "TPU_ML_PLATFORM" in os.environ  # set by jax itself where it finds chips
+    return on_tpu or any(os.environ.get(name, "1") not in ("", "1") for name in TASKS)
+
+
+def _devices() -> list[int] | None:
+    """Which GPUs this process takes: an empty list for all that it sees, None for the one of its place on the node.
+
+    jax takes one for each task of Slurm, which loses seven of eight where a node has one task, and fails where Slurm
+    has shown each task its own GPU only.
+    """
+    alone = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "").split("(")[0] == "1"
+    own = len(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ
+    return [] if alone or own else None
+
+
+def _check(given: dict[str, str | int | None]) -> None:
+    missing = [name for name, value in given.items() if value is None]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)}: missing; by hand it takes --coordinator HOST:PORT --processes N --process I"
+        )
+    coordinator, processes, process = given.values()
+    host, _, port = str(coordinator).rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ConfigError(f"--coordinator: {coordinator} is not HOST:PORT; give process 0's host and a free port there")
+    assert isinstance(processes, int) and isinstance(process, int)
+    if processes < 1:
+        raise ConfigError(f"--processes: {processes} is not a number of processes; give 1 or more")
+    if not 0 <= process < processes:
+        raise ConfigError(f"--process: {process} of {processes} processes; they count from 0 to {processes - 1}")
+
+
+def _initialize(others: str, wait: float, **arguments: Any) -> None:
+    with _deadline(others, wait):
+        try:
+            jax.distributed.initialize(
+                initialization_timeout=int(wait) + 60, heartbeat_timeout_seconds=HEARTBEAT, **arguments
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConfigError(f"--coordinator: jax cannot join the processes: {said[0]}") from error
+
+
+@contextmanager
+def _deadline(others: str, wait: float) -> Iterator[None]:
+    """Says what is waited for, and ends the process when that takes too long: jax would abort it without a word."""
+
+    def give_up() -> None:
+        line = (
+            f"error: --coordinator: no word from {others} for {wait:.0f} s; check the address and that all have started"
+        )
+        console.print(line, markup=False, soft_wrap=True)
+        sys.stdout.flush()
+        os._exit(2)
+
+    notice = threading.Timer(10, console.print, (f"waiting up to {wait:.0f} s for {others}",))
+    timers = [notice, threading.Timer(wait, give_up)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
