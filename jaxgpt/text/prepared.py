@@ -76,7 +76,7 @@ class Prepared:
             del batch["weights"]  # all ones: a training row never runs past its file
         return batch
 
-    def val_batches(self, rows: int) -> Sequence[Batch]:
+    def val_batches(self, rows: int) -> "ValPass":
         """One pass over the held-out tokens in order, `rows` rows a batch; every target is scored once.
 
         Entries as in `batch`, and always `weights`; the last batch is filled up with rows of weight 0. Empty when
@@ -90,6 +90,7 @@ class ValPass(Sequence[Batch]):
 
     def __init__(self, prepared: Prepared, rows: int):
         self._prepared, self._rows = prepared, rows
+        self.seq_len = prepared.seq_len
         grids = [np.arange(0, limit, prepared.seq_len) for limit in prepared.val_limits]
         self._starts_R = np.concatenate(grids)
         self._sources_R = np.repeat(np.arange(len(grids)), [len(starts) for starts in grids])
@@ -104,13 +105,21 @@ class ValPass(Sequence[Batch]):
     def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
         if isinstance(index, slice):
             return [self[item] for item in range(*index.indices(len(self)))]
-        first = range(len(self))[index] * self._rows
+        return self.rows(*self.spans[index])
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """First row of each batch and the one after its last."""
+        return [(first, first + self._rows) for first in range(0, len(self._starts_R), self._rows)]
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Rows `start` to `stop - 1` of the pass; those past its end have weight 0."""
         held = self._prepared
-        sources_B, starts_B = (array[first : first + self._rows] for array in (self._sources_R, self._starts_R))
+        sources_B, starts_B = (array[start:stop] for array in (self._sources_R, self._starts_R))
         batch = gather(held.val, sources_B, starts_B, held.seq_len, held.separate)
         target_BT = starts_B[:, None] + np.arange(1, held.seq_len + 1)
         batch["weights"] *= target_BT <= np.array(held.val_limits)[sources_B][:, None]
-        missing = self._rows - len(starts_B)
+        missing = stop - start - len(starts_B)
         return {name: np.pad(part, ((0, missing), (0, 0))) for name, part in batch.items()} if missing else batch
 
 

@@ -82,7 +82,7 @@ def gather(
     files: Sequence[TokenFile], source_B: np.ndarray, starts_B: np.ndarray, length: int, separate: bool
 ) -> Batch:
     """`cut` for rows of several files, in the order given."""
-    if len(files) == 1:
+    if len(files) == 1 or not len(starts_B):
         return cut(files[0], starts_B, length, separate)
     out: Batch = {}
     for index in np.unique(source_B):

@@ -6,16 +6,21 @@
 
 A checkpoint is drafted as `.draft_*` and renamed into place when it is complete and synced. Only `save` removes
 leftovers: it runs under the run's lock, while `restore` may read beside a run that is training.
+
+Of a run of several processes all write and read their shards, and share the check of the hashes. What fails in one
+fails in all, so that they go on from the same step or not at all.
 """
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxgpt.disk import strict
+from jaxgpt.parallel.accord import from_first, process_count, process_index, together
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.train.arrays import describe, finish, named_leaves, restore_arrays, save_arrays
 from jaxgpt.train.manifest import DamagedError, Manifest, verify, write_manifest
@@ -42,16 +47,15 @@ def save(directory: Path, step: int, tree: Any, meta: dict[str, Any], keep: int 
     directory, named = Path(directory), named_leaves(tree)
     content = {"step": step, "meta": strict(meta)[0], "leaves": describe(named)}
     final = directory / folder_name(step)
-    draft = draft_of(final)
-    first = jax.process_index() == 0
-    try:
+    draft, first = draft_of(final), process_index() == 0
+    with _stage(final):
         if first:
             start_draft(final)
             _check_space(directory, named)
             (draft / "arrays").mkdir()
-        _barrier(f"draft {step}")
+    with _stage(final):
         save_arrays(draft / "arrays", named)
-        _barrier(f"arrays {step}")
+    with _stage(final):
         if first:
             finish(draft / "arrays", named)
             write_manifest(draft, **content)
@@ -59,13 +63,6 @@ def save(directory: Path, step: int, tree: Any, meta: dict[str, Any], keep: int 
             if best:
                 mark_best(directory, step, content["meta"])
             retain(directory, step, keep)
-    except (OSError, ValueError, RuntimeError, JaxgptError, DamagedError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise JaxgptError(
-            f"{final}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
-            "earlier ones are intact, free space and run again"
-        ) from error
-    _barrier(f"done {step}")
     return final
 
 
@@ -82,24 +79,26 @@ def restore(
     """
     directory = Path(directory)
     folders = steps(directory)
-    if not folders:
+    with together("candidates"):
+        order = list(_candidates(directory, folders, step, best))
+    order = from_first("steps", order)
+    if not order:
         return None
     wanted = {f"{part}/{name}" if part else name: leaf for name, leaf in named_leaves(like).items()}
     damaged: list[str] = []
-    for number in _candidates(directory, folders, step, best):
+    for number in order:
         try:
-            manifest = verify(folders[number])
-            if manifest.step != number:
-                raise DamagedError(f"{folders[number]} holds step {manifest.step}")
+            with together("verify", DamagedError):
+                manifest = _sound(directory, folders, number)
             _check_match(folders[number], manifest, wanted, part)
-            leaves = restore_arrays(folders[number] / "arrays", wanted)
+            with together("read", DamagedError):
+                leaves = restore_arrays(folders[number] / "arrays", wanted)
         except DamagedError as error:
-            loud(f"damaged checkpoint, not used: {error}")
+            _say(f"damaged checkpoint, not used: {error}")
             damaged.append(str(number))
             continue
         if damaged:
-            loud(f"step {number} restored instead of {', '.join(damaged)}")
-        _check_agreement(number)
+            _say(f"step {number} restored instead of {', '.join(damaged)}")
         return number, jax.tree.unflatten(jax.tree.structure(like), leaves.values()), manifest.meta
     raise JaxgptError(
         f"{directory}: no sound checkpoint (damaged: step {', '.join(damaged)}); "
@@ -107,7 +106,37 @@ def restore(
     )
 
 
+@contextmanager
+def _stage(final: Path) -> Iterator[None]:
+    """A part of a save, which all processes end together."""
+    with together(f"save {final.name}"):
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, JaxgptError, DamagedError) as error:
+            shutil.rmtree(draft_of(final), ignore_errors=True)
+            raise JaxgptError(
+                f"{final}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
+                "earlier ones are intact, free space and run again"
+            ) from error
+
+
+def _sound(directory: Path, folders: dict[int, Path], number: int) -> Manifest:
+    if number not in folders:
+        raise DamagedError(f"{directory}: process {process_index()} does not see step {number}")
+    manifest = verify(folders[number], process_index(), process_count())
+    if manifest.step != number:
+        raise DamagedError(f"{folders[number]} holds step {manifest.step}")
+    return manifest
+
+
+def _say(line: str) -> None:
+    if process_index() == 0:
+        loud(line)
+
+
 def _candidates(directory: Path, folders: dict[int, Path], step: int | None, best: bool) -> Iterator[int]:
+    if not folders:
+        return
     if step is not None:
         if step not in folders:
             raise JaxgptError(f"{directory}: no checkpoint of step {step}; there are {', '.join(map(str, folders))}")
@@ -115,7 +144,7 @@ def _candidates(directory: Path, folders: dict[int, Path], step: int | None, bes
         return
     marked = best_step(directory) if best else None
     if marked is not None and marked not in folders:
-        loud(f"{directory / 'best.json'} names step {marked}, which is gone")
+        _say(f"{directory / 'best.json'} names step {marked}, which is gone")
     yield from sorted(folders, key=lambda number: (number != marked, -number))
 
 
@@ -142,17 +171,3 @@ def _check_space(directory: Path, named: dict[str, Any]) -> None:
     needed, disk = sum(leaf.nbytes for leaf in named.values()), shutil.disk_usage(directory)
     if disk.total and disk.free < needed:  # some network file systems tell no size at all
         raise OSError(f"{needed / 1e9:.3g} GB needed, {disk.free / 1e9:.3g} GB free")
-
-
-def _barrier(name: str) -> None:
-    if jax.process_count() > 1:
-        import orbax.checkpoint as ocp
-
-        ocp.multihost.sync_global_processes(f"jaxgpt checkpoint {name}")
-
-
-def _check_agreement(step: int) -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.assert_equal(step, "the processes found different checkpoints sound; check the shared folder")

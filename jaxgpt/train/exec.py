@@ -5,10 +5,11 @@ from typing import Literal
 import jax
 from pydantic import Field, PositiveInt
 
-from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.stack import Remat
 from jaxgpt.ops.attention import Auto, Kernel
 from jaxgpt.parallel import Mesh, Rules, Standard
 from jaxgpt.spec import Spec
+from jaxgpt.train.pipeline import Pipeline
 from jaxgpt.train.sinks import Sink
 
 
@@ -22,7 +23,10 @@ class Exec(Spec):
     layers: Literal["auto", "scan", "unroll"] = "auto"
     """The loop over layers: unrolling runs faster, scanning compiles faster. auto: scan from 16 layers on."""
     remat: Remat = "none"
-    """What the backward pass recomputes: `block` all but block inputs, `dots` all but matmul results."""
+    """What the backward pass recomputes: `block` all but block inputs, `dots` all but matmul results, `stage` all but
+    what enters a stage of the pipeline, and within it as `block`."""
+    pipeline: Pipeline = Pipeline()
+    """How rows move through the stages of exec.mesh.pipeline."""
     accumulate: PositiveInt = 1
     """Parts a batch is computed in, one after the other, to save memory."""
     log_every: PositiveInt = 10
@@ -35,13 +39,16 @@ class Exec(Spec):
     """Whether every step with the best val/loss so far is saved too, and the best kept."""
     max_skips: int = Field(default=5, ge=0)
     """Updates in a row that may be dropped for a NaN or infinite gradient before the run counts as diverged."""
+    hang_seconds: PositiveInt | None = 7200
+    """Where several processes train: how long none may move before all end. Longer than the longest compilation,
+    validation and save; a process that dies or freezes is noticed in half a minute whatever is set here."""
     compilation_cache: bool = True
     """Keeps compiled programs between processes, in the cache folder."""
     sinks: tuple[Sink, ...] = ()
     """Trackers that get every row of metrics besides metrics.jsonl."""
 
-    def loop(self, num_layers: int) -> Loop:
-        """`layers`, resolved."""
+    def loop(self, num_layers: int) -> Literal["scan", "unroll"]:
+        """`layers`, resolved for a model, or for what a stage of it holds."""
         if self.layers != "auto":
             return self.layers
         return "scan" if num_layers >= 16 and jax.default_backend() != "cpu" else "unroll"

@@ -1,6 +1,8 @@
 """The training loop: one page, top to bottom."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,17 @@ import jax
 
 from jaxgpt.disk import atomic, cache_dir, strict, write_json_atomic
 from jaxgpt.parallel import keep_freed_memory, training_devices
+from jaxgpt.parallel.accord import agree, from_first, process_index, together
+from jaxgpt.parallel.watchdog import Watchdog
 from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Prepared, prepare
+from jaxgpt.text.prepared import ValPass
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.checkpoint import restore, save
+from jaxgpt.train.desk import check_shared, desk
+from jaxgpt.train.feed import put
 from jaxgpt.train.lock import RunLock
 from jaxgpt.train.program import Hyper, Program, hyper, program
 from jaxgpt.train.provenance import provenance
@@ -35,18 +42,35 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     when it is finished. `watch` is called with every row of metrics. Raises ConfigError for bad fields or when `out`
     holds another run. The result's `status` is finished, diverged (too many updates were not finite), or stopped (a
     signal asked for it; the same call continues).
+
+    Where `jax.distributed` is initialised, all processes call this alike and share the run; `out` must be on a file
+    system that all see. When one of them fails, all end.
     """
-    out = Path(out)
-    spec.check_devices(len(training_devices()))
-    prepared = ready(spec, quiet)
-    spec = spec.with_vocabulary(prepared.codec.vocab_size)
-    compiled = program(spec)
-    with RunLock(out):
-        claim(spec, out)
-        done = read_result(out)
+    out, quiet = Path(out), quiet or process_index() > 0
+    with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as held:
+        agree_on_run(spec)
+        spec.check_devices(len(training_devices()))
+        with together("prepare"):
+            prepared = ready(spec, quiet)
+        agree({"data.corpus": prepared.corpus_hash}, "give all hosts the same text")
+        spec = spec.with_vocabulary(prepared.codec.vocab_size)
+        compiled = program(spec)
+        with together("claim"):
+            mine = held.enter_context(desk(out))
+            held.enter_context(RunLock(mine))
+            claim(spec, mine)
+        check_shared(out)
+        done: Row | None = from_first("result", read_result(mine))
         if done is not None and done["status"] in ("finished", "diverged"):
             return done
-        return _train(spec, prepared, compiled, out, quiet, watch)
+        return _train(spec, prepared, compiled, out, mine, quiet, watch, watchdog)
+
+
+def agree_on_run(spec: Run) -> None:
+    """Raises ConfigError, naming what differs, when processes were started with different runs, jax or devices."""
+    devices = f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
+    facts = spec.model_dump(mode="json") | {"jax": jax.__version__, "devices of a process": devices}
+    agree(facts, "start all processes alike")
 
 
 def ready(spec: Run, quiet: bool) -> Prepared:
@@ -62,8 +86,16 @@ def ready(spec: Run, quiet: bool) -> Prepared:
 
 
 def _train(
-    spec: Run, prepared: Prepared, compiled: Program, out: Path, quiet: bool, watch: Callable[[Row], None] | None
+    spec: Run,
+    prepared: Prepared,
+    compiled: Program,
+    out: Path,
+    mine: Path,
+    quiet: bool,
+    watch: Callable[[Row], None] | None,
+    watchdog: Watchdog,
 ) -> Row:
+    """`mine` is the `desk`: checkpoints go to `out`, everything else there."""
     rows = Rows(spec)
     key = jax.random.key(spec.seed)
     values = hyper(spec)
@@ -77,21 +109,22 @@ def _train(
     dropout_key = jax.random.fold_in(key, 1)
 
     with (
-        Trackers(spec, out) as trackers,
-        RunDir(out, first if found else None) as log,
+        Trackers(spec if mine == out else spec.evolve(exec=spec.exec.evolve(sinks=())), mine) as trackers,
+        RunDir(mine, first if found else None) as log,
         StopSignal() as stop,
         Watch(out.name, spec.steps, "steps", first, quiet) as line,
     ):
         log.event("resume" if found else "start", step=first)
         log.status(status="running", step=first, steps=spec.steps)
-        prepared.codec.save(out / "tokenizer")
-        write_json_atomic(out / "provenance.json", provenance(spec, prepared))
+        prepared.codec.save(mine / "tokenizer")
+        write_json_atomic(mine / "provenance.json", provenance(spec, prepared))
         listeners = [log.metrics, trackers.write, *([watch] if watch else [])]
         record = Record(spec, listeners, line, meta, prepared.val_tokens_per_byte)
         status, now = record.verdict(), first
         for step in range(first, spec.steps if status is None else first):
+            watchdog.moved()
             span = rows.span(step)
-            batch = jax.device_put(prepared.batch(spec.seed, *span), compiled.batch)
+            batch = put(partial(prepared.batch, spec.seed), span, spec.seq_len, compiled.batch)
             state, metrics = compiled.step(state, batch, dropout_key, values)
             now, better = step + 1, False
             if step == first:
@@ -104,7 +137,8 @@ def _train(
                 with record.paused():
                     loss = validate(compiled, state.weights, held_out, values)
                 better = record.validation(loss) and spec.exec.keep_best
-            status = record.verdict() or ("finished" if now == spec.steps else "stopped" if stop.asked else None)
+            asked = stop.agreed()
+            status = record.verdict() or ("finished" if now == spec.steps else "stopped" if asked else None)
             last = status is not None
             if last or better or due(now, spec.exec.save_every):
                 with record.paused():
@@ -124,9 +158,10 @@ def _train(
     return result
 
 
-def validate(compiled: Program, weights: Any, batches: Sequence[Any], values: Hyper) -> float:
+def validate(compiled: Program, weights: Any, held_out: ValPass, values: Hyper) -> float:
     """Mean loss in nats a token over every held-out token."""
-    parts = [compiled.evaluate(weights, jax.device_put(batch, compiled.batch), values) for batch in batches]
+    batches = (put(held_out.rows, span, held_out.seq_len, compiled.batch) for span in held_out.spans)
+    parts = [compiled.evaluate(weights, batch, values) for batch in batches]
     pairs = [(float(part["loss"]), float(part["weight"])) for part in jax.device_get(parts)]
     return sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)
 

@@ -51,8 +51,9 @@ def write_manifest(directory: Path, **content: Any) -> None:
     write_json_atomic(directory / NAME, {"sha256": digest(manifest, length=64), **manifest.model_dump(mode="json")})
 
 
-def verify(directory: Path) -> Manifest:
-    """Reads the manifest and every file it lists. Raises DamagedError at the first thing that is wrong."""
+def verify(directory: Path, share: int = 0, shares: int = 1) -> Manifest:
+    """Reads the manifest and every file it lists; of several `shares`, the files of one. Raises DamagedError at the
+    first thing that is wrong."""
     if directory.is_symlink():
         raise DamagedError(f"{directory} is a symbolic link")
     found = _files(directory)
@@ -66,9 +67,10 @@ def verify(directory: Path) -> Manifest:
             raise DamagedError(f"{directory / name} has {found[name]} bytes, not {facts.size}")
     for name in found.keys() - manifest.files.keys():
         raise DamagedError(f"{directory / name} does not belong there (it is not in {NAME})")
+    mine = list(found)[share::shares]
     with ThreadPoolExecutor() as pool:
-        hashes = pool.map(_hash, (directory / name for name in found))
-        for name, actual in zip(found, hashes, strict=True):
+        hashes = pool.map(_hash, (directory / name for name in mine))
+        for name, actual in zip(mine, hashes, strict=True):
             if actual != manifest.files[name].sha256:
                 raise DamagedError(f"{directory / name} has changed since it was written (SHA-256 differs)")
     return manifest
