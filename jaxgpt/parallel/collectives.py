@@ -49,7 +49,15 @@ def collectives(text: str) -> list[Collective]:
     An asynchronous pair counts at its start. What happens within one device alone (groups of one) is left out.
     """
     module = parse(text)
-    found = [_collective(module, *step) for step in executed(module, fusions=True) if _kind(step[1]) is not None]
+    found, chains = list[Collective](), set[str]()
+    for computation, one, times in executed(module, fusions=True):
+        if _kind(one) is None:
+            continue
+        chain = re.search(r"channel_id=(\d+).*chain_id=", one.rest)
+        if chain and chain[1] in chains:  # a TPU's start, the work meanwhile and the end each show it
+            continue
+        chains |= {chain[1]} if chain else set()
+        found.append(_collective(module, computation, one, times))
     return [one for one in found if one.group > 1]
 
 
@@ -83,16 +91,45 @@ def _collective(module: Module, computation: str, one: Instruction, times: int) 
 
 
 def _first_group(rest: str, devices: int) -> tuple[int, ...]:
-    """`replica_groups={{0,1},{2,3}}`, `[2,4]<=[8]` or `[4,2]<=[2,4]T(1,0)`; none named: all devices."""
+    """`replica_groups={{0,1},{2,3}}`, `[4,2]<=[2,4]T(1,0)` or `mesh['a'=2,'b'=4] {'b'}`; none named: all devices."""
     listed = re.search(r"replica_groups=\{\{([\d,]*)\}", rest)
     if listed:
-        return tuple(int(i) for i in listed[1].split(","))
-    made = re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", rest)
+        return _numbers(listed[1])
+    made = re.search(r"replica_groups=\[([\d,]+)\]<=(\[[\d,]+\](?:T\([\d,]+\))?)", rest)
     if made:
-        groups, sizes = (tuple(int(i) for i in made[part].split(",")) for part in (1, 2))
-        order = tuple(int(i) for i in made[3].split(",")) if made[3] else None
-        return tuple(np.arange(prod(sizes)).reshape(sizes).transpose(order).reshape(groups)[0].tolist())
+        return tuple(_iota(made[2]).reshape(_numbers(made[1]))[0].tolist())
+    named = re.search(r"replica_groups=mesh\[(.*?)\](?:, device_ids=\((.*?)\))? \{(.*?)\}", rest)
+    if named:
+        return _along(*named.groups())
     return tuple(range(devices))
+
+
+def _along(axes: str, order: str | None, wanted: str) -> tuple[int, ...]:
+    """Devices of a mesh `'a'=2,'b'=4` along the `wanted` axes from its first on: `'b'`, or `'b':(2)2`, the part of size
+    2 behind a part of size 2. `order` lists the devices, row by row, where they are not in order."""
+    parts = {name: (int(before or 1), int(size or 0)) for name, before, size in re.findall(_PART, wanted)}
+    sizes, picks = list[int](), list[int | slice]()
+    for name, size in re.findall(r"'([^']+)'=(\d+)", axes):
+        before, own = parts.get(name, (1, 1))
+        own = own or int(size)
+        sizes += [before, own, int(size) // (before * own)]
+        picks += [0, slice(None) if name in parts else 0, 0]
+    ids = np.arange(prod(sizes)) if not order else _iota(order) if order[0] == "[" else np.array(_numbers(order))
+    return tuple(ids.reshape(sizes)[tuple(picks)].reshape(-1).tolist())
+
+
+_PART = r"'([^']+)'(?::\((\d+)\)(\d+))?"
+
+
+def _iota(text: str) -> np.ndarray:
+    """`[2,4]T(1,0)`: counting from 0 over the sizes, then transposed."""
+    sizes, _, order = text.partition("T")
+    shape = _numbers(sizes.strip("[]"))
+    return np.arange(prod(shape)).reshape(shape).transpose(_numbers(order.strip("()")) or None)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",") if part)
 
 
 def _chain(rest: str) -> tuple[int, ...]:

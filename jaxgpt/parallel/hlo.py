@@ -13,8 +13,8 @@ _INSTRUCTION = re.compile(r"\s+(ROOT )?%?([\w.-]+) = (.*?) ([a-z][a-z0-9-]*)\((.
 _ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,<=]*)\](\{[^}]*\})?")
 _NAME = re.compile(r"%([\w.-]+)")
 _WIDTH = re.compile(r"\d+")
-FAST = "S(1)"
-"""What a TPU's layouts say of arrays that stay in its vector memory."""
+_FAST = re.compile(r"S\([1-4]\)")
+"""What a TPU's layouts say of arrays that stay on the chip, outside its main memory."""
 
 
 class Instruction(NamedTuple):
@@ -131,10 +131,10 @@ def _inner(module: Module, one: Instruction) -> list[str]:
 
 
 def array_bytes(shape: str, fast: bool = True) -> int:
-    """Bytes of all arrays of a printed shape; `fast=False` leaves out those that stay in a TPU's vector memory."""
+    """Bytes of all arrays of a printed shape; `fast=False` leaves out those outside a TPU's main memory."""
     total = 0
     for kind, sizes, layout in _ARRAY.findall(shape):
-        if not fast and FAST in layout:
+        if not fast and _FAST.search(layout):
             continue
         count = 1
         for size in sizes.split(",") if sizes else ():

@@ -137,6 +137,35 @@ def test_the_forms_that_tpus_print():
     ]
 
 
+def test_the_groups_that_tpus_print():
+    line = "  ROOT %x = f32[8]{{0}} all-gather(%a), channel_id=1, replica_groups={}, dimensions={{0}}"
+    head = "HloModule m, num_partitions=8\n\nENTRY %main (a: f32[4]) -> f32[8] {\n  %a = f32[4]{0} parameter(0)\n"
+
+    def members(groups):
+        (found,) = collectives(head + line.format(groups) + "\n}\n")
+        return found.members
+
+    assert members("mesh['axis_0'=2,'axis_1'=4] {'axis_0'}") == (0, 4)
+    assert members("mesh['axis_0'=2,'axis_1'=2,'axis_2'=2] {'axis_0','axis_2'}") == (0, 1, 4, 5)
+    assert members("mesh['axis_0'=8] {'axis_0':(2)2}") == (0, 2)
+    assert members("mesh['axis_0'=2,'axis_1'=4], device_ids=([4,2]T(1,0)) {'axis_1'}") == (0, 2, 4, 6)
+    assert members("mesh['axis_0'=2,'axis_1'=2], device_ids=(3,1,2,0) {'axis_1'}") == (3, 1)
+
+
+def test_one_that_runs_beside_other_work_is_shown_thrice_and_counted_once():
+    gather = (
+        "  ROOT %ag.{0} = f32[8]{{0}} all-gather(%p.{0}), channel_id=9, replica_groups={{{{0,1}}}}, "
+        'frontend_attributes={{chain_id="4"}}'
+    )
+    inner = "%part.{0} (p: f32[4]) -> f32[8] {{\n  %p.{0} = f32[4]{{0}} parameter(0)\n" + gather + "\n}}\n\n"
+    calls = "".join(f"  %f.{i} = f32[8]{{0}} fusion(%a), kind=kCustom, calls=%part.{i}\n" for i in range(3))
+    text = "HloModule m, num_partitions=2\n\n" + "".join(inner.format(i) for i in range(3))
+    (found,) = collectives(
+        text + "ENTRY %main (a: f32[4]) -> f32[8] {\n  %a = f32[4]{0} parameter(0)\n" + calls + "}\n"
+    )
+    assert found.bytes == 32
+
+
 def test_fusions_are_looked_into_only_when_asked():
     opcodes = lambda **how: [one.opcode for _, one, _ in executed(parse(ASYNC), **how)]  # noqa: E731
     assert "dynamic-slice" not in opcodes() and "dynamic-slice" in opcodes(fusions=True)
