@@ -6,16 +6,7 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 
-PEAK = {  # dense bf16 FLOP/s of one device, from the makers' datasheets
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA B200": 2250e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-}
+from jaxgpt.parallel.chips import PEAK
 
 
 @lru_cache
