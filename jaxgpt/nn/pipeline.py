@@ -22,15 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
 from pydantic import PositiveInt
 
+from jaxgpt.nn.deal import AXIS, by_stage
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.placing import place, placement
 from jaxgpt.spec import Spec
-
-AXIS = "pipeline"
-"""The axis of the mesh that splits stages."""
 
 Losses = dict[str, jax.Array]
 """Auxiliary losses by name, float32 scalars."""
@@ -67,7 +64,7 @@ def pipeline(
     beside the first stage hold anything of use. Entering and leaving is one sum over the stages for all rows together.
     """
     S, M, R = how.stages, how.microbatches, how.repeats
-    by_stage = jax.tree.map(partial(_by_stage, S=S, R=R), params)
+    params_S = jax.tree.map(partial(by_stage, S=S, R=R), params)
     K = jax.tree.leaves(params)[0].shape[0] // (S * R)
     x_MbTD = _cut(x_BTD, M)
     pos = layout.pos if layout.pos.ndim == 1 else _cut(layout.pos, M)
@@ -91,7 +88,7 @@ def pipeline(
     def tick(state: tuple[jax.Array, jax.Array], t: jax.Array) -> tuple[tuple[jax.Array, jax.Array], Losses]:
         x_SbTD, slots_SMbTD = state
         waiting_SbTD, slots_SMbTD = _take(slots_SMbTD, t % M)
-        x_SbTD, losses = all_stages(by_stage, jnp.where(first_S, waiting_SbTD, x_SbTD), index_S, t)
+        x_SbTD, losses = all_stages(params_S, jnp.where(first_S, waiting_SbTD, x_SbTD), index_S, t)
         x_SbTD = _to_next(place(x_SbTD, "stages"))
         # What leaves the last stage before anything came through goes where the first stage has just read.
         slot = jnp.where(t < S - 1, t, t - (S - 1)) % M
@@ -103,27 +100,6 @@ def pipeline(
     (_, slots_SMbTD), losses = lax.scan(tick, (start_SbTD, slots_SMbTD), jnp.arange(M * R + S - 1))
     x_MbTD = jnp.where(first_S[:, None], _place_slots(slots_SMbTD), 0).sum(0)
     return _uncut(x_MbTD), jax.tree.map(lambda each: each.sum() / M, losses)
-
-
-def _by_stage(a: jax.Array, S: int, R: int) -> jax.Array:
-    """(S·R·K, ...) -> (S, K, ...), or (S, K, R, ...) with repeats.
-
-    The state keeps layers in their order, whatever the mesh, so that checkpoints move between meshes. With repeats a
-    stage's layers then lie on other devices: each step moves all weights once there, and their gradients once back.
-    """
-    if R == 1:
-        return _split_stages(a.reshape(S, -1, *a.shape[1:]))
-    a = a.reshape(R, S, -1, *a.shape[1:])
-    return _split_stages(jnp.moveaxis(a, 0, 2))
-
-
-def _split_stages(a: jax.Array) -> jax.Array:
-    """(S, ...), each stage on its devices, however the rest lies."""
-    held = placement()
-    if held is None or held.size(AXIS) == 1:
-        return a
-    spec = PartitionSpec(AXIS, *[PartitionSpec.UNCONSTRAINED] * (a.ndim - 1))
-    return lax.with_sharding_constraint(a, NamedSharding(held.mesh, spec))
 
 
 def _place_slots(slots_SMbTD: jax.Array) -> jax.Array:

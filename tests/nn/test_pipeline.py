@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from jaxgpt.models import GPT2
 from jaxgpt.nn.block import BlockSpec
+from jaxgpt.nn.deal import deals
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.pipeline import Pipelined, bubble
@@ -18,6 +19,7 @@ from jaxgpt.ops.attention import Reference
 from jaxgpt.ops.patterns import Causal
 from jaxgpt.ops.placing import placing
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
+from jaxgpt.parallel.collectives import Total, collectives, totals
 
 B, T, L, D = 16, 8, 8, 16
 RNG = np.random.default_rng(0)
@@ -114,6 +116,48 @@ def test_equals_one_device(known, case):
     step = compiled(gpt2(period), sizes, loop, remat=remat)
     args = jax.tree.map(jax.device_put, (params, TOKENS, POSITIONS, SEGMENTS), step.input_shardings[0])
     close(step(*args), want)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_between_two_ticks_only_the_stages_outputs_move(repeats):
+    """One permute a tick each way; outside the loop rows enter and leave by one sum each, and with repeats every stage
+    gets its weights by permutes, each group once, and gives the gradients back."""
+    S, M, whole = 4, 8, B * T * D * 4
+    loop = Pipelined(stages=S, microbatches=M, repeats=repeats)
+    program = compiled(gpt2(), {"pipeline": S, "data": 1}, loop, jax.devices()[:S], remat="block")
+    found = collectives(program.as_text())
+    ticks = M * repeats + S - 1
+    moved = [one for one in found if one.times > 1]
+    assert [(one.kind, one.times, one.bytes) for one in moved] == [("collective-permute", ticks, whole // M)] * 2
+    once = totals(one for one in found if one.times == 1)
+    layers = [leaf for leaf in jax.tree.leaves(gpt2().shapes()["blocks"])]
+    assert once.pop("all-reduce") == Total(2, 2 * whole)
+    groups, held = 2 * repeats * len(layers), 2 * sum(leaf.size for leaf in layers) * 4 // S
+    assert once == ({} if repeats == 1 else {"collective-permute": Total(groups, held)})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "period"), [({"pipeline": 4, "data": 2}, 2), ({"pipeline": 2, "tensor": 2, "data": 2}, 1)]
+)
+def test_no_product_of_axes_gathers_what_stages_hold(sizes, period):
+    S = sizes["pipeline"]
+    found = collectives(compiled(gpt2(period), sizes, Pipelined(stages=S, microbatches=4)).as_text())
+    assert [one.kind for one in found if one.kind not in ("all-reduce", "collective-permute")] == []
+    permutes = [one for one in found if one.kind == "collective-permute" and one.times > 1]
+    assert [(one.times, one.group) for one in permutes] == [(4 + S - 1, S)] * 2
+
+
+@pytest.mark.parametrize("S", range(1, 9))
+@pytest.mark.parametrize("R", range(1, 9))
+def test_every_stage_sends_and_gets_one_group_a_round(S, R):
+    sent_SR, got_SR = deals(S, R)
+    groups = np.arange(S)[:, None] * R + sent_SR
+    for row in (*sent_SR, *got_SR):
+        assert sorted(row) == list(range(R))
+    for c in range(R):
+        assert sorted(groups[:, c] % S) == list(range(S))
+        for group in groups[:, c]:
+            assert got_SR[group % S, group // S] == c
 
 
 class Unit(nn.Module):

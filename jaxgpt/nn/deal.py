@@ -1,0 +1,71 @@
+"""Layers in their order to the stages that compute them. S stages, R repeats, K layers of one stage in one repeat."""
+
+from functools import partial
+from math import gcd
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxgpt.ops.placing import placement
+
+AXIS = "pipeline"
+"""The axis of the mesh that splits stages."""
+
+
+def by_stage(a: jax.Array, S: int, R: int) -> jax.Array:
+    """(S·R·K, ...) -> (S, K, ...), or (S, K, R, ...) with repeats.
+
+    The state keeps layers in their order, whatever the mesh, so that checkpoints move between meshes. With repeats a
+    stage's layers then lie on other devices: each step sends all weights there once, and their gradients back.
+    """
+    held = placement()
+    if R == 1:
+        a = a.reshape(S, -1, *a.shape[1:])
+        if held is None or held.size(AXIS) == 1:
+            return a
+        spec = PartitionSpec(AXIS, *[PartitionSpec.UNCONSTRAINED] * (a.ndim - 1))
+        return lax.with_sharding_constraint(a, NamedSharding(held.mesh, spec))
+    a = a.reshape(S * R, -1, *a.shape[1:])
+    if held is None or held.size(AXIS) != S:
+        return jnp.moveaxis(a.reshape(R, S, *a.shape[1:]), 0, 2)
+    own = PartitionSpec(AXIS)
+    deal = jax.shard_map(
+        partial(_deal, S=S, R=R), mesh=held.mesh, in_specs=(own, own, own), out_specs=own, axis_names={AXIS}
+    )
+    sent_SR, got_SR = deals(S, R)
+    return deal(a, jnp.asarray(sent_SR), jnp.asarray(got_SR))
+
+
+def deals(S: int, R: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of its R groups each stage sends in each of R rounds, (S, R), so that every stage gets one a round; and the
+    round in which it gets that of each repeat, (S, R).
+
+    Group g = s·R + j lies on stage s and belongs to stage g mod S. Stages S / gcd(S, R) apart send to the same ones,
+    and take turns.
+    """
+    common = gcd(S, R)
+    turns = np.arange(S)[:, None] // (S // common)
+    rounds = np.arange(R)[None]
+    sent_SR = rounds - rounds % common + (rounds + turns) % common
+    got_SR = np.empty((S, R), np.int32)
+    for s, c in np.ndindex(S, R):
+        repeat, owner = divmod(s * R + sent_SR[s, c], S)
+        got_SR[owner, repeat] = c
+    return sent_SR.astype(np.int32), got_SR
+
+
+def _deal(a_RK: jax.Array, sent_1R: jax.Array, got_1R: jax.Array, S: int, R: int) -> jax.Array:
+    """On each stage's devices: (R, K, ...) neighbouring groups -> (1, K, R, ...), those of each repeat."""
+    sent = deals(S, R)[0]
+    came = [
+        lax.ppermute(
+            lax.dynamic_index_in_dim(a_RK, sent_1R[0, c], keepdims=False),
+            AXIS,
+            [(s, int(s * R + sent[s, c]) % S) for s in range(S)],
+        )
+        for c in range(R)
+    ]
+    return jnp.moveaxis(jnp.stack(came)[got_1R[0]], 0, 1)[None]
