@@ -34,14 +34,27 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="show traceback
 
 
 @app.command()
-def train(config: Config, overrides: Overrides = None, out: Out = None) -> None:
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    coordinator: Annotated[
+        str | None, typer.Option(help="where process 0 of several listens; auto: ask the cluster", metavar="HOST:PORT")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="how many train the run together", metavar="N")] = None,
+    process: Annotated[int | None, typer.Option(help="which of them this is, from 0", metavar="I")] = None,
+) -> None:
     """Train a run; continues by itself when DIR holds it unfinished."""
+    from jaxgpt.parallel.accord import process_index
+    from jaxgpt.parallel.hosts import join
     from jaxgpt.spec import load_yaml
     from jaxgpt.train import Run, run
 
     spec = load_yaml(Run, config, overrides or [])
+    join(coordinator, processes, process)
     result = run(spec, out or Path("runs") / config.stem)
-    print(json.dumps(result))
+    if process_index() == 0:
+        print(json.dumps(result))
     if result["status"] == "stopped":
         raise typer.Exit(STOPPED)
 

@@ -14,8 +14,8 @@ from jaxgpt.terminal import console
 
 WAIT = 300
 """Seconds that processes wait for each other at the start: the first may be ready while another's image is pulled."""
-HEARTBEAT = 25
-"""Seconds until jax itself gives up a process, where the watchdog did not get to it first. jax's default is 100."""
+HEARTBEAT = 60
+"""Seconds until jax itself gives up a process. Enough for the watchdog to be first, which says who is gone."""
 TASKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 """What srun and mpirun tell each process that they start: how many they are."""
 AUTO = "auto"

@@ -1,0 +1,181 @@
+"""Two processes train one run: the same numbers as one process, the same files, and the same end for both."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from pair import KILL, PATIENCE, STOP, TERM, Pair, environment, train_words
+
+from jaxgpt.spec import dump_yaml
+from jaxgpt.train.checkpoint import restore
+from jaxgpt.train.program import program
+from jaxgpt.train.retention import steps as checkpoints
+from jaxgpt.train.rundir import read_metrics
+
+TIMES = {"tokens_per_second", "mfu"}
+"""Figures that tell how fast it went."""
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def spec(little):
+    """Two ways to split the rows and the state; dropout, whose draws must not depend on who computes them."""
+    fields = {"log_every": 1, "save_every": 10, "keep": 5, "mesh": {"fsdp": 2}}
+    return little(**{"model.dropout": 0.1, "steps": STEPS, "eval.every": 15, "exec": fields})
+
+
+def written(spec, path):
+    path.write_text(dump_yaml(spec))
+    return path
+
+
+def alone(config, out):
+    """One process with both devices."""
+    done = subprocess.run(
+        train_words(config, out), capture_output=True, text=True, env=environment(2), timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(spec, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    alone(written(spec, folder / "run.yaml"), folder / "out")
+    return folder / "out"
+
+
+def losses(out):
+    return {(row["step"], name): row[name] for row in read_metrics(out) for name in row if name.endswith("/loss")}
+
+
+def assert_same_run(spec, out, want):
+    """Rows and result to 1e-6, and the arrays of the last checkpoint as one process reads them on another mesh."""
+    got, expected = losses(out), losses(want)
+    assert list(got) == list(expected) and got
+    np.testing.assert_allclose([*got.values()], [*expected.values()], rtol=0, atol=1e-6)
+    results = [json.loads((folder / "result.json").read_text()) for folder in (out, want)]
+    assert {name for name in results[0]} == {name for name in results[1]}
+    assert all(result["status"] == "finished" and result["step"] == spec.steps for result in results)
+    eight = spec.evolve(exec=spec.exec.evolve(mesh={"data": 4, "fsdp": 2})).with_vocabulary(257)
+    states = [restore(folder / "ckpt", program(eight).state) for folder in (out, want)]
+    assert states[0][0] == states[1][0] == spec.steps
+    for one, other in zip(*(jax.tree.leaves(state) for _, state, _ in states), strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=0, atol=1e-6)
+
+
+def test_two_processes_compute_what_one_does(spec, whole, tmp_path):
+    config, out = written(spec, tmp_path / "run.yaml"), tmp_path / "out"
+    with Pair(train_words(config, out), tmp_path) as pair:
+        assert pair.wait() == [0, 0], pair.said(0) + pair.said(1)
+        printed = [process.stdout.read().splitlines() for process in pair.processes]
+    assert json.loads(printed[0].pop())["status"] == "finished"
+    assert all(line.startswith(b"[Gloo]") for line in [*printed[0], *printed[1]])  # one writer; Gloo talks as it likes
+    assert_same_run(spec, out, whole)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
+    events = [json.loads(line)["event"] for line in (out / "events.jsonl").read_text().splitlines()]
+    assert events == ["start", "first_step", "finished"]
+
+
+def test_two_processes_continue_what_one_has_saved(spec, whole, tmp_path):
+    config, out = written(spec, tmp_path / "run.yaml"), shutil.copytree(whole, tmp_path / "out")
+    (out / "result.json").unlink()
+    for step, folder in checkpoints(out / "ckpt").items():
+        if step > 10:
+            shutil.rmtree(folder)
+    with Pair(train_words(config, out), tmp_path) as pair:
+        assert pair.wait() == [0, 0], pair.said(0) + pair.said(1)
+    assert_same_run(spec, out, whole)
+
+
+def test_processes_that_were_started_differently_refuse_naming_the_field(spec, tmp_path):
+    config, out = written(spec, tmp_path / "run.yaml"), tmp_path / "out"
+    with Pair(train_words(config, out), tmp_path, apart=((), ("optim.lr=0.5",))) as pair:
+        assert pair.wait() == [2, 2]
+        for index in range(2):
+            (line,) = pair.said(index).splitlines()
+            assert line.startswith("error: optim.lr: process 0 has 0.01, process 1 has 0.5; start all processes alike")
+    assert not out.exists()
+
+
+FEED = """
+import sys
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from jaxgpt.parallel.hosts import join
+from jaxgpt.train.feed import put
+address, process = sys.argv[2], int(sys.argv[6])
+join(address, 2, process)
+whole = np.arange(24 * 8).reshape(24, 8)
+asked = []
+def rows(start, stop):
+    asked.append((start, stop))
+    return {"tokens": whole[start:stop], "targets": -whole[start:stop]}
+def check(sizes, spec, want):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(sizes), ("a", "b"))
+    asked.clear()
+    batch = put(rows, (8, 16), 8, NamedSharding(mesh, spec))
+    assert asked == want[process], (sizes, spec, asked)
+    for name, sign in (("tokens", 1), ("targets", -1)):
+        assert batch[name].shape == (8, 8)
+        for shard in batch[name].addressable_shards:
+            np.testing.assert_array_equal(shard.data, sign * whole[8:16][shard.index])
+check((4, 1), P("a"), [[(8, 10), (10, 12)], [(12, 14), (14, 16)]])
+check((2, 2), P("a", "b"), [[(8, 12)], [(12, 16)]])       # tokens split within a process
+check((2, 2), P("b", "a"), [[(8, 12), (12, 16)]] * 2)     # and between processes
+check((2, 2), P(), [[(8, 16)]] * 2)
+"""
+
+
+def test_each_process_loads_the_rows_of_its_own_devices_only(tmp_path):
+    with Pair([sys.executable, "-c", FEED], tmp_path, devices=2) as pair:
+        assert pair.wait() == [0, 0], pair.said(0) + pair.said(1)
+
+
+@pytest.fixture(scope="module")
+def long(little, tmp_path_factory):
+    """A run that lasts long enough to be disturbed, whole in one process."""
+    fields = {"log_every": 1, "save_every": 50, "mesh": {"fsdp": 2}}
+    spec = little(**{"model.dropout": 0.1, "steps": 1500, "eval.every": 500, "exec": fields})
+    folder = tmp_path_factory.mktemp("long")
+    config = written(spec, folder / "run.yaml")
+    alone(config, folder / "whole")
+    return spec, config, folder / "whole"
+
+
+def rows(out):
+    return (out / "metrics.jsonl").read_bytes().count(b"\n") if (out / "metrics.jsonl").exists() else 0
+
+
+def begun(out):
+    """How often the run has got through its first step."""
+    path = out / "events.jsonl"
+    return path.read_text().count("first_step") if path.exists() else 0
+
+
+@pytest.mark.slow
+def test_signals_deaths_and_stops_end_both_and_lose_nothing(long, tmp_path):
+    """Thirty seconds is the bar for the death of one to end the other."""
+    spec, config, whole = long
+    out = tmp_path / "out"
+    for start, (number, victim) in enumerate([(TERM, 1), (KILL, 1), (STOP, 1), (TERM, 0), (KILL, 0), (STOP, 0)], 1):
+        with Pair(train_words(config, out), tmp_path) as pair:
+            pair.until(lambda start=start: begun(out) == start and rows(out) >= 100 * start)
+            pair.signal(victim, number)
+            began = time.monotonic()
+            if number == TERM:
+                assert pair.wait() == [75, 75], pair.said(0) + pair.said(1)
+                status = json.loads((out / "status.json").read_text())
+                assert status["status"] == "stopped" and max(checkpoints(out / "ckpt")) == status["step"] == rows(out)
+                continue
+            (status,) = pair.wait([1 - victim], seconds=30)
+            took, said = time.monotonic() - began, pair.said(1 - victim)
+            assert status not in (0, 75) and took < 30, said
+            print(f"{number.name} of process {victim}: the other ended with {status} after {took:.1f} s")
+    with Pair(train_words(config, out), tmp_path) as pair:
+        assert pair.wait() == [0, 0], pair.said(0) + pair.said(1)
+    assert_same_run(spec, out, whole)
