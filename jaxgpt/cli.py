@@ -161,6 +161,7 @@ def show(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
     pattern: Annotated[Path | None, typer.Option(help="draw the attention patterns too", metavar="PICTURE")] = None,
+    sharding: Annotated[bool, typer.Option("--sharding", help="what lies where on exec.mesh, and its bytes")] = False,
 ) -> None:
     """The resolved config, exact parameter count, FLOPs per token and memory; allocates nothing."""
     from jaxgpt.spec import dump_yaml, load_yaml
@@ -174,14 +175,39 @@ def show(
 
         draw_patterns(spec.model, spec.seq_len, pattern)
         console.print(f"pattern pictures: {pattern}", markup=False, soft_wrap=True)
+    if sharding:
+        from jaxgpt.train.sharding import sharding_table
+
+        facts["sharding"] = sharding_table(Run.model_validate(facts["spec"]))
     if as_json:
         print(json.dumps(facts))
+        return
+    if sharding:
+        from jaxgpt.train.sharding_text import print_sharding
+
+        print_sharding(facts["sharding"])
         return
     print(dump_yaml(spec), end="")
     print("---")
     for name, value in facts.items():
         if name != "spec":
             print(f"{name:32} {value:,.0f}" if isinstance(value, int | float) else f"{name:32} {value}")
+
+
+@app.command("compile")
+def compile_for_tpu(
+    config: Config,
+    overrides: Overrides = None,
+    *,
+    topology: Annotated[str, typer.Option(help="v5p:8x8x16, or v5p:8x8x16*2 for two slices", metavar="SLICE")],
+    mesh: Annotated[str, typer.Option(help="sizes of exec.mesh: fsdp=128,tensor=8", metavar="AXIS=N,...")] = "",
+    json_path: Annotated[Path | None, typer.Option("--json", help="where the figures go", metavar="PATH")] = None,
+    search: Annotated[bool, typer.Option("--search", help="try meshes that keep --mesh's axes, and rank them")] = False,
+) -> None:
+    """Compile the training step for TPUs that are not there: memory, collectives, predicted time and MFU."""
+    from jaxgpt.train.ahead import compile_ahead
+
+    compile_ahead(config, overrides or [], topology, mesh, json_path, search)
 
 
 @app.command("list")

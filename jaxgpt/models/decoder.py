@@ -16,11 +16,13 @@ from jaxgpt.nn.block import Block, BlockSpec
 from jaxgpt.nn.cache import KV
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.embed import Embed
+from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linear, Linears
 from jaxgpt.nn.stack import Loop, Remat, Stack
 from jaxgpt.ops.attention import Case, Kernel, Places, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, beyond, is_relative, mean_keys, reach, shares
+from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Added, Biased, Learned, Rotated
 from jaxgpt.ops.setting import on
 
@@ -80,10 +82,13 @@ class Decoder(BlockSpec, Model):
         return self.build(loop="scan").init(key, jnp.zeros((1, 1), jnp.int32))["params"]
 
     def flops_per_token(self, length: int, dense: bool = True) -> float:
-        """6·(parameters less position table) + 12·layers·heads·d_head·keys; keys is `length`, or what patterns keep."""
+        """6·(parameters that a token meets, less the position table) + 12·layers·heads·d_head·keys.
+
+        Keys are `length`, or what patterns keep.
+        """
         table = self.context * self.d_model if isinstance(self.position, Learned) else 0
         keys = sum(length if dense else mean_keys(pattern, length) for pattern in self.layer_patterns)
-        return 6 * (self.count() - table) + 12 * self.num_heads * self.head_width * keys
+        return 6 * (self.count() - self.idle - table) + 12 * self.num_heads * self.head_width * keys
 
     def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> tuple[KV, ...]:
         """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches."""
@@ -112,6 +117,14 @@ class Decoder(BlockSpec, Model):
                     dropout=on(self.dropout),
                 )
         return cases
+
+    @property
+    def idle(self) -> int:
+        """Parameters that a token does not meet: those of the experts that it is not sent to."""
+        if not isinstance(self.feed_forward, Sparse):
+            return 0
+        experts = self.shapes()["blocks"]["layers"]["feed_forward"]["experts"]
+        return round((1 - self.feed_forward.share) * sum(leaf.size for leaf in jax.tree.leaves(experts)))
 
     @property
     def layer_patterns(self) -> tuple[Pattern, ...]:
@@ -175,11 +188,11 @@ class DecoderLM(nn.Module):
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """(..., D) -> logits (..., V)."""
-        return self.embed.attend(hidden) if self.head is None else self.head(hidden)
+        return place(self.embed.attend(hidden) if self.head is None else self.head(hidden), "logits")
 
     def _run(
         self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...] | None, train: bool
     ) -> tuple[jax.Array, Any]:
-        x_BTD = self.drop(self.embed(tokens_BT, layout), deterministic=not train)
+        x_BTD = self.drop(place(self.embed(tokens_BT, layout), "residual"), deterministic=not train)
         x_BTD, cache = self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), cache, train)
-        return (x_BTD if self.norm_f is None else self.norm_f(x_BTD)), cache
+        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer"), cache

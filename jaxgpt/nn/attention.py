@@ -14,6 +14,7 @@ from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.attention import Bias, Kernel, Scores
 from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Biased, Position, Rotated
 from jaxgpt.ops.setting import on
 
@@ -61,13 +62,13 @@ class Attention(nn.Module):
             dropout_key=self.make_rng("dropout") if train and on(self.dropout) else None,
             places=places,
         )
-        o_BHTK = self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores)
+        o_BHTK = place(self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores), "heads")
         o_BTD = rearrange(o_BHTK, "b h t k -> b t (h k)")
         return self.linears(x_BTD.shape[-1], "o", into_residual=True)(o_BTD), cache
 
     def _heads(self, x_BTD: jax.Array, heads: int, name: str) -> jax.Array:
         y = self.linears(heads * self.d_head, name)(x_BTD)
-        return rearrange(y, "b t (h k) -> b h t k", h=heads)
+        return place(rearrange(y, "b t (h k) -> b h t k", h=heads), "heads")
 
     def _bias(self, layout: Layout) -> Bias | None:
         if not isinstance(self.position, Biased):

@@ -15,6 +15,7 @@ from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.ops.attention import Kernel
 from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Learned, Position
 from jaxgpt.spec import Spec
 
@@ -85,10 +86,13 @@ class Block(nn.Module):
         def drop(y_BTD: jax.Array) -> jax.Array:
             return dropout(y_BTD, deterministic=not train)
 
+        def add(x_BTD: jax.Array, y_BTD: jax.Array) -> jax.Array:
+            return x_BTD + drop(place(y_BTD, "residual"))
+
         if spec.norm_place == "pre":
-            y_BTD, cache = attention(norm_1(x_BTD), layout, pattern, cache, train)
-            x_BTD = x_BTD + drop(y_BTD)
-            return x_BTD + drop(feed_forward(norm_2(x_BTD))), cache
-        y_BTD, cache = attention(x_BTD, layout, pattern, cache, train)
-        x_BTD = norm_1(x_BTD + drop(y_BTD))
-        return norm_2(x_BTD + drop(feed_forward(x_BTD))), cache
+            y_BTD, cache = attention(place(norm_1(x_BTD), "sublayer"), layout, pattern, cache, train)
+            x_BTD = add(x_BTD, y_BTD)
+            return add(x_BTD, feed_forward(place(norm_2(x_BTD), "sublayer"))), cache
+        y_BTD, cache = attention(place(x_BTD, "sublayer"), layout, pattern, cache, train)
+        x_BTD = norm_1(add(x_BTD, y_BTD))
+        return norm_2(add(x_BTD, feed_forward(place(x_BTD, "sublayer")))), cache

@@ -6,7 +6,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxgpt.nn.layout import Layout
-from jaxgpt.ops.lookup import lookup
+from jaxgpt.ops.lookup import lookup, unproject
+from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Added, Biased, Learned, Position
 
 
@@ -35,7 +36,9 @@ class Embed(nn.Module):
 
     def __call__(self, tokens_BT: jax.Array, layout: Layout) -> jax.Array:
         """int (B, T) -> (B, T, D)."""
-        x_BTD = lookup(self.token, tokens_BT)
+        x_BTD = place(
+            lookup(self.token, tokens_BT, "vocabulary_gradient"), "sublayer"
+        )  # summed over a split vocabulary before it is cut
         if isinstance(self.position, Learned):
             x_BTD = x_BTD + self._at(self.place, layout.pos)
         elif isinstance(self.position, Added):
@@ -44,8 +47,7 @@ class Embed(nn.Module):
 
     def attend(self, h: jax.Array) -> jax.Array:
         """(..., D) -> (..., V): scores against the token table (tied output)."""
-        flat = h.reshape(-1, self.d_model).astype(self.dtype) @ self.token.astype(self.dtype).T
-        return flat.reshape(*h.shape[:-1], self.vocab_size)
+        return unproject(h.astype(self.dtype), self.token.astype(self.dtype))
 
     def _at(self, table: jax.Array, pos: jax.Array) -> jax.Array:
         return lookup(table, jnp.clip(pos, 0, self.context - 1))

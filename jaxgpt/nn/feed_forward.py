@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops.activations import Activation, GELUTanh, SiLU
+from jaxgpt.ops.placing import place
 from jaxgpt.spec import Seam
 
 
@@ -17,6 +18,15 @@ class FeedForward(Seam, seam="feed_forward"):
     @abstractmethod
     def module(self, linears: Linears, name: str) -> nn.Module:
         """The Linen module."""
+
+
+class Sparse(FeedForward):
+    """One of which a token passes through a part: what lies below `experts` leads with the experts."""
+
+    @property
+    @abstractmethod
+    def share(self) -> float:
+        """Of the parameters below `experts`, what a token meets."""
 
 
 class MLP(FeedForward):
@@ -52,7 +62,7 @@ class _MLP(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         D = x_BTD.shape[-1]
-        h_BTF = self.spec.activation(self.linears(self.spec.d_ff or 4 * D, "up")(x_BTD))
+        h_BTF = self.spec.activation(place(self.linears(self.spec.d_ff or 4 * D, "up")(x_BTD), "inner"))
         return self.linears(D, "down", into_residual=True)(h_BTF)
 
 
@@ -64,5 +74,5 @@ class _Gated(nn.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         D = x_BTD.shape[-1]
         F = self.spec.d_ff or 8 * D // 3
-        gate_BTF = self.spec.activation(self.linears(F, "gate")(x_BTD))
-        return self.linears(D, "down", into_residual=True)(gate_BTF * self.linears(F, "up")(x_BTD))
+        gate_BTF = self.spec.activation(place(self.linears(F, "gate")(x_BTD), "inner"))
+        return self.linears(D, "down", into_residual=True)(gate_BTF * place(self.linears(F, "up")(x_BTD), "inner"))

@@ -1,5 +1,6 @@
 """Next-token prediction."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -27,9 +28,10 @@ class LanguageModel(Objective):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """See Objective.loss; `metrics["loss"]` is plain cross-entropy."""
+        """See Objective.loss; `metrics["loss"]` is plain cross-entropy. In training the losses that layers sow (already
+        weighted, means over the batch) are added, and reported as `aux/<name>`."""
         rngs = {} if key is None else {"dropout": key}
-        hidden_BTD = model.apply(
+        hidden_BTD, sown = model.apply(
             {"params": params},
             batch["tokens"],
             positions=batch.get("positions"),
@@ -37,17 +39,30 @@ class LanguageModel(Objective):
             train=key is not None,
             rngs=rngs,
             method="hidden",
+            mutable=[] if key is None else ["losses"],
         )
-        loss_N, nll_N = chunked_cross_entropy(
+        loss_BT, nll_BT = chunked_cross_entropy(
             lambda h: model.apply({"params": params}, h, method="unembed"),
-            hidden_BTD.reshape(-1, hidden_BTD.shape[-1]),
-            batch["targets"].reshape(-1),
+            hidden_BTD,
+            batch["targets"],
             self.chunk,
             self.label_smoothing if key is not None else 0.0,
             self.z_loss if key is not None else 0.0,
         )
         weights = batch.get("weights")
-        w_N = jnp.ones_like(nll_N) if weights is None else weights.reshape(-1)
-        total = jnp.sum(w_N)
+        w_BT = jnp.ones_like(nll_BT) if weights is None else weights
+        total = jnp.sum(w_BT)
         safe = jnp.maximum(total, 1e-9)
-        return jnp.sum(loss_N * w_N) / safe, {"loss": jnp.sum(nll_N * w_N) / safe, "weight": total}
+        aux = _by_name(sown.get("losses", {}))
+        loss = sum(aux.values(), jnp.sum(loss_BT * w_BT) / safe)
+        metrics = {"loss": jnp.sum(nll_BT * w_BT) / safe, "weight": total}
+        return loss, metrics | {f"aux/{name}": value for name, value in aux.items()}
+
+
+def _by_name(sown: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """A collection's sums, whichever modules of the tree sowed them."""
+    sums: dict[str, jax.Array] = {}
+    for name, held in sown.items():
+        parts = _by_name(held) if isinstance(held, Mapping) else {name: sum(held)}
+        sums |= {part: sums.get(part, 0.0) + value for part, value in parts.items()}
+    return sums

@@ -1,34 +1,52 @@
 """Embedding lookup with a gradient that suits the vocabulary's size. V vocabulary, D width."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+
+from jaxgpt.ops.placing import place, token_shards
 
 SMALL = 4096
 """Up to this many rows the table's gradient is a one-hot matmul, which no backend runs as a serial scatter."""
 
 
-@jax.custom_vjp
-def lookup(table_VD: jax.Array, ids: jax.Array) -> jax.Array:
-    """`table[ids]`: ids of any shape, int, in [0, V), -> ids.shape + (D,). Range is checked on the host, not here."""
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def lookup(table_VD: jax.Array, ids: jax.Array, gradient: str = "table_gradient") -> jax.Array:
+    """`table[ids]`: ids of any shape, int, in [0, V), -> ids.shape + (D,). Range is checked on the host, not here.
+
+    `gradient` is what the table's gradient is called where it is summed over devices (`ops.placing`): left alone, the
+    compiler may gather all tokens instead.
+    """
     return jnp.take(table_VD, ids, axis=0, mode="clip")
 
 
-def _forward(table_VD: jax.Array, ids: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _forward(table_VD: jax.Array, ids: jax.Array, gradient: str) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     # The table itself is kept for its shape and dtype alone; XLA drops the unused values.
-    return lookup(table_VD, ids), (table_VD, ids)
+    return lookup(table_VD, ids, gradient), (table_VD, ids)
 
 
-def _backward(saved: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, np.ndarray]:
+def _backward(gradient: str, saved: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, np.ndarray]:
     table_VD, ids = saved
     V, D = table_VD.shape
-    grad_ND = grad.reshape(-1, D)
+    if token_shards() == 1:
+        ids, grad = ids.reshape(-1), grad.reshape(-1, D)
     if V <= SMALL:
-        hot_NV = jax.nn.one_hot(ids.reshape(-1), V, dtype=grad.dtype)
-        out = jnp.einsum("nv,nd->vd", hot_NV, grad_ND, preferred_element_type=jnp.float32)
+        hot = jax.nn.one_hot(ids, V, dtype=grad.dtype)
+        rows = tuple(range(ids.ndim))
+        out = lax.dot_general(hot, grad, ((rows, rows), ((), ())), preferred_element_type=jnp.float32)
     else:
-        out = jnp.zeros((V, D), jnp.float32).at[ids.reshape(-1)].add(grad_ND.astype(jnp.float32))
-    return out.astype(table_VD.dtype), np.zeros(ids.shape, jax.dtypes.float0)
+        out = jnp.zeros((V, D), jnp.float32).at[ids].add(grad.astype(jnp.float32))
+    return place(out, gradient).astype(table_VD.dtype), np.zeros(saved[1].shape, jax.dtypes.float0)
 
 
 lookup.defvjp(_forward, _backward)
+
+
+def unproject(h: jax.Array, table_VD: jax.Array) -> jax.Array:
+    """(..., D) -> (..., V): scores against every row of the table (tied output, Press & Wolf 2017)."""
+    if token_shards() > 1:
+        return h @ table_VD.T
+    return (h.reshape(-1, h.shape[-1]) @ table_VD.T).reshape(*h.shape[:-1], table_VD.shape[0])

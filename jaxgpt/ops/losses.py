@@ -1,59 +1,72 @@
-"""Token losses. N tokens, D model width, V vocabulary."""
+"""Token losses. B rows, T tokens, D model width, V vocabulary; S parts that tokens are split into over devices."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from jaxgpt.ops.placing import token_shards
 from jaxgpt.ops.setting import on
 
 
 def cross_entropy(
-    logits_NV: jax.Array,
-    targets_N: jax.Array,
+    logits: jax.Array,
+    targets: jax.Array,
     label_smoothing: float | jax.Array = 0.0,
     z_loss: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """Two float32 (N,) in nats: what is optimised, and plain −log p(target), which is what is reported.
+    """(..., V) and int (...) -> two float32 (...) in nats: what is optimised, and plain −log p(target), what is reported.
 
     Label smoothing ε puts ε/V on every word and 1 − ε on the target (Szegedy et al. 2016, section 7). z-loss adds
     z·log²Z, which keeps logits from drifting (ST-MoE, Zoph et al. 2022, section 3.1).
     """
-    logits_NV = logits_NV.astype(jnp.float32)
-    log_z_N = jax.nn.logsumexp(logits_NV, -1)
-    hot_NV = targets_N[:, None] == jnp.arange(logits_NV.shape[-1], dtype=targets_N.dtype)
-    nll_N = log_z_N - jnp.sum(jnp.where(hot_NV, logits_NV, 0.0), -1)
-    loss_N = nll_N
+    logits = logits.astype(jnp.float32)
+    log_z = jax.nn.logsumexp(logits, -1)
+    hot = targets[..., None] == jnp.arange(logits.shape[-1], dtype=targets.dtype)  # a gather would need whole logits
+    nll = log_z - jnp.sum(jnp.where(hot, logits, 0.0), -1)
+    loss = nll
     if on(label_smoothing):
-        loss_N = (1 - label_smoothing) * nll_N + label_smoothing * (log_z_N - jnp.mean(logits_NV, -1))
+        loss = (1 - label_smoothing) * nll + label_smoothing * (log_z - jnp.mean(logits, -1))
     if on(z_loss):
-        loss_N = loss_N + z_loss * jnp.square(log_z_N)
-    return loss_N, nll_N
+        loss = loss + z_loss * jnp.square(log_z)
+    return loss, nll
 
 
 def chunked_cross_entropy(
     unembed: Callable[[jax.Array], jax.Array],
-    hidden_ND: jax.Array,
-    targets_N: jax.Array,
+    hidden_BTD: jax.Array,
+    targets_BT: jax.Array,
     chunk: int | None,
     label_smoothing: float | jax.Array = 0.0,
     z_loss: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """`cross_entropy(unembed(hidden))` with at most `chunk` rows of logits alive at once, in value and in gradient.
+    """`cross_entropy(unembed(hidden))`, (B, T) each, with `chunk` tokens' logits alive at once, in value and gradient.
 
-    `unembed` maps (n, D) to (n, V) and is recomputed in the backward pass. None: all rows at once.
+    Tokens are taken from all rows alike, and from all parts of a row that lie on other devices, so that every device
+    keeps its share of each chunk; at least one from each. `unembed` maps (B, n, D) to (B, n, V) and is recomputed in
+    the backward pass. None: all tokens at once.
     """
-    N = hidden_ND.shape[0]
-    if chunk is None or chunk >= N:
-        return cross_entropy(unembed(hidden_ND), targets_N, label_smoothing, z_loss)
+    B, T = targets_BT.shape
+    if chunk is None or chunk >= B * T:
+        return cross_entropy(unembed(hidden_BTD), targets_BT, label_smoothing, z_loss)
+    S = token_shards() if T % token_shards() == 0 else 1
+    each = max(1, chunk // (B * S))
+    parts = -(-T // (S * each))
+    pad = parts * each - T // S
+
+    def cut(x: jax.Array) -> jax.Array:
+        x = x.reshape(B, S, T // S, *x.shape[2:])
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, pad), *((0, 0),) * (x.ndim - 3)))
+        return jnp.moveaxis(x.reshape(B, S, parts, each, *x.shape[3:]), 2, 0).reshape(parts, B, S * each, *x.shape[3:])
+
+    def join(x: jax.Array) -> jax.Array:
+        x = jnp.moveaxis(x.reshape(parts, B, S, each), 0, 2).reshape(B, S, parts * each)
+        return x[..., : T // S].reshape(B, T)
 
     @jax.checkpoint
     def one(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         hidden, targets = part
         return cross_entropy(unembed(hidden), targets, label_smoothing, z_loss)
 
-    pad = -N % chunk
-    hidden = jnp.pad(hidden_ND, ((0, pad), (0, 0))).reshape(-1, chunk, hidden_ND.shape[1])
-    targets = jnp.pad(targets_N, (0, pad)).reshape(-1, chunk)
-    loss, nll = jax.lax.map(one, (hidden, targets))
-    return loss.reshape(-1)[:N], nll.reshape(-1)[:N]
+    loss, nll = jax.lax.map(one, (cut(hidden_BTD), cut(targets_BT)))
+    return join(loss), join(nll)

@@ -1,16 +1,27 @@
 """F2: mesh and sharding rule tables. They know paths and axes, not models."""
 
 from jaxgpt.parallel.host import keep_freed_memory, split_cpu, training_devices
-from jaxgpt.parallel.mesh import Mesh
-from jaxgpt.parallel.rules import Rules, Standard, batch_sharding, shardings
+from jaxgpt.parallel.mesh import ROWS, Mesh
+from jaxgpt.parallel.rules import Experts, Megatron, Product, Replicated, Rules, Stages, Standard, Zero
+from jaxgpt.parallel.split import Split, batch_sharding, placement_of, shardings, split
 
 __all__ = [
+    "ROWS",
+    "Experts",
+    "Megatron",
     "Mesh",
+    "Product",
+    "Replicated",
     "Rules",
+    "Split",
+    "Stages",
     "Standard",
+    "Zero",
     "batch_sharding",
     "keep_freed_memory",
+    "placement_of",
     "shardings",
+    "split",
     "split_cpu",
     "training_devices",
 ]

@@ -2,46 +2,86 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType
 from pydantic import model_validator
 
 from jaxgpt.spec import ConfigError, Spec
 
+ROWS = ("data", "fsdp", "expert")
+"""The axes that split the rows of a batch."""
+
 
 class Mesh(Spec):
-    """Sizes of the axes; one of them may be -1 and takes the devices that are left."""
+    """Sizes of the axes; one of them may be -1 and takes the devices that are left.
 
+    From the outside in: neighbours along the last axes talk most, and are placed next to one another.
+    """
+
+    pipeline: int = 1
+    """Stages, each with its share of the layers (Huang et al. 2019, GPipe)."""
     data: int = -1
-    """Copies of the model, each with its rows of the batch."""
+    """Copies of the model, each with its rows of the batch. Fills the devices unless another axis does."""
     fsdp: int = 1
-    """Rows of the batch and slices of every parameter (ZeRO-3)."""
+    """Rows of the batch, and slices of the train state (Rajbhandari et al. 2020, ZeRO)."""
+    expert: int = 1
+    """Rows of the batch, and slices of the experts (Lepikhin et al. 2021, GShard)."""
+    sequence: int = 1
+    """Slices of every row's tokens (Liu et al. 2023, ring attention)."""
     tensor: int = 1
-    """Slices of every matrix product (Megatron)."""
+    """Slices of every matrix product (Shoeybi et al. 2019, Megatron-LM)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _another_fills(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "data" not in value and -1 in value.values():
+            return {**value, "data": 1}
+        return value
 
     @model_validator(mode="after")
     def _sizes(self) -> Self:
-        sizes = [self.data, self.fsdp, self.tensor]
+        sizes = [*self.model_dump().values()]
         if any(size == 0 or size < -1 for size in sizes) or sizes.count(-1) > 1:
-            raise ValueError(f"sizes must be positive, with at most one -1; got {sizes}")
+            raise ValueError(f"sizes must be positive, with at most one -1; got {self.model_dump()}")
         return self
 
     def shape(self, devices: int) -> dict[str, int]:
         """Axis sizes with -1 filled. Raises ConfigError when they do not use the devices exactly."""
-        sizes = {"data": self.data, "fsdp": self.fsdp, "tensor": self.tensor}
+        sizes = self.model_dump()
         fixed = prod(size for size in sizes.values() if size > 0)
         if -1 in sizes.values() and devices % fixed == 0:
             return {name: devices // fixed if size == -1 else size for name, size in sizes.items()}
         if fixed != devices:
-            raise ConfigError(f"exec.mesh: {sizes} does not use {devices} devices; set one axis to -1 or change a size")
+            named = {name: size for name, size in sizes.items() if size != 1}
+            raise ConfigError(
+                f"exec.mesh: {named or sizes} does not use {devices} devices; set one axis to -1 or change a size"
+            )
         return sizes
 
     def build(self, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
-        """The jax mesh over `devices` (default: all). Axes are Auto: the compiler propagates from the rule tables."""
+        """The jax mesh over `devices` (default: all). Axes are Auto: the compiler propagates from the rule tables.
+
+        On TPUs axes are laid along the torus, and `data` crosses slices where there are several.
+        """
         devices = jax.devices() if devices is None else devices
         sizes = self.shape(len(devices))
-        grid = np.array(devices).reshape(tuple(sizes.values()))
-        return jax.sharding.Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+        return jax.sharding.Mesh(_grid(sizes, devices), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def _grid(sizes: dict[str, int], devices: Sequence[jax.Device]) -> np.ndarray:
+    shape = tuple(sizes.values())
+    if getattr(devices[0], "platform", "") != "tpu":
+        return np.array(devices).reshape(shape)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    outer = next((name for name in ("pipeline", "data", "fsdp") if sizes[name] % slices == 0), None)
+    if outer is None:
+        raise ConfigError(f"exec.mesh: {slices} slices need pipeline, data or fsdp to be a multiple of {slices}")
+    between = tuple(slices if name == outer else 1 for name in sizes)
+    within = tuple(size // ways for size, ways in zip(shape, between, strict=True))
+    return mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)

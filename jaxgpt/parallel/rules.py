@@ -1,60 +1,148 @@
-"""The sharding seam: tables from parameter paths to mesh axes."""
+"""The sharding seam: tables from paths to mesh axes.
 
-import re
+Everything a run holds has a path: `params/blocks/layers/attention/q/weight`, `opt_state/...`, `gradients/...`,
+`ema/...`, `activations/residual`, `batch/tokens`. A table names the axes that split it. Tables are merged dimension by
+dimension, so ZeRO times Megatron is the two tables side by side, and an axis of size 1 splits nothing: one table serves
+every mesh.
+"""
+
 from abc import abstractmethod
-from typing import Any
+from types import EllipsisType
+from typing import Literal, NamedTuple
 
-import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
+from jaxgpt.parallel.mesh import ROWS
 from jaxgpt.spec import Seam
 
-Table = tuple[tuple[str, tuple[str | None, ...]], ...]
+Axes = str | tuple[str, ...] | None
+
+
+class Spread(NamedTuple):
+    """Splits whichever dimension is the largest that divides and that nothing else splits."""
+
+    axis: str
+    skip: int = 0
+    """Leading dimensions that stay whole: those of stacked layers, which a loop walks along."""
+
+
+Entry = tuple[str, tuple[Axes | EllipsisType, ...] | Spread]
+Table = tuple[Entry, ...]
+"""(pattern, axes): the first pattern found in a path counts. `...` stands for the dimensions in front or behind."""
+
+LAYERS = r"blocks/layers/"
+WHOLE: Entry = (r"^gradients/", (...,))
+"""Summed over the devices, not left to the compiler."""
 
 
 class Rules(Seam, seam="sharding"):
     """Base of all rule tables."""
 
     @abstractmethod
-    def table(self) -> Table:
-        """(pattern, axes) pairs; the first pattern found in a path names the axes of the leaf's last dimensions."""
+    def tables(self) -> tuple[Table, ...]:
+        """Tables to be merged."""
 
 
-class Standard(Rules):
-    """Matrices split over `fsdp` on one side and over `tensor` on the other, columns then rows; the rest is whole."""
+class Replicated(Rules):
+    """Every device holds everything and computes on its own rows: plain data parallelism."""
 
-    citation = "Rajbhandari et al. 2020 (ZeRO), section 5; Shoeybi et al. 2019 (Megatron-LM), section 3"
+    citation = "Goyal et al. 2017"
 
-    def table(self) -> Table:
-        """An axis of size 1 splits nothing, so one table serves every mesh."""
+    def tables(self) -> tuple[Table, ...]:
+        """Nothing is split but the batch."""
+        return ()
+
+
+class Zero(Rules):
+    """The train state split over `fsdp`. Stage 1: optimiser state; 2: gradients too; 3: parameters too (FSDP)."""
+
+    citation = "Rajbhandari et al. 2020 (ZeRO), section 5"
+    stage: Literal[1, 2, 3] = 3
+
+    def tables(self) -> tuple[Table, ...]:
+        """Each leaf along its largest dimension."""
+        roots = "|".join(("opt_state", "ema", "gradients", "params")[: self.stage + 1])
+        return (((rf"^({roots})/.*{LAYERS}", Spread("fsdp", skip=1)), (rf"^({roots})/", Spread("fsdp")), WHOLE),)
+
+
+class Megatron(Rules):
+    """Matrices split over `tensor`, columns then rows, so that a sublayer needs one sum; the vocabulary likewise."""
+
+    citation = "Shoeybi et al. 2019 (Megatron-LM), section 3; Korthikanti et al. 2022, section 4.2"
+    sequence_norms: bool = False
+    """Whether tokens are split over `tensor` between sublayers, where norms and dropout are (sequence parallelism)."""
+
+    def tables(self) -> tuple[Table, ...]:
+        """Parameters and activations."""
+        between: Axes = ("sequence", "tensor") if self.sequence_norms else "sequence"
         return (
-            (r"embed/token$", ("tensor", "fsdp")),
-            (r"embed/position$", (None, "fsdp")),
-            (r"(attention/[qkv]|feed_forward/(up|gate)|head)/weight$", ("fsdp", "tensor")),
-            (r"(attention/[qkv]|feed_forward/(up|gate))/bias$", ("tensor",)),
-            (r"(attention/o|feed_forward/down)/weight$", ("tensor", "fsdp")),
+            (
+                (r"embed/token$", (..., "tensor", None)),
+                (r"(attention/[qkv]|feed_forward/(up|gate))/(weight|bias)$|head/weight$", (..., "tensor")),
+                (r"(attention/o|feed_forward/down)/weight$", (..., "tensor", None)),
+                (r"experts/(up|gate)(/weight)?$", (..., "tensor")),
+                (r"experts/down(/weight)?$", (..., "tensor", None)),
+                (r"^activations/residual$", (ROWS, between, None)),
+                (r"^activations/sublayer$", (ROWS, "sequence", None)),
+                (r"^activations/heads$", (ROWS, "tensor", "sequence", None)),
+                (r"^activations/(inner|logits)$", (ROWS, "sequence", "tensor")),
+                (r"^activations/vocabulary_gradient$", ("tensor", None)),
+            ),
         )
 
 
-def shardings(tree: Any, rules: Rules, mesh: Mesh) -> Any:
-    """A NamedSharding for each leaf of a tree of shapes. Optimiser state follows the parameter whose path it ends in.
+class Experts(Rules):
+    """Experts split over `expert`; tokens travel to theirs and back."""
 
-    An axis that does not divide its dimension is left out: the leaf stays whole along it.
-    """
-    table = [(re.compile(pattern), axes) for pattern, axes in rules.table()]
+    citation = "Lepikhin et al. 2021 (GShard), section 3; Fedus et al. 2022 (Switch), section 3"
 
-    def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        name = "/".join(str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", "")))) for part in path)
-        axes = next((axes for pattern, axes in table if pattern.search(name)), ())
-        if len(axes) > len(leaf.shape):
-            return NamedSharding(mesh, PartitionSpec())
-        sizes = leaf.shape[len(leaf.shape) - len(axes) :]
-        kept = [axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(axes, sizes, strict=True)]
-        return NamedSharding(mesh, PartitionSpec(*[None] * (len(leaf.shape) - len(axes)), *kept))
-
-    return jax.tree_util.tree_map_with_path(one, tree)
+    def tables(self) -> tuple[Table, ...]:
+        """Every leaf below `experts` leads with E, behind the layers."""
+        return (
+            (
+                (rf"{LAYERS}.*experts/", (None, "expert", ...)),
+                (r"experts/", ("expert", ...)),
+                (r"^activations/experts$", ("expert", ("data", "fsdp"), ...)),
+            ),
+        )
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows of a batch over the data and fsdp axes."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+class Stages(Rules):
+    """Layers split over `pipeline`."""
+
+    citation = "Huang et al. 2019 (GPipe); Narayanan et al. 2021, section 2.2"
+
+    def tables(self) -> tuple[Table, ...]:
+        """The stacked layers, and the stages' buffers."""
+        return (((LAYERS, ("pipeline", ...)), (r"^activations/stages$", ("pipeline", ROWS, "sequence", None))),)
+
+
+class Product(Rules):
+    """Several tables at once."""
+
+    of: tuple[Rules, ...]
+
+    def tables(self) -> tuple[Table, ...]:
+        """All of theirs."""
+        return tuple(table for rules in self.of for table in rules.tables())
+
+
+class Standard(Rules):
+    """Stages x experts x Megatron x ZeRO-3: each axis of the mesh does what it is named for."""
+
+    citation = "Rajbhandari et al. 2020 (ZeRO), section 5; Shoeybi et al. 2019 (Megatron-LM), section 3"
+    sequence_norms: bool = False
+    """See Megatron."""
+
+    def tables(self) -> tuple[Table, ...]:
+        """The product's."""
+        return Product(of=(Stages(), Experts(), Megatron(sequence_norms=self.sequence_norms), Zero())).tables()
+
+
+BATCH: Table = (
+    (r"^batch/", (ROWS, "sequence")),
+    (r"^activations/(residual|sublayer)$", (ROWS, "sequence", None)),
+    (r"^activations/heads$", (ROWS, None, "sequence", None)),
+    (r"^activations/(inner|logits)$", (ROWS, "sequence", None)),
+    (r"^activations/slots$", (ROWS, ...)),
+    (r"_gradient$", (...,)),
+)
+"""Rows and tokens, whatever the rules."""

@@ -40,9 +40,9 @@ class FusedProgram(NamedTuple):
 
 def refusal(run: Run) -> str | None:
     """Why a run cannot be a lane; None: it can."""
-    mesh = run.exec.mesh
-    if mesh.fsdp != 1 or mesh.tensor != 1 or mesh.data not in (-1, 1):
-        return f"exec.mesh {mesh.model_dump()} spreads one run over devices, where fusing spreads runs"
+    mesh = run.exec.mesh.model_dump()
+    if any(size != 1 for name, size in mesh.items() if name != "data") or mesh["data"] not in (-1, 1):
+        return f"exec.mesh {mesh} spreads one run over devices, where fusing spreads runs"
     if run.batch_ramp is not None:
         return "batch_ramp changes the batch's shape while it trains"
     return "several processes share this run" if jax.process_count() > 1 else None

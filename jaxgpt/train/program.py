@@ -1,6 +1,6 @@
 """A run's compiled programs. Runs that differ only in seed and in inputs (learning rate, dropout, ...) share them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.models import Model
-from jaxgpt.parallel import batch_sharding, shardings, training_devices
+from jaxgpt.ops.placing import Placement, placing
+from jaxgpt.parallel import batch_sharding, placement_of, shardings, training_devices
 from jaxgpt.spec.inputs import bind, inputs, stand_in
 from jaxgpt.train.attention import kernels
+from jaxgpt.train.pipeline import layer_loop
 from jaxgpt.train.spec import Run
 from jaxgpt.train.state import State
 from jaxgpt.train.step import eval_step, init_state, train_step
@@ -40,11 +42,13 @@ class Program(NamedTuple):
     batch: NamedSharding
 
 
-def program(run: Run) -> Program:
-    """The programs of a run whose vocabulary is settled. Compiles nothing; raises ConfigError for mesh or kernel."""
-    run.check_devices(len(training_devices()))
+def program(run: Run, devices: Sequence[jax.Device] | None = None) -> Program:
+    """The programs of a run whose vocabulary is settled, on `devices` (default: `training_devices`), which need not be
+    at hand. Compiles nothing; raises ConfigError for mesh or kernel."""
+    devices = training_devices() if devices is None else devices
+    run.check_devices(len(devices))
     kernels(run)
-    return _program(signature(run))
+    return _program(signature(run), tuple(devices))
 
 
 def signature(run: Run) -> Run:
@@ -57,8 +61,8 @@ def hyper(run: Run) -> Hyper:
     return {name: jnp.float32(value) for name, value in inputs(run).items()}
 
 
-def functions(run: Run) -> Functions:
-    """The pure functions of a signature."""
+def functions(run: Run, placement: Placement | None = None) -> Functions:
+    """The pure functions of a signature, with named values put where `placement` says."""
     tx = run.optim.build()
 
     def init(key: jax.Array, values: Hyper) -> State:
@@ -66,21 +70,24 @@ def functions(run: Run) -> Functions:
 
     def step(state: State, batch: Any, key: jax.Array, values: Hyper) -> tuple[State, Metrics]:
         live = bind(run, values)
-        one = train_step(build_model(live), live.objective, tx, run.schedule, run.steps, run.exec.accumulate, run.ema)
         settings = {"lr": live.optim.lr, "weight_decay": live.optim.weight_decay}
-        return one(state, batch, key, {name: jnp.float32(value) for name, value in settings.items()})
+        with placing(placement):
+            model, parts = build_model(live), run.exec.accumulate
+            one = train_step(model, live.objective, tx, run.schedule, run.steps, parts, run.ema)
+            return one(state, batch, key, {name: jnp.float32(value) for name, value in settings.items()})
 
     def evaluate(params: Any, batch: Any, values: Hyper) -> Metrics:
         live = bind(run, values)
-        return eval_step(build_model(live), live.objective)(params, batch)
+        with placing(placement):
+            return eval_step(build_model(live), live.objective)(params, batch)
 
     return Functions(init, step, evaluate)
 
 
 @lru_cache(maxsize=16)
-def _program(run: Run) -> Program:
-    mesh = run.exec.mesh.build(training_devices())
-    init, step, evaluate = functions(run)
+def _program(run: Run, devices: tuple[jax.Device, ...]) -> Program:
+    mesh = run.exec.mesh.build(devices)
+    init, step, evaluate = functions(run, placement_of(run.exec.rules, mesh))
     shapes = jax.eval_shape(init, jax.random.key(0), hyper(run))
     placed = shardings(shapes, run.exec.rules, mesh)
     whole, rows = NamedSharding(mesh, PartitionSpec()), batch_sharding(mesh)
@@ -96,5 +103,4 @@ def _program(run: Run) -> Program:
 def build_model(run: Run) -> Any:
     """The Linen module as `exec` wants it computed."""
     model: Model = run.model
-    loop = run.exec.loop(getattr(model, "num_layers", 1))
-    return model.build(run.exec.kernel, run.dtype, loop, run.exec.remat)
+    return model.build(run.exec.kernel, run.dtype, layer_loop(run), run.exec.remat)

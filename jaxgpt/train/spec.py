@@ -1,5 +1,6 @@
 """Run: what is computed. Its digest is its identity."""
 
+from math import prod
 from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -7,10 +8,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from jaxgpt.models import Model
 from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
+from jaxgpt.parallel import ROWS
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.text import Data, Tokenizer
 from jaxgpt.train.exec import Exec
 from jaxgpt.train.optim import Optimizer
+from jaxgpt.train.pipeline import check_pipeline
 from jaxgpt.train.schedule import Cosine, Schedule
 
 
@@ -95,16 +98,21 @@ class Run(Spec):
     def check_devices(self, devices: int) -> None:
         """Raises ConfigError when the batch does not divide over the mesh. Called before anything is compiled."""
         shape = self.exec.mesh.shape(devices)
-        ways, parts = shape["data"] * shape["fsdp"], self.exec.accumulate
+        ways, parts = prod(shape[axis] for axis in ROWS), self.exec.accumulate
         start = self.batch_ramp.start if self.batch_ramp else None
         sizes = {"batch_size": self.batch_size, "batch_ramp.start": start, "eval.batch_size": self.eval.batch_size}
         for name, rows in sizes.items():
             per = 1 if name == "eval.batch_size" else parts
             if rows is not None and rows % (ways * per):
                 raise ConfigError(
-                    f"{name}: {rows} rows do not divide over exec.mesh data x fsdp = {ways}, accumulate = {per}; "
-                    f"use a multiple of {ways * per}"
+                    f"{name}: {rows} rows do not divide over exec.mesh {' x '.join(ROWS)} = {ways}, "
+                    f"accumulate = {per}; use a multiple of {ways * per}"
                 )
+        if self.seq_len % shape["sequence"]:
+            raise ConfigError(
+                f"data.seq_len: {self.seq_len} tokens do not divide over exec.mesh sequence = {shape['sequence']}"
+            )
+        check_pipeline(self, shape)
 
     def with_vocabulary(self, size: int) -> "Run":
         """The run with `model.vocab_size` settled. Raises ConfigError when the tokenizer's ids do not fit the table."""

@@ -9,6 +9,7 @@ import optax
 from flax import linen as nn
 
 from jaxgpt.objectives import Objective
+from jaxgpt.ops.placing import place_tree
 from jaxgpt.train.schedule import Schedule
 from jaxgpt.train.state import State
 
@@ -38,7 +39,8 @@ def train_step(
     """
 
     def gradient(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[Any, Metrics]:
-        return jax.grad(lambda p: objective.loss(model, p, batch, key), has_aux=True)(params)
+        grads, metrics = jax.grad(lambda p: objective.loss(model, p, batch, key), has_aux=True)(params)
+        return place_tree(grads, "gradients"), metrics
 
     def weighted(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Any:
         grads, metrics = gradient(params, batch, key)

@@ -40,12 +40,13 @@ def test_large_logits_stay_finite():
 
 @pytest.fixture(scope="module")
 def chunked():
-    def run(chunk, n=N):
+    def run(chunk, n=N, rows=2):
         def loss(hidden, weight):
-            loss, nll = chunked_cross_entropy(lambda h: h @ weight, hidden, TARGETS[:n], chunk, 0.1, 0.01)
-            return jnp.sum(loss * jnp.arange(1, n + 1)), (loss, nll)
+            targets = TARGETS[:n].reshape(rows, -1)
+            loss, nll = chunked_cross_entropy(lambda h: h @ weight, hidden, targets, chunk, 0.1, 0.01)
+            return jnp.sum(loss * jnp.arange(1, n + 1).reshape(targets.shape)), (loss, nll)
 
-        return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(HIDDEN[:n], WEIGHT)
+        return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(HIDDEN[:n].reshape(rows, -1, D), WEIGHT)
 
     return run
 
@@ -63,6 +64,14 @@ def test_any_chunk_equals_none(chunked, whole, chunk):
 
 def test_a_chunk_bounds_the_logits_alive():
     """No array of (rows, vocabulary) exists in the program, neither forward nor backward."""
-    loss = lambda h, w: jnp.sum(chunked_cross_entropy(lambda x: x @ w, h, TARGETS, 4)[0])  # noqa: E731
-    text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(HIDDEN, WEIGHT))
-    assert f"f32[4,{V}]" in text and f"f32[12,{V}]" not in text and f"f32[3,4,{V}]" not in text
+    targets = TARGETS.reshape(2, -1)
+    loss = lambda h, w: jnp.sum(chunked_cross_entropy(lambda x: x @ w, h, targets, 4)[0])  # noqa: E731
+    text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(HIDDEN.reshape(2, -1, D), WEIGHT))
+    assert f"f32[2,2,{V}]" in text and f"f32[2,5,{V}]" not in text and f"f32[3,2,2,{V}]" not in text
+
+
+@pytest.mark.parametrize("shards", [1, 5])
+def test_tokens_split_over_devices_are_cut_within_each_part(chunked, whole, monkeypatch, shards):
+    monkeypatch.setattr("jaxgpt.ops.losses.token_shards", lambda: shards)
+    for chunk in (1, 4):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), chunked(chunk), whole)

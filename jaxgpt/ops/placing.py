@@ -1,0 +1,77 @@
+"""Named values: a model says what a value is; whoever runs it on a mesh may say where it lies.
+
+The model calls `place(x_BTD, "residual")`, which is `x_BTD` itself unless the program is being traced under `placing`.
+So models know no mesh, and activations have a path in the rule table as parameters have (`activations/residual`).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+
+
+class Placement(NamedTuple):
+    """Where the values of a program lie."""
+
+    mesh: Mesh | AbstractMesh
+    spec: Callable[[str, tuple[int, ...]], PartitionSpec | None]
+    """Path and shape of a value to its axes; None: the compiler decides."""
+    token_shards: int = 1
+    """Parts that the tokens of a row are split into somewhere. Where more than 1, tokens must not be merged with rows
+    into one axis, because that axis could no longer be split."""
+
+    def size(self, axis: str) -> int:
+        """Devices along an axis; 1 for one that the mesh lacks."""
+        return dict(self.mesh.shape).get(axis, 1)
+
+
+_CURRENT: ContextVar[Placement | None] = ContextVar("placement", default=None)
+
+
+def placement() -> Placement | None:
+    """That of the program being traced; None on one device."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def placing(placement: Placement | None) -> Iterator[None]:
+    """Functions traced inside put their named values where `placement` says."""
+    token = _CURRENT.set(placement)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def place(x: jax.Array, name: str) -> jax.Array:
+    """`x`, laid out as the rules say for `activations/<name>`."""
+    return _put(x, f"activations/{name}")
+
+
+def place_tree(tree: Any, root: str) -> Any:
+    """A tree of arrays, each laid out as the rules say for `<root>/<its path>`."""
+    if placement() is None:
+        return tree
+    return jax.tree_util.tree_map_with_path(lambda path, x: _put(x, f"{root}/{path_name(path)}"), tree)
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """`blocks/layers/attention/q/weight` for a path of a pytree."""
+    return "/".join(str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path)
+
+
+def token_shards() -> int:
+    """See `Placement.token_shards`; 1 on one device."""
+    held = placement()
+    return 1 if held is None else held.token_shards
+
+
+def _put(x: jax.Array, path: str) -> jax.Array:
+    held = placement()
+    spec = None if held is None else held.spec(path, x.shape)
+    if held is None or spec is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, jax.sharding.NamedSharding(held.mesh, spec))
