@@ -1,1 +1,5 @@
 """F2: Linen modules, one mechanism per file. They know no mesh, optimiser, loss or file."""
+
+from jaxgpt.nn.moe import MoE
+
+__all__ = ["MoE"]

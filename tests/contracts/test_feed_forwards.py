@@ -11,6 +11,10 @@ SEAM = "feed_forward"
 EXAMPLES = {
     "mlp": [{}, {"d_ff": 24, "activation": "relu"}],
     "gated": [{}, {"d_ff": 24, "activation": "relu"}],
+    "moe": [  # with room for all: a token that is dropped is none of the layer's
+        {"num_experts": 2, "capacity_factor": 2.0},
+        {"top_k": 2, "normalize": True, "capacity_factor": None, "expert": {"kind": "gated", "d_ff": 24}},
+    ],
 }
 D = 12
 LINEARS = Linears(jnp.float32, std=0.3, residual_std=0.01, bias=True)
@@ -48,9 +52,10 @@ def test_no_bias_means_no_bias(member):
 def test_what_writes_to_the_residual_stream_starts_small(member):
     module, _ = made(member)
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 1, D)))["params"]
-    spread = {name: float(np.std(part["weight"])) for name, part in params.items()}
-    assert 0.008 < spread.pop("down") < 0.012 and all(0.25 < std < 0.35 for std in spread.values())
-    assert not any(np.any(part["bias"]) for part in params.values())
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        *_, name, kind = (part.key for part in path)
+        low, high = (0, 0) if kind == "bias" else (0.008, 0.012) if name == "down" else (0.25, 0.35)
+        assert low <= float(np.std(leaf)) <= high and (kind != "bias" or not np.any(leaf)), path
 
 
 def affine(params, name, x):
