@@ -97,6 +97,7 @@ class Record:
             return
         loss, lr, norm = (float(metrics[name]) for name in ("loss", "lr", "grad_norm"))
         row: Row = {"step": step, "tokens": tokens, "train/loss": loss, "lr": lr, "grad_norm": norm, **more}
+        row |= {name: float(value) for name, value in metrics.items() if name.startswith("aux/")}
         elapsed, done = now - self._mark[0], tokens - self._mark[1]
         if done > 0 and elapsed > 0:
             row["tokens_per_second"] = round(done / elapsed, 1)

@@ -56,6 +56,16 @@ def test_a_row_appears_when_the_next_step_is_dispatched(start):
     assert [row["step"] for row in rows] == [1, 2]
 
 
+def test_losses_of_layers_join_the_row_where_there_are_any(start):
+    record, rows, step = start()
+    step(1)
+    more = {"loss": 2.0, "lr": 1e-3, "grad_norm": 0.5, "skipped": 0, "aux/balance": 0.01, "weight": 8.0}
+    record.step(2, 128, more, True)
+    record.flush()
+    assert [{name for name in row if name.startswith("aux")} for row in rows] == [set(), {"aux/balance"}]
+    assert rows[1]["aux/balance"] == record.last["aux/balance"] == 0.01
+
+
 def test_steps_between_logged_ones_write_no_row(start):
     record, rows, step = start()
     for number in range(1, 7):
