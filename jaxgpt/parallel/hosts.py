@@ -18,6 +18,8 @@ HEARTBEAT = 60
 """Seconds until jax itself gives up a process. Enough for the watchdog to be first, which says who is gone."""
 TASKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 """What srun and mpirun tell each process that they start: how many they are."""
+TPU = "TPU_ML_PLATFORM"
+"""Set by jax itself where it finds chips: on one host of a slice, or on a machine by itself, as notebooks give."""
 AUTO = "auto"
 
 
@@ -34,8 +36,10 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
     if processes == 1 or jax.distributed.is_initialized():
         return
     if coordinator == AUTO or not any(value is not None for value in given.values()):
-        if coordinator == AUTO or _launched():
-            _initialize("the other processes, found by jax's cluster detection,", wait, local_device_ids=_devices())
+        asked = coordinator == AUTO or any(os.environ.get(name, "1") not in ("", "1") for name in TASKS)
+        if asked or TPU in os.environ:
+            others = "the other processes, found by jax's cluster detection,"
+            _initialize(others, wait, asked, local_device_ids=_devices())
         return
     _check(given)
     assert coordinator is not None and processes is not None and process is not None
@@ -43,17 +47,12 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
     _initialize(
         others,
         wait,
+        True,
         coordinator_address=coordinator,
         num_processes=processes,
         process_id=process,
         cluster_detection_method="deactivate",
     )
-
-
-def _launched() -> bool:
-    """Whether something started this process as one of several. On a TPU machine jax's detection counts the hosts."""
-    on_tpu = "TPU_ML_PLATFORM" in os.environ  # set by jax itself where it finds chips
-    return on_tpu or any(os.environ.get(name, "1") not in ("", "1") for name in TASKS)
 
 
 def _devices() -> list[int] | None:
@@ -84,13 +83,16 @@ def _check(given: dict[str, str | int | None]) -> None:
         raise ConfigError(f"--process: {process} of {processes} processes; they count from 0 to {processes - 1}")
 
 
-def _initialize(others: str, wait: float, **arguments: Any) -> None:
+def _initialize(others: str, wait: float, asked: bool, **arguments: Any) -> None:
+    """`asked`: whether there must be others."""
     with _deadline(others, wait):
         try:
             jax.distributed.initialize(
                 initialization_timeout=int(wait) + 60, heartbeat_timeout_seconds=HEARTBEAT, **arguments
             )
         except (RuntimeError, ValueError, OSError) as error:
+            if not asked and not isinstance(error, RuntimeError):
+                return
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise ConfigError(f"--coordinator: jax cannot join the processes: {said[0]}") from error
 

@@ -34,8 +34,9 @@ class Watchdog:
     """See the module. Does nothing in a process by itself."""
 
     def __init__(self, hang_seconds: float | None = None):
-        """`hang_seconds`: how long no process may move while all of them beat; None: for ever. It must exceed the
-        longest compilation, validation and save, because a main thread that is stuck looks like one that works."""
+        """`hang_seconds`: how long no process may move while all of them beat; None: for ever. It counts once each
+        has moved, and must exceed the longest compilation, validation and save: a main thread that is stuck looks
+        like one that works."""
         self._hang = hang_seconds
         self._me, self._moves = process_index(), 0
         self._over = threading.Event()
@@ -113,7 +114,7 @@ class Watchdog:
         least = min(moves.values(), default=0)
         if least != self._least[0]:
             self._least = least, now
-        if now - self._least[1] > patience:
+        if least and now - self._least[1] > patience:
             behind = [str(process) for process, count in moves.items() if count == least]
             self._end(f"no step for {patience:.0f} s (exec.hang_seconds); furthest behind: process {', '.join(behind)}")
 

@@ -10,7 +10,7 @@ import jax
 
 from jaxgpt.disk import atomic, cache_dir, strict, write_json_atomic
 from jaxgpt.parallel import keep_freed_memory, training_devices
-from jaxgpt.parallel.accord import agree, from_first, process_index, together
+from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
 from jaxgpt.parallel.watchdog import Watchdog
 from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
@@ -68,6 +68,8 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
 
 def agree_on_run(spec: Run) -> None:
     """Raises ConfigError, naming what differs, when processes were started with different runs, jax or devices."""
+    if jax.process_count() != process_count():
+        raise ConfigError(f"--coordinator: missing; the devices belong to {jax.process_count()} processes")
     devices = f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
     facts = spec.model_dump(mode="json") | {"jax": jax.__version__, "devices of a process": devices}
     agree(facts, "start all processes alike")

@@ -82,6 +82,18 @@ def test_a_launcher_is_noticed_and_jax_finds_the_rest(joined, monkeypatch, envir
     assert call["local_device_ids"] == devices and "coordinator_address" not in call
 
 
+def test_a_tpu_machine_without_others_trains_by_itself(joined, monkeypatch):
+    def nothing_found(**arguments):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", nothing_found)
+    monkeypatch.setenv("TPU_ML_PLATFORM", "JAX")
+    join(None, None, None)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(ConfigError, match="jax cannot join the processes: coordinator_address should be defined"):
+        join(None, None, None)
+
+
 def test_auto_where_nothing_is_found_is_one_line(monkeypatch):
     words = [sys.executable, "-c", "from jaxgpt.parallel.hosts import join; join('auto', None, None)"]
     environment = {name: held for name, held in os.environ.items() if not name.startswith(("SLURM_", "KUBERNETES_"))}
