@@ -18,16 +18,9 @@ import time
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from jaxgpt.parallel.topology import NO_PROBING
+
 KERNELS = "splash", "block_sparse"
-NO_PROBING = {
-    "TPU_SKIP_MDS_QUERY": "1",  # the metadata server of a cloud machine
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # must be one that exists; the topology's name is what counts
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "TPU_WORKER_ID": "0",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no chip is opened, so two such processes do not collide
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "",  # those of this machine's own backends
-}
 H = 8
 """Query heads."""
 
@@ -50,12 +43,14 @@ MORE = Shape(64, 1), Shape(128, H, soft_cap=50.0), Shape(80, 2)
 def compile_all(topology: str, names: list[str], length: int, batch: int) -> int:
     """Compiles every case on the chips of `topology`, rows spread over them; returns how many fail."""
     import jax
-    from jax.experimental import topologies
 
-    from jaxgpt.parallel import Mesh
+    from jaxgpt.ops.placing import placing
+    from jaxgpt.parallel import Mesh, Standard, placement_of
+    from jaxgpt.parallel.chips import parse_slice
+    from jaxgpt.parallel.topology import slice_devices
 
     jax.default_backend = lambda: "tpu"  # what kernels ask when they refuse a case or choose how to do it
-    mesh = Mesh().build(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+    mesh = Mesh().build(slice_devices(parse_slice(topology)))
     failed = 0
     for name in names:
         for index, pattern in enumerate(every_pattern()):
@@ -64,7 +59,8 @@ def compile_all(topology: str, names: list[str], length: int, batch: int) -> int
                 extra = " segments" if shape.segments else f" cap {shape.soft_cap}" if shape.soft_cap else ""
                 start = time.perf_counter()
                 try:
-                    program = compiled(name, pattern, shape, mesh, length, batch)
+                    with placing(placement_of(Standard(), mesh)):
+                        program = compiled(name, pattern, shape, mesh, length, batch)
                     result = f"{program.memory_analysis().temp_size_in_bytes:>13,} bytes"
                 except Exception as error:
                     failed += 1

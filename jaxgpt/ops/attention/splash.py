@@ -21,6 +21,7 @@ from pydantic import Field
 from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
 from jaxgpt.ops.attention.tile import FLOOR
 from jaxgpt.ops.patterns import Pattern, is_relative
+from jaxgpt.ops.placing import placement
 
 LANES = 128
 """Blocks are multiples of the TPU's vector width."""
@@ -32,16 +33,12 @@ class Splash(Kernel):
     """A fused kernel on TPU. Any pattern, grouped heads, segments, soft cap; no bias, no dropout, no cache.
 
     The compiler cannot split a Pallas call over devices (jax issue 38196: not with custom_partitioning either), so each
-    device is given its rows and heads by shard_map, over the mesh that the queries live on or that is set.
+    device is given its rows and heads by shard_map, as the rule table's entry `activations/heads` splits them.
     """
 
     citation = "Dao 2023 (FlashAttention-2), section 3; Child et al. 2019, section 5.5 (skipped blocks)"
     block: int = Field(default=512, ge=LANES, multiple_of=LANES)
     """Most tokens a block, of queries and of keys."""
-    rows: tuple[str, ...] = ("data", "fsdp")
-    """Mesh axes that split the batch, as far as they divide it."""
-    heads: tuple[str, ...] = ("tensor",)
-    """Mesh axes that split the heads, as far as they divide the query heads."""
     interpret: bool = False
     """Emulates the kernel on any backend, slowly: for tests."""
 
@@ -63,13 +60,12 @@ class Splash(Kernel):
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
         """See Kernel.attend. A length that blocks do not fill is padded with keys that the mask excludes."""
-        B, H, T, K = q_BHTK.shape
+        B, _, T, K = q_BHTK.shape
         count = -(-T // self.block)
         block = -(-T // (count * LANES)) * LANES
         padded = count * block
         run = _batched(_kernel(scores.pattern, T, padded, block, scores.soft_cap, self.interpret))
-        mesh, free = _mesh_of(q_BHTK)
-        rows, heads = _dividing(self.rows, B, free), _dividing(self.heads, H, free)
+        mesh, free, rows, heads = _shares(q_BHTK.shape)
         # A device's query heads need their own group beside them: groups that the axes do not divide are repeated.
         G = k_BGSK.shape[1]
         copies = lcm(G, prod(free[name] for name in heads)) // G
@@ -77,7 +73,7 @@ class Splash(Kernel):
             k_BGSK, v_BGSK = (jnp.repeat(x, copies, axis=1) for x in (k_BGSK, v_BGSK))
         values = [_lengthen(x, padded) for x in (q_BHTK * K**-0.5, k_BGSK, v_BGSK)]
         segments = [_lengthen(x, padded) for x in _segments(scores, B, T)]
-        if prod(free.values()) > 1:
+        if mesh is not None:
             whole, row = PartitionSpec(rows or None, heads or None), PartitionSpec(rows or None)
             specs = (*[whole] * 3, *[row] * len(segments))
             # Pallas does not say how its outputs vary over the mesh: check_vma cannot be on.
@@ -170,19 +166,21 @@ def _lengthen(x: jax.Array, length: int) -> jax.Array:
     return jnp.pad(x, [(0, length - x.shape[axis] if i == axis else 0) for i in range(x.ndim)])
 
 
-def _mesh_of(x: jax.Array) -> tuple[Mesh | AbstractMesh, dict[str, int]]:
-    """The mesh that is set, else the one that `x` lives on, and its axes that no shard_map around has taken."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        mesh = jax.typeof(x).sharding.mesh
+def _shares(
+    shape: tuple[int, ...],
+) -> tuple[Mesh | AbstractMesh | None, dict[str, int], tuple[str, ...], tuple[str, ...]]:
+    """The mesh, its axes that no shard_map around has taken, and those of them that split rows and heads; no mesh where
+    the whole call is one device's."""
+    held = placement()
+    if held is None:
+        return None, {}, (), ()
+    around = jax.sharding.get_abstract_mesh()
+    mesh = held.mesh if around.empty else around
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
-    return mesh, {name: mesh.shape[name] for name, kind in kinds if kind != AxisType.Manual}
+    free = {name: mesh.shape[name] for name, kind in kinds if kind != AxisType.Manual}
+    rows, heads = (*(held.spec("activations/heads", shape) or PartitionSpec()), None, None)[:2]
+    return (mesh if free else None), free, _free(rows, free), _free(heads, free)
 
 
-def _dividing(names: tuple[str, ...], size: int, free: dict[str, int]) -> tuple[str, ...]:
-    """The named axes, those left out that would not divide what the ones before have left of `size`."""
-    kept: list[str] = []
-    for name in names:
-        if name in free and size % (prod(free[held] for held in kept) * free[name]) == 0:
-            kept.append(name)
-    return tuple(kept)
+def _free(axes: str | tuple[str, ...] | None, free: dict[str, int]) -> tuple[str, ...]:
+    return tuple(name for name in ((axes,) if isinstance(axes, str) else axes or ()) if name in free)
