@@ -1,0 +1,68 @@
+"""Asks a child process to compile a run's step for a slice of TPUs; checks first what can be checked without."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+from jaxgpt.parallel.chips import Slice
+from jaxgpt.parallel.topology import NO_PROBING, need_libtpu
+from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.train.ahead.predict import Prediction, predict
+from jaxgpt.train.attention import kernels
+from jaxgpt.train.spec import Run
+
+
+class Answer(NamedTuple):
+    """What compiling told."""
+
+    run: Run
+    topology: Slice
+    facts: dict[str, Any]
+    """See `child.facts`."""
+    prediction: Prediction
+
+    def figures(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        chip = self.topology.chip
+        return {
+            "topology": self.topology.name + (f"*{self.topology.copies}" if self.topology.copies > 1 else ""),
+            "chips": self.topology.chips,
+            "chip": chip._asdict(),
+            "mesh": self.run.exec.mesh.shape(self.topology.chips),
+            "hbm_bytes": chip.memory,
+            **self.facts,
+            "prediction": self.prediction.figures(),
+        }
+
+
+def check(run: Run, topology: Slice) -> Run:
+    """The run with a vocabulary. Raises ConfigError for a mesh, batch or kernel that does not fit the slice."""
+    if run.model.vocab_size is None:
+        raise ConfigError("model.vocab_size: not set, and no text is read to count it; add model.vocab_size=50257")
+    run.check_devices(topology.chips)
+    kernels(run, "tpu")
+    return run
+
+
+def compile_for(run: Run, topology: Slice) -> Answer:
+    """Compiles the step that training would run. Raises ConfigError, or JaxgptError with what the compiler said."""
+    run = check(run, topology)
+    need_libtpu()
+    request = {"run": run.model_dump(mode="json"), "topology": topology.name, "copies": topology.copies}
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxgpt.train.ahead.child"],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        env=os.environ | NO_PROBING,
+    )
+    last = done.stdout.strip().splitlines()[-1:]
+    if done.returncode or not last:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise JaxgptError(f"the compiling process ended with status {done.returncode}: {said}")
+    facts = json.loads(last[0])
+    if "error" in facts:
+        raise JaxgptError(facts["error"])
+    return Answer(run, topology, facts, predict(run, topology, facts))

@@ -1,0 +1,71 @@
+"""What compiling told, for people."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from jaxgpt.train.ahead.ask import Answer
+from jaxgpt.train.ahead.search import Tried
+
+GB = 1e9
+
+
+def print_answer(answer: Answer) -> None:
+    """The whole of it, on standard output."""
+    out = Console(highlight=False)
+    facts, chip, guess = answer.facts, answer.topology.chip, answer.prediction
+    print_line = lambda name, text: out.print(f"{name:18} {text}", markup=False, soft_wrap=True)  # noqa: E731
+    print_line(
+        "slice", f"{answer.topology.name} x {answer.topology.copies}: {answer.topology.chips} chips ({chip.kind})"
+    )
+    print_line("mesh", named(answer.run.exec.mesh.shape(answer.topology.chips)))
+    print_line("attention", ", ".join(f"{name} {kind}" for name, kind in facts["kernels"].items()))
+    share = facts["memory_bytes"] / chip.memory
+    print_line("memory per chip", f"{_gb(facts['memory_bytes'])} of {_gb(chip.memory)} GB ({share:.0%})")
+    for name in ("params", "optimizer", "temporary"):
+        print_line(f"  {name}", f"{_gb(facts[f'{name}_bytes'])} GB")
+    tokens = answer.run.batch_size * answer.run.seq_len
+    print_line("FLOPs a step", f"{tokens * facts['flops_per_token_true']:.3g}, {tokens:,} tokens")
+    table = Table("collective", "count", "GB", "seconds", "largest: bytes x times, of", box=None)
+    for kind, row in sorted(facts["collectives"].items()):
+        top = row["largest"]
+        largest = f"{top['bytes']:,} x {top['times']:,} among {top['group']}"
+        table.add_row(kind, f"{row['times']:,}", _gb(row["bytes"]), f"{row['seconds']:.3f}", largest)
+    out.print(table)
+    for name in ("compute", "memory", "network"):
+        bind = "  <- binds" if name == guess.binds else ""
+        print_line(name, f"{getattr(guess, name):.3f} s{bind}")
+    print_line("step", f"{guess.step:.3f} s if all overlap, {guess.apart:.3f} s if the network waits")
+    print_line("MFU", f"{guess.ideal / guess.step:.1%} to {guess.ideal / guess.apart:.1%}: bounds, nothing is measured")
+    host = facts["host_memory_bytes"] / GB
+    seconds = f"{facts['trace_seconds']:.0f} s tracing, {facts['compile_seconds']:.0f} s compiling"
+    print_line("compiled in", f"{seconds}, {host:.1f} GB of host memory")
+
+
+def print_search(tried: Iterable[Tried]) -> None:
+    """One row a mesh, the best first."""
+    table = Table("mesh", "GB a chip", "step s", "MFU", "binds", "compiled in s", box=None)
+    refused = []
+    for one in tried:
+        if one.answer is None:
+            refused.append(one)
+            continue
+        guess, facts = one.answer.prediction, one.answer.facts
+        step = f"{guess.step:.3f} to {guess.apart:.3f}"
+        mfu = f"{guess.ideal / guess.apart:.1%} to {guess.ideal / guess.step:.1%}"
+        took = f"{facts['trace_seconds'] + facts['compile_seconds']:.0f}"
+        table.add_row(named(one.mesh), _gb(facts["memory_bytes"]), step, mfu, guess.binds, took)
+    out = Console(highlight=False)
+    out.print(table)
+    for one in refused:
+        out.print(f"{named(one.mesh)}: {one.why}", markup=False, soft_wrap=True)
+
+
+def named(mesh: dict[str, int]) -> str:
+    """`fsdp 128 x tensor 8`: the axes that split anything."""
+    return " x ".join(f"{name} {size}" for name, size in mesh.items() if size > 1) or "1 device"
+
+
+def _gb(size: float) -> str:
+    return f"{size / GB:,.2f}"
