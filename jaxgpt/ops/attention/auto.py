@@ -8,6 +8,7 @@ from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
 from jaxgpt.ops.attention.kernel import Case, Chooser, Kernel, Scores, case_of
 from jaxgpt.ops.attention.reference import Reference
+from jaxgpt.ops.attention.ring import Ring
 from jaxgpt.ops.attention.splash import Splash
 
 TINY, SMALL = 128**2, 256**2
@@ -18,10 +19,12 @@ SPARSE = 0.4
 
 class Auto(Chooser):
     """The device's own kernel where it can do the case, else block_sparse where that pays, else chunked; when rows are
-    short, reference. A run's provenance.json says what it chose."""
+    short, reference; where devices share a row's tokens, ring. A run's provenance.json says what it chose."""
 
     def choose(self, case: Case) -> Kernel:
         """See Chooser.choose."""
+        if case.token_parts > 1:
+            return Ring()
         pairs = case.queries * case.keys
         if case.queries == 1 or pairs <= TINY:
             return Reference()

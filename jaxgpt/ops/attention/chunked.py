@@ -22,6 +22,7 @@ from jaxgpt.ops.attention.tile import (
     TINY,
     Known,
     Rule,
+    Seed,
     Side,
     keep_mask,
     mix,
@@ -54,27 +55,33 @@ class Chunked(Kernel):
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
         """See Kernel.attend."""
-        T, S = q_BHTK.shape[2], k_BGSK.shape[2]
-        cpu = jax.default_backend() == "cpu"
-        heads = q_BHTK.shape[0] * q_BHTK.shape[1]
-        block_q = min(self.queries or ((256 if heads <= 4 else 128) if cpu else T), T)
-        block_k = min(self.keys or (max(128, min(512, IN_CACHE // (heads * block_q))) if cpu else 512), S)
+        B, H, T, _ = q_BHTK.shape
+        S = k_BGSK.shape[2]
+        block_q, block_k = self.sizes(B * H, T, S)
         case = case_of(q_BHTK, k_BGSK, scores)
         if case.static and T == S:
             first, last = _bounds(scores.pattern, T, block_q, block_k)
         else:
             first, last = np.zeros(-(-T // block_q), np.int32), np.full(-(-T // block_q), -(-S // block_k), np.int32)
-        how = _How(block_q, block_k, first, last, rule_of(scores))
-        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed_of(scores))
+        tiling = Tiling(block_q, block_k, first, last, rule_of(scores))
+        return _attend(tiling, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed_of(scores))
+
+    def sizes(self, heads: int, queries: int, keys: int) -> tuple[int, int]:
+        """Queries and keys at once, where so many heads (of all rows) have so many of both."""
+        cpu = jax.default_backend() == "cpu"
+        block_q = min(self.queries or ((256 if heads <= 4 else 128) if cpu else queries), queries)
+        block_k = min(self.keys or (max(128, min(512, IN_CACHE // (heads * block_q))) if cpu else 512), keys)
+        return block_q, block_k
 
 
-class _How(NamedTuple):
-    """Everything that is known while compiling. Query block i visits key blocks first[i] up to last[i]."""
+class Tiling(NamedTuple):
+    """How queries meet keys: query block i visits key blocks first[i] up to last[i]."""
 
     block_q: int
     block_k: int
-    first: np.ndarray
-    last: np.ndarray
+    first: np.ndarray | jax.Array
+    last: np.ndarray | jax.Array
+    """int32 (query blocks,)."""
     rule: Rule
 
 
@@ -89,13 +96,35 @@ def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
-    return _forward(how, q, k, v, table, both, seed)[0]
+def _attend(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
+    return forward(tiling, q, k, v, table, both, seed, q.dtype)[0]
 
 
-def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
+def _forward(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
+    out, log_sum = forward(tiling, q, k, v, table, both, seed, q.dtype)
+    return out, (q, k, v, table, both, seed, out, log_sum)
+
+
+def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Any, ...]:
+    q, k, v, table, both, seed, out, log_sum = saved
+    delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
+    known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
+    dq, dk, dv, d_table = backward(tiling, q, k, v, table, both, seed, known, q.dtype)
+    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
+    d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
+    return dq, dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), seed_zero(seed)
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def forward(
+    tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Seed | None, dtype: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Output (B, H, T, K) in `dtype`, and log Σ exp of each query's scores, float32 (B, H, T): by the log-sums the
+    outputs for several sets of keys are joined."""
     T = q.shape[2]
-    keys = _keys(how, k, v, both[1])
+    keys = _keys(tiling, k, v, both[1])
 
     def row(_: None, x: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
         number, first, last, q_BHTK, side = x
@@ -103,7 +132,7 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any
         def visit(j: jax.Array, held: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
             out, top, total = held
             k_BGSK, v_BGSK, k_side = _at(keys, j)
-            s, _ = tile_scores(how.rule, q_BHTK, k_BGSK, table, side, k_side)
+            s, _ = tile_scores(tiling.rule, q_BHTK, k_BGSK, table, side, k_side)
             new_top = jnp.maximum(top, jnp.max(s, -1, keepdims=True))
             w, shrink = jnp.exp(s - new_top), jnp.exp(top - new_top)
             total = total * shrink + jnp.sum(w, -1, keepdims=True)
@@ -115,48 +144,52 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any
             first, last, visit, (jnp.zeros(q_BHTK.shape, jnp.float32), start, jnp.zeros_like(start))
         )
         total = jnp.maximum(total, TINY)
-        return None, ((out / total).astype(q.dtype), (top + jnp.log(total))[..., 0])
+        return None, ((out / total).astype(dtype), (top + jnp.log(total))[..., 0])
 
-    numbers = np.arange(how.first.size, dtype=np.int32)
-    rows = (numbers, how.first, how.last, blocks(q, how.block_q), side_blocks(both[0], how.block_q))
+    numbers = np.arange(tiling.first.size, dtype=np.int32)
+    rows = (numbers, tiling.first, tiling.last, blocks(q, tiling.block_q), side_blocks(both[0], tiling.block_q))
     out, log_sum = (join(x)[:, :, :T] for x in lax.scan(row, None, rows)[1])
-    return out, (q, k, v, table, both, seed, out, log_sum)
+    return out, log_sum
 
 
-def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    q, k, v, table, both, seed, out, log_sum = saved
-    delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
-    log_sum = jnp.where(log_sum > FLOOR, log_sum, NEVER)
-    keys = _keys(how, k, v, both[1])
-    trained = how.rule.position is not None and how.rule.position.trained
+def backward(
+    tiling: Tiling,
+    q: Any,
+    k: Any,
+    v: Any,
+    table: Any,
+    both: tuple[Side, Side],
+    seed: Seed | None,
+    known: Known,
+    dtype: Any,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """Gradients of queries, in `dtype`, and of keys, values and table, float32; the table's is None where it is not
+    trained. `known` is of all the keys that the queries see, here or elsewhere."""
+    keys = _keys(tiling, k, v, both[1])
+    trained = tiling.rule.position is not None and tiling.rule.position.trained
 
     def row(carry: Any, x: Any) -> tuple[Any, jax.Array]:
-        number, first, last, q_BHTK, side, known = x
+        number, first, last, q_BHTK, side, mine = x
 
         def visit(j: jax.Array, held: Any) -> Any:
             dq, dk, dv, d_table = held
             k_BGSK, v_BGSK, k_side = _at(keys, j)
-            shape = (*q_BHTK.shape[:3], how.block_k)
+            shape = (*q_BHTK.shape[:3], tiling.block_k)
             keep = None if seed is None else _keep(seed, number, j, shape)
-            more = tile_back(how.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, known, keep)
+            more = tile_back(tiling.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, mine, keep)
             dk, dv = dk.at[j].add(more[1]), dv.at[j].add(more[2])
             return dq + more[0], dk, dv, None if d_table is None else d_table + more[3]
 
         dq, *carry = lax.fori_loop(first, last, visit, (jnp.zeros(q_BHTK.shape, jnp.float32), *carry))
-        return tuple(carry), dq.astype(q.dtype)
+        return tuple(carry), dq.astype(dtype)
 
-    numbers, cut = np.arange(how.first.size, dtype=np.int32), partial(blocks, block=how.block_q)
-    known = Known(cut(do), cut(log_sum, fill=NEVER), cut(delta))
-    rows = (numbers, how.first, how.last, cut(q), side_blocks(both[0], how.block_q), known)
+    numbers, cut = np.arange(tiling.first.size, dtype=np.int32), partial(blocks, block=tiling.block_q)
+    mine = Known(cut(known.do), cut(known.log_sum, fill=NEVER), cut(known.delta))
+    rows = (numbers, tiling.first, tiling.last, cut(q), side_blocks(both[0], tiling.block_q), mine)
     zeros = jnp.zeros(keys[0].shape, jnp.float32)
     carry, dq = lax.scan(row, (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None), rows)
-    dk, dv = (join(x)[:, :, : k.shape[2]].astype(k.dtype) for x in carry[:2])
-    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
-    d_table = jnp.zeros_like(table) if carry[2] is None and table is not None else carry[2]
-    return join(dq)[:, :, : q.shape[2]], dk, dv, d_table, zero(both), seed_zero(seed)
-
-
-_attend.defvjp(_forward, _backward)
+    dk, dv = (join(x)[:, :, : k.shape[2]] for x in carry[:2])
+    return join(dq)[:, :, : q.shape[2]], dk, dv, carry[2]
 
 
 def _keep(seed: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -164,8 +197,8 @@ def _keep(seed: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) 
     return keep_mask(key, seed.rate, shape)
 
 
-def _keys(how: _How, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:
-    return blocks(k, how.block_k), blocks(v, how.block_k), side_blocks(side, how.block_k)
+def _keys(tiling: Tiling, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:
+    return blocks(k, tiling.block_k), blocks(v, tiling.block_k), side_blocks(side, tiling.block_k)
 
 
 def _at(tree: Any, j: jax.Array) -> Any:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxgpt.ops.attention.split import split_of
 from jaxgpt.ops.patterns import Pattern, is_relative, shares
 from jaxgpt.ops.positions import Biased
 from jaxgpt.ops.setting import on
@@ -63,6 +64,8 @@ class Case(NamedTuple):
     bias: bool = False
     soft_cap: bool = False
     dropout: bool = False
+    token_parts: int = 1
+    """Devices that share a row's tokens: ways that the mesh splits `queries` and `keys` alike."""
 
     @property
     def static(self) -> bool:
@@ -127,7 +130,8 @@ class Chooser(Kernel):
 
 
 def case_of(q_BHTK: jax.Array, k_BGSK: jax.Array, scores: Scores) -> Case:
-    """The static facts of a call, on the default backend."""
+    """The static facts of a call, on the default backend and the mesh it is traced for."""
+    split = split_of(q_BHTK.shape) if q_BHTK.shape[2] == k_BGSK.shape[2] else None
     return Case(
         pattern=scores.pattern,
         queries=q_BHTK.shape[2],
@@ -140,4 +144,5 @@ def case_of(q_BHTK: jax.Array, k_BGSK: jax.Array, scores: Scores) -> Case:
         bias=scores.bias is not None,
         soft_cap=scores.soft_cap is not None,
         dropout=scores.dropout_key is not None and on(scores.dropout),
+        token_parts=1 if split is None else split.parts,
     )

@@ -1,0 +1,318 @@
+"""Ring attention: each device keeps its queries, and keys and values travel around the devices that share a row.
+
+A visit, one piece of queries against one of keys, is the chunked kernel's online softmax; visits are joined by their
+log-sums, which is exact. The backward pass sends keys and values around once more, and with them the sums of their
+gradients, which end at home. No device ever holds more of a row than its own part and the part that is passing, and the
+next part is under way while one computes (Liu et al. 2023, section 3).
+
+Balance is the kernel's own business: where the row's order would leave devices waiting for the last, as under a causal
+pattern, pieces are exchanged into zigzag order on entry and back on exit, and nobody else knows. That halves the time
+of every step and moves four parts of a row (queries, keys, values, outputs) beside the 2(n − 1) of the ring: a byte for
+T / 4 FLOPs (16 bits, ungrouped). On one 90 GB/s link of a 459 TFLOP/s chip that is a quarter of the time left at
+80k tokens, a sixth at 128k, a fiftieth at 1M; keys that hide behind their step's work need some 10k tokens a device to
+begin with. A loader that laid rows out in zigzag would save these moves, but every window, shift and position would
+then have to know the order. Patterns in balance as they are (two-sided, narrow bands) stay in the row's order.
+
+B batch, T tokens, H query heads, G key/value heads, K head width; n devices; p pieces a device of t tokens each.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxgpt.ops.attention import zigzag
+from jaxgpt.ops.attention.blocks import blocks, join
+from jaxgpt.ops.attention.chunked import Chunked, Tiling, backward, forward
+from jaxgpt.ops.attention.kernel import Case, Kernel, Scores, case_of
+from jaxgpt.ops.attention.ring_plan import Plan, Visits, plan
+from jaxgpt.ops.attention.split import Split, split_of
+from jaxgpt.ops.attention.tile import (
+    FLOOR,
+    NEVER,
+    Known,
+    Rule,
+    Seed,
+    Side,
+    rule_of,
+    seed_of,
+    seed_zero,
+    sides,
+    table_of,
+)
+
+
+class Ring(Kernel):
+    """Keys and values travel around the devices that split a row's tokens. Any pattern, bias, soft cap, dropout.
+
+    Parts that no pair needs are neither computed nor, where all devices can do without, sent. Which weights dropout
+    keeps depends on the mesh.
+    """
+
+    citation = "Liu et al. 2023 (Ring Attention), section 3; Brandon et al. 2023 (Striped Attention), section 3"
+    inner: Chunked = Chunked()
+    """The blocks that a device computes in, and what computes rows that are whole."""
+
+    def refusal(self, case: Case) -> str | None:
+        """Never."""
+        return None
+
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+        """See Kernel.attend."""
+        B, H, T, _ = q_BHTK.shape
+        split = split_of(q_BHTK.shape)
+        if split is None or k_BGSK.shape[2] != T:
+            return self.inner.compute(q_BHTK, k_BGSK, v_BGSK, scores)
+        heads = B * H // split.ways(split.rows + split.heads)
+        sizes = self.inner.sizes(heads, T // split.parts, T // split.parts)
+        known = scores.pattern if case_of(q_BHTK, k_BGSK, scores).static else None
+        how = _How(split, plan(known, T, split.parts, *sizes), rule_of(scores))
+        keys = (split.beside(x) for x in (k_BGSK, v_BGSK))
+        return _attend(how, q_BHTK, *keys, table_of(scores.bias), sides(scores), seed_of(scores))
+
+
+class _How(NamedTuple):
+    """Everything that is known while compiling."""
+
+    split: Split
+    plan: Plan
+    rule: Rule
+
+
+class _Pieces(NamedTuple):
+    """A device's pieces of queries or of keys, in the plan's order, and what must travel with them."""
+
+    arrays: tuple[jax.Array, ...]
+    """(p, B, X, t, K)."""
+    pos: jax.Array | None
+    """int32 (p, B, 1, t). None: the rows share their positions, which every device knows."""
+    segment: jax.Array | None
+    """int32 (p, B, 1, t)."""
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
+    return _forward(how, q, k, v, table, both, seed)[0]
+
+
+def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
+    def local(q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> Any:
+        queries, keys = _pieces(how, (q,), both[0]), _pieces(how, (k, v), both[1])
+        seed = _own(how, seed)
+        shape = queries.arrays[0].shape
+        start = jnp.zeros(shape, jnp.float32), jnp.full(shape[:-1], FLOOR)
+
+        def compute(held: _Pieces, visits: Visits, done: Any, _: None) -> tuple[Any, None]:
+            return _visits_forward(how, visits, queries, held, table, both, seed, done), None
+
+        (out, log_sum), _ = _around(how, keys, compute, start, None)
+        return _collected(how, out.astype(q.dtype)), (queries, keys, log_sum)
+
+    specs = _specs(how, both)
+    run = jax.shard_map(
+        local,
+        mesh=how.split.mesh,
+        axis_names=how.split.free,
+        in_specs=(*[specs.heads] * 3, *specs.shared),
+        out_specs=(specs.heads, specs.dealt),
+        check_vma=False,  # values that all devices hold are summed by hand
+    )
+    out, dealt = run(q, k, v, table, both, seed)
+    return out, (dealt, out, table, both, seed)
+
+
+def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
+    dealt, out, table, both, seed = saved
+    trained = how.rule.position is not None and how.rule.position.trained
+
+    def local(dealt: Any, out: Any, do: Any, table: Any, both: Any, seed: Any) -> Any:
+        # A compiler that saw the forward pass send the same keys would keep whole rows of them until now.
+        (queries, keys, log_sum), do = lax.optimization_barrier((dealt, do))
+        seed = _own(how, seed)
+        delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
+        do, delta = _dealt(how, (do, delta))
+        known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
+        pieces = (*queries.arrays, *keys.arrays)
+        dq, *none = (jnp.zeros(x.shape, jnp.float32) for x in pieces)
+
+        def compute(held: _Pieces, visits: Visits, stays: Any, sums: Any) -> tuple[Any, Any]:
+            dq, d_table = stays
+            start = (dq, *none, d_table)
+            dq, *own, d_table = _visits_backward(how, visits, queries, held, table, both, seed, known, start)
+            # Added last: the sums of earlier steps arrive while this step computes.
+            return (dq, d_table), [x + y for x, y in zip(own, sums, strict=True)]
+
+        start = dq, jnp.zeros(table.shape, jnp.float32) if trained else None
+        (dq, d_table), sums = _around(how, keys, compute, start, none)
+        grads = [_collected(how, x.astype(old.dtype)) for x, old in zip((dq, *sums), pieces, strict=True)]
+        return *grads, None if d_table is None else lax.psum(d_table, how.split.rows + how.split.tokens)
+
+    specs = _specs(how, both)
+    run = jax.shard_map(
+        local,
+        mesh=how.split.mesh,
+        axis_names=how.split.free,
+        in_specs=(specs.dealt, specs.heads, specs.heads, *specs.shared),
+        out_specs=(*[specs.heads] * 3, specs.shared[0]),
+        check_vma=False,
+    )
+    *grads, d_table = run(dealt, out, do, table, both, seed)
+    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
+    d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
+    return *grads, d_table, zero(both), seed_zero(seed)
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def _around(how: _How, keys: _Pieces, compute: Callable[..., Any], stays: Any, goes: Any) -> tuple[Any, Any]:
+    """Keys go around, and `goes` with them, until it is home. At each step `compute(keys, visits, stays, goes)` gives
+    the next `stays` and `goes`. Equal hops are one loop, so that the program does not grow with the devices."""
+
+    def turn(hop: int, carry: Any, visits: Visits) -> tuple[Any, None]:
+        held, stays, goes = carry
+        coming = _hop(how, held, hop)  # under way while this step computes
+        stays, goes = compute(held, visits, stays, goes)
+        return (coming, stays, _hop(how, goes, hop)), None
+
+    device = lax.axis_index(how.split.tokens)
+    mine = jax.tree.map(lambda x: jnp.asarray(x)[:, device], how.plan.visits)
+    carry = keys, stays, goes
+    for hop, steps in how.plan.legs:
+        carry, _ = lax.scan(partial(turn, hop), carry, jax.tree.map(lambda x, steps=steps: x[steps], mine))
+    stays, goes = compute(carry[0], jax.tree.map(lambda x: x[-1], mine), *carry[1:])
+    return stays, _hop(how, goes, -how.plan.offsets[-1])
+
+
+def _visits_forward(
+    how: _How, visits: Visits, queries: _Pieces, keys: _Pieces, table: Any, both: Any, seed: Any, done: Any
+) -> Any:
+    """`done`: output (p, B, H, t, K) and log-sum (p, B, H, t) of the earlier steps, float32."""
+
+    def visit(which: jax.Array, done: Any) -> Any:
+        at, tiling, one = _visit(how, visits, which, queries, keys, both, seed)
+        part, log_part = forward(tiling, *one.arrays, table, one.sides, one.seed, jnp.float32)
+        out, log_sum = (_at(x, at[0]) for x in done)
+        joint = jnp.logaddexp(log_sum, log_part)
+        # A row that nothing has seen yet keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
+        out = out * jnp.exp(log_sum - joint)[..., None] + part * jnp.exp(log_part - joint)[..., None]
+        return tuple(
+            lax.dynamic_update_index_in_dim(x, new, at[0], 0) for x, new in zip(done, (out, joint), strict=True)
+        )
+
+    return lax.fori_loop(0, visits.number, visit, done)
+
+
+def _visits_backward(
+    how: _How,
+    visits: Visits,
+    queries: _Pieces,
+    keys: _Pieces,
+    table: Any,
+    both: Any,
+    seed: Any,
+    known: Known,
+    sums: Any,
+) -> Any:
+    """`sums`: gradients of queries, keys and values, (p, B, X, t, K), and of the table or None, float32."""
+
+    def visit(which: jax.Array, sums: Any) -> Any:
+        at, tiling, one = _visit(how, visits, which, queries, keys, both, seed)
+        mine = Known(*(_at(x, at[0]) for x in known))
+        *new, d_table = backward(tiling, *one.arrays, table, one.sides, one.seed, mine, jnp.float32)
+        *whole, d_sum = sums
+        added = [x.at[slot].add(more) for x, more, slot in zip(whole, new, (at[0], at[1], at[1]), strict=True)]
+        return *added, None if d_sum is None else d_sum + d_table
+
+    return lax.fori_loop(0, visits.number, visit, sums)
+
+
+class _Visit(NamedTuple):
+    """One piece of queries and one of keys."""
+
+    arrays: tuple[jax.Array, jax.Array, jax.Array]
+    sides: tuple[Side, Side]
+    seed: Seed | None
+
+
+def _visit(
+    how: _How, visits: Visits, which: Any, queries: _Pieces, keys: _Pieces, both: Any, seed: Seed | None
+) -> tuple[jax.Array, Tiling, _Visit]:
+    """The slots of one of the visits that a device makes in a step, its tiling, and what meets."""
+    slots, pieces, first, last = (_at(x, which) for x in visits[1:])
+    arrays: list[jax.Array] = []
+    met = []
+    for held, side, slot, piece in zip((queries, keys), both, slots, pieces, strict=True):
+        arrays += [_at(x, slot) for x in held.arrays]
+        pos = _at(side.pos.reshape(-1, how.plan.piece), piece) if held.pos is None else _at(held.pos, slot)[:, 0]
+        met.append(Side(pos, None if held.segment is None else _at(held.segment, slot)[:, 0]))
+    if seed is not None:
+        key = jax.random.wrap_key_data(seed.key)
+        for piece in pieces:
+            key = jax.random.fold_in(key, piece)
+        seed = seed._replace(key=jax.random.key_data(key))
+    tiling = Tiling(how.plan.block_q, how.plan.block_k, first, last, how.rule)
+    return slots, tiling, _Visit((arrays[0], arrays[1], arrays[2]), (met[0], met[1]), seed)
+
+
+class _Specs(NamedTuple):
+    """Where the values of a call lie."""
+
+    heads: PartitionSpec
+    """Those of (B, X, T, K)."""
+    dealt: tuple[_Pieces, _Pieces, PartitionSpec]
+    """Queries, keys and the log-sums (p, B, H, t), in pieces."""
+    shared: tuple[PartitionSpec, tuple[Side, Side], PartitionSpec]
+    """Table, sides and seed."""
+
+
+def _specs(how: _How, both: tuple[Side, Side]) -> _Specs:
+    split = how.split
+    rows, heads, tokens, width = split.heads_spec
+    arrays: Any = PartitionSpec(None, rows, heads, tokens, width)
+    side: Any = PartitionSpec(None, rows, None, tokens)
+    pieces = _Pieces(arrays, side, side)
+    shared = (PartitionSpec(heads), jax.tree.map(split.side_spec, both), PartitionSpec())
+    return _Specs(split.heads_spec, (pieces, pieces, PartitionSpec(None, rows, heads, tokens)), shared)
+
+
+def _pieces(how: _How, arrays: tuple[jax.Array, ...], side: Side) -> _Pieces:
+    """A device's part of a row in pieces."""
+    pos, segment = side.pos if side.pos.ndim == 2 else None, side.segment
+    return _Pieces(_dealt(how, arrays), *_dealt(how, jax.tree.map(lambda x: x[:, None], (pos, segment))))
+
+
+def _dealt(how: _How, tree: Any) -> Any:
+    """Leaves (B, X, T/n, ...), a device's part of a row -> (p, B, X, t, ...), pieces in the plan's order."""
+    tree = jax.tree.map(lambda x: blocks(x, how.plan.piece), tree)
+    return zigzag.deal(tree, how.split.tokens, how.split.parts) if how.plan.zigzag else tree
+
+
+def _collected(how: _How, x: jax.Array) -> jax.Array:
+    """(p, B, X, t, ...) in the plan's order -> the device's part of the row, (B, X, T/n, ...)."""
+    return join(zigzag.collect(x, how.split.tokens, how.split.parts) if how.plan.zigzag else x)
+
+
+def _hop(how: _How, tree: Any, by: int) -> Any:
+    """Everything moves on by so many devices."""
+    n = how.split.parts
+    way = [(device, (device + by) % n) for device in range(n)]
+    return tree if by % n == 0 else jax.tree.map(lambda x: lax.ppermute(x, how.split.tokens, way), tree)
+
+
+def _own(how: _How, seed: Seed | None) -> Seed | None:
+    """The seed of a device's rows and heads."""
+    axes = how.split.rows + how.split.heads
+    if seed is None or not axes:
+        return seed
+    key = jax.random.fold_in(jax.random.wrap_key_data(seed.key), lax.axis_index(axes))
+    return seed._replace(key=jax.random.key_data(key))
+
+
+def _at(x: Any, slot: Any) -> jax.Array:
+    return lax.dynamic_index_in_dim(x, slot, keepdims=False)
