@@ -10,6 +10,10 @@ pass is the loop transposed, so it comes after all of the forward pass, unlike 1
 microbatches, but is what the batch would need without a pipeline; with `remat: stage` it is the input of each stage
 for each microbatch and nothing else.
 
+What a tick does besides is done as often as there are ticks: gathers of weights that ZeRO-3 splits, and the sums of
+their gradients over rows. Stage 1 of ZeRO has none of the former. With repeats and no remat each tick keeps the weights
+that it picked.
+
 S stages, M microbatches, R repeats, K layers of one stage in one repeat: S·R·K layers. B rows, b = B / M, T tokens,
 D model width.
 """

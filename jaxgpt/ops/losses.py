@@ -15,7 +15,7 @@ def cross_entropy(
     label_smoothing: float | jax.Array = 0.0,
     z_loss: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """(..., V) and int (...) -> two float32 (...) in nats: what is optimised, and plain −log p(target), what is reported.
+    """(..., V) and int (...) -> two float32 (...) in nats: what is optimised, and plain −log p(target) for reports.
 
     Label smoothing ε puts ε/V on every word and 1 − ε on the target (Szegedy et al. 2016, section 7). z-loss adds
     z·log²Z, which keeps logits from drifting (ST-MoE, Zoph et al. 2022, section 3.1).

@@ -91,11 +91,6 @@ def combine(y_SD: jax.Array, gate_Tk: jax.Array, slots: Slots) -> jax.Array:
     return jnp.sum(y_TkD * gate_Tk[..., None].astype(y_SD.dtype), 1)
 
 
-def dropped(slots: Slots) -> jax.Array:
-    """Share of the choices without a slot."""
-    return jnp.mean(slots.slot_Tk == slots.choice_S.shape[0], dtype=jnp.float32)
-
-
 def balance(logits_TE: jax.Array, expert_Tk: jax.Array) -> jax.Array:
     """E·Σₑ fₑ·Pₑ: f the experts' shares of the choices, P their mean probability (Fedus et al. 2022, equation 4).
 

@@ -75,12 +75,10 @@ def known(weights):
 
 
 ON_ONE_DEVICE = {
-    "gpipe": (2, Pipelined(stages=4, microbatches=8), "none"),
     "gpipe, fewer microbatches than stages": (2, Pipelined(stages=4, microbatches=2), "block"),
     "gpipe, unrolled": (2, Pipelined(stages=2, microbatches=4, layers="unroll"), "dots"),
-    "circular": (2, Pipelined(stages=2, microbatches=4, repeats=2), "dots"),
-    "circular, one layer a turn": (1, Pipelined(stages=4, microbatches=4, repeats=2), "stage"),
-    "circular, three times": (1, Pipelined(stages=2, microbatches=8, repeats=4, layers="unroll"), "none"),
+    "circular": (2, Pipelined(stages=2, microbatches=4, repeats=2), "none"),
+    "circular, four times": (1, Pipelined(stages=2, microbatches=8, repeats=4, layers="unroll"), "stage"),
 }
 
 

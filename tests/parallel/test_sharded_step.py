@@ -1,47 +1,94 @@
-"""A step on any mesh equals the step on one device, and fsdp holds a share of the state on each."""
+"""A step on any mesh equals the step on one device, and each device holds its share.
+
+One plain gradient step (SGD of rate 1, nothing clipped), so that the difference of the parameters is the gradient.
+"""
+
+from itertools import combinations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgpt.train.program import build_model, hyper, program
-from jaxgpt.train.step import init_state, train_step
+from jaxgpt.train.program import hyper, program
 
-HYPER = {"lr": jnp.float32(1e-2), "weight_decay": jnp.float32(0.1)}
 KEY = jax.random.key(3)
-MESHES = {
-    "data 8": {"data": 8},
-    "fsdp 8": {"data": 1, "fsdp": 8},
-    "tensor 2 x data 4": {"data": 4, "tensor": 2},
-    "fsdp 2 x tensor 2 x data 2": {"data": 2, "fsdp": 2, "tensor": 2},
+PLAIN = {"kind": "sgd", "lr": 1.0, "momentum": 0.0, "clip": None}
+SHAPE = {"model.num_layers": 4, "model.num_heads": 4, "model.context": 16, "optim": PLAIN, "exec.layers": "scan"}
+MODELS = {
+    "gpt": {},
+    "moe": {"model.feed_forward": {"kind": "moe", "num_experts": 8, "top_k": 2}},
+}
+STRATEGIES = {
+    "data": ("data", None),
+    "zero 1": ("fsdp", {"kind": "zero", "stage": 1}),
+    "zero 2": ("fsdp", {"kind": "zero", "stage": 2}),
+    "zero 3": ("fsdp", {"kind": "zero", "stage": 3}),
+    "tensor": ("tensor", {"kind": "megatron"}),
+    "tensor, split norms": ("tensor", {"kind": "megatron", "sequence_norms": True}),
+    "sequence": ("sequence", None),
+    "pipeline": ("pipeline", {"kind": "stages"}),
+    "expert": ("expert", {"kind": "experts"}),
 }
 
 
+def fields(names):
+    """Overrides that spread a run over 8 devices by one strategy, or over 2 x 4 by two."""
+    mesh, of = {"data": 1}, []
+    for name, size in zip(names, [[8], [2, 4]][len(names) - 1], strict=True):
+        axis, rules = STRATEGIES[name]
+        mesh[axis] = min(size, 4) if axis in ("pipeline", "tensor") else size
+        of += [] if rules is None else [rules]
+    left = 8 // int(np.prod(list(mesh.values())))
+    mesh["data"] *= left
+    return {"exec.mesh": mesh, "exec.rules": {"kind": "product", "of": of}}
+
+
+PRODUCTS = [(name,) for name in STRATEGIES] + [
+    pair for pair in combinations(STRATEGIES, 2) if STRATEGIES[pair[0]][0] != STRATEGIES[pair[1]][0]
+]
+CASES = [(model, names) for model in MODELS for names in PRODUCTS if model == "moe" or "expert" not in names]
+
+
 @pytest.fixture(scope="module")
-def alone(tiny, weights, batch):
-    """The state before, and the state and metrics after one step on one device."""
-    run = tiny(**{"exec.layers": "scan"})
-    tx = run.optim.build()
-    step = train_step(build_model(run), run.objective, tx, run.schedule, run.steps, 1, None)
-    state = jax.device_get(init_state(weights(run.model), tx, False))
-    return state, *jax.jit(step)(state, batch, KEY, HYPER)
+def rows():
+    ids = np.random.default_rng(1).integers(0, 32, (8, 17), dtype=np.int32)
+    return {"tokens": ids[:, :-1], "targets": ids[:, 1:], "weights": np.ones((8, 16), np.float32)}
 
 
-@pytest.mark.parametrize("mesh", MESHES)
-def test_equals_one_device(tiny, batch, alone, mesh):
-    before, after, metrics = alone
-    compiled = program(tiny(**{"exec.layers": "scan", "exec.mesh": MESHES[mesh]}))
-    placed = jax.tree.map(lambda leaf, spec: jax.device_put(leaf, spec.sharding), before, compiled.state)
-    rows = jax.device_put(batch, compiled.batch)
-    got, got_metrics = compiled.step(placed, rows, KEY, hyper(tiny()))
-    close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5)  # noqa: E731
-    jax.tree.map(close, got.params, after.params)
-    jax.tree.map(close, got_metrics, metrics)
-    ways = MESHES[mesh].get("fsdp", 1) * MESHES[mesh].get("tensor", 1)
-    whole, held = sum(leaf.nbytes for leaf in jax.tree.leaves(got)), held_by_one_device(got)
-    assert held < (1 / ways + 0.1) * whole
-    assert held_by_one_device(rows) == sum(leaf.nbytes for leaf in batch.values()) * MESHES[mesh].get("tensor", 1) // 8
+@pytest.fixture(scope="module")
+def stepped(tiny, weights, rows):
+    """`stepped(model, **overrides)`: the loss, the parameters after one step, and what one device held before."""
+
+    def step(model, **overrides):
+        run = tiny(**(SHAPE | MODELS[model] | overrides))
+        devices = jax.devices() if overrides else jax.devices()[:1]
+        compiled = program(run, devices)
+        state = compiled.init(KEY, hyper(run))
+        state = state._replace(params=jax.tree.map(jax.device_put, weights(run.model), compiled_params(compiled)))
+        placed = jax.device_put(rows, compiled.batch)
+        bytes_held = held_by_one_device(state), held_by_one_device(placed)
+        after, metrics = compiled.step(state, placed, KEY, hyper(run))
+        return float(metrics["loss"]), jax.device_get(after.params), bytes_held
+
+    return step
+
+
+@pytest.fixture(scope="module")
+def alone(stepped):
+    return {model: stepped(model) for model in MODELS}
+
+
+@pytest.mark.parametrize(
+    ("model", "names"), CASES, ids=lambda case: case if isinstance(case, str) else " x ".join(case)
+)
+def test_equals_one_device(stepped, alone, model, names):
+    loss, params, _ = stepped(model, **fields(names))
+    assert abs(loss - alone[model][0]) <= 1e-5
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, alone[model][1])
+
+
+def compiled_params(compiled):
+    return jax.tree.map(lambda leaf: leaf.sharding, compiled.state.params)
 
 
 def held_by_one_device(tree):

@@ -201,6 +201,6 @@ def test_a_tiny_step_compiles_for_a_slice(words, tmp_path, monkeypatch, capsys):
     assert figures["kernels"] == {"pattern.0": "splash"}
     assert figures["memory_bytes"] < figures["hbm_bytes"] and "memory per chip" in out
     assert figures["params_bytes"] * 2 <= figures["optimizer_bytes"] < figures["argument_bytes"]
-    assert {"all-gather", "all-reduce"} <= figures["collectives"].keys()
-    assert all(row["times"] >= 4 for row in figures["collectives"].values())  # at least once a layer
+    spoken = figures["collectives"]
+    assert spoken["all-gather"]["times"] >= 4 * 6 and spoken["all-reduce"]["times"] >= 4 * 4  # weights, sublayers
     assert figures["prediction"]["binds"] in ("compute", "memory", "network")
