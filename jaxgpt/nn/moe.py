@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax.sharding import PartitionSpec
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from jaxgpt.nn.deal import AXIS
 from jaxgpt.nn.feed_forward import MLP, FeedForward, Sparse
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
@@ -147,7 +148,8 @@ def _dropless(apply: Any, params: Any, x_BTD: jax.Array, routes: Routes) -> jax.
         mesh=held.mesh,
         in_specs=(PartitionSpec(), spec, spec),
         out_specs=spec,
-        axis_names=axes,
+        axis_names=axes | {AXIS},  # a pipeline maps over its stages, on the axis that holds them,
+        check_vma=False,  # which jax's check of what varies over axes cannot follow
     )(params, x_BTD, routes)
 
 

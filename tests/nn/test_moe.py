@@ -218,3 +218,19 @@ def test_any_mesh_is_one_device_and_tokens_or_experts_travel(sizes, factor, x):
         assert exchanges >= 4  # there and back, and so the gradients
     if sizes == {"expert": 8}:
         assert exchanges == (4 if factor else 0) and ("all-gather" in text) == (factor is None)
+
+
+@pytest.mark.parametrize("factor", [1.25, None], ids=["bounded", "dropless"])
+def test_stages_of_a_pipeline_are_each_alone(factor, x):
+    spec = MoE.model_validate(MANY | {"capacity_factor": factor})
+    module, (first, second) = spec.module(LINEARS, "ff"), (made(spec, seed)[1] for seed in range(2))
+    mesh = Mesh(data=1, pipeline=2, expert=4).build(jax.devices())
+    call = jax.value_and_grad(lambda p, x: jnp.sum(jnp.sin(module.apply({"params": p}, x))), (0, 1))
+
+    def staged(params, x):
+        with placing(placement_of(Standard(), mesh)):
+            return jax.vmap(call, spmd_axis_name="pipeline")(params, x)
+
+    got = jax.jit(staged)(jax.tree.map(lambda *leaves: np.stack(leaves), first, second), np.stack([x, -x]))
+    for i, (params, rows) in enumerate([(first, x), (second, -x)]):
+        close(jax.tree.map(lambda leaf, i=i: leaf[i], got), jax.jit(call)(params, rows), 1e-4)
