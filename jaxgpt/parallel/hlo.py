@@ -13,7 +13,7 @@ _INSTRUCTION = re.compile(r"\s+(ROOT )?%?([\w.-]+) = (.*?) ([a-z][a-z0-9-]*)\((.
 _ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,<=]*)\](\{[^}]*\})?")
 _NAME = re.compile(r"%([\w.-]+)")
 _WIDTH = re.compile(r"\d+")
-_FAST = re.compile(r"S\([1-4]\)")
+_FAST = re.compile(r"S\(\d\)")
 """What a TPU's layouts say of arrays that stay on the chip, outside its main memory."""
 
 

@@ -5,7 +5,7 @@ A group of n devices gathers or scatters b bytes along a ring in (n - 1)/n · b 
 to a ring and one where it is a line, and all axes work at once. Latency is not counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,6 +23,16 @@ class Place(NamedTuple):
     slice: int
     at: tuple[int, ...]
     """Along the axes of its slice."""
+
+
+def taken(found: Iterable[Collective], places: Sequence[Place], topology: Slice) -> dict[str, float]:
+    """Seconds by kind, one collective after another; but permutes that go opposite ways around a ring use links of
+    their own, and count as going at once, which is how XLA sends the two halves of a matrix around."""
+    ways: dict[tuple[str, bool], float] = {}
+    for one in found:
+        back = one.kind == "collective-permute" and one.group > 2 and one.members[1] > one.members[-1]
+        ways[one.kind, back] = ways.get((one.kind, back), 0.0) + one.times * seconds(one, places, topology)
+    return {kind: max(took for (name, _), took in ways.items() if name == kind) for kind, _ in ways}
 
 
 def seconds(one: Collective, places: Sequence[Place], topology: Slice) -> float:

@@ -28,6 +28,8 @@ FREE = {
 """Those that move nothing themselves."""
 SLICES = {"slice", "dynamic-slice", "gather"}
 UPDATES = {"dynamic-update-slice", "scatter"}
+VIEWS = {"bitcast", "reshape", "pad"}
+"""What a fusion does to a value without reading more of it than is asked for afterwards."""
 
 
 def traffic(text: str) -> int:
@@ -71,7 +73,7 @@ def _used(module: Module, inner: Iterable[Instruction], name: str) -> int:
     for one in inner:
         if name not in one.operands:
             continue
-        if one.opcode == "bitcast":
+        if one.opcode in VIEWS:
             total += _used(module, inner, one.name)
         elif one.opcode in SLICES and one.operands[0] == name:
             total += array_bytes(one.shape)

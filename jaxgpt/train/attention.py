@@ -7,8 +7,9 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.train.spec import Run
 
 
-def kernels(run: Run, platform: str | None = None) -> dict[str, str]:
-    """The kernel's kind by pattern (`pattern.0`), on `platform` (`cpu`, `gpu`, `tpu`; None: the default backend).
+def kernels(run: Run, platform: str | None = None, token_parts: int = 1) -> dict[str, str]:
+    """The kernel's kind by pattern (`pattern.0`), on `platform` (`cpu`, `gpu`, `tpu`; None: the default backend), where
+    `token_parts` devices share a row's tokens.
 
     Raises ConfigError with one line for every pattern that `exec.kernel` refuses.
     """
@@ -17,6 +18,7 @@ def kernels(run: Run, platform: str | None = None) -> dict[str, str]:
     cases = run.model.cases(run.seq_len, run.dtype, places, separate, platform or jax.default_backend())
     kernel, found, problems = run.exec.kernel, {}, []
     for name, case in cases.items():
+        case = case._replace(token_parts=token_parts)
         why = kernel.refusal(case)
         if why is not None:
             problems.append(f"exec.kernel: {kernel.kind} {why} (model.{name})")

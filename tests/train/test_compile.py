@@ -9,7 +9,7 @@ import pytest
 from jaxgpt.cli import main
 from jaxgpt.parallel.chips import CHIPS, PEAK, parse_slice
 from jaxgpt.parallel.collectives import Collective
-from jaxgpt.parallel.network import Place, seconds
+from jaxgpt.parallel.network import Place, seconds, taken
 from jaxgpt.parallel.traffic import traffic
 from jaxgpt.spec import ConfigError, dump_yaml
 from jaxgpt.train import devices
@@ -66,6 +66,14 @@ def test_between_slices_each_chip_sends_its_share_over_the_data_centre():
     assert seconds(one, where, two) == pytest.approx(inside + 2 * 1 / 2 * size / 128 / (50e9 / 8))
 
 
+def test_permutes_that_go_opposite_ways_go_at_once():
+    forth, back = tuple(range(8)), (0, *range(7, 0, -1))
+    both = [Collective("collective-permute", 1 << 30, 8, times, way, "") for times, way in ((3, forth), (2, back))]
+    assert taken(both, CUBE, V5P) == {"collective-permute": pytest.approx(3 * (1 << 30) / LINK)}
+    gather = Collective("all-gather", 1 << 30, 8, 5, forth, "")
+    assert taken([gather, gather], CUBE, V5P)["all-gather"] == pytest.approx(10 * seconds(gather, CUBE, V5P))
+
+
 def facts(**changed):
     spoken = {"all-gather": {"seconds": 0.25}, "all-reduce": {"seconds": 0.5}}
     fixed = {"traffic_bytes": 2765e9, "collectives": spoken, "flops_per_token": 6e9, "flops_per_token_true": 5e9}
@@ -97,7 +105,9 @@ PROGRAM = """HloModule jit_step
 
 %inner (a: f32[96,64], b: f32[64], i: s32[]) -> (f32[64], f32[96,64]) {
   %a = f32[96,64] parameter(0)
-  %flat = f32[96,64]{1,0} bitcast(%a)
+  %zero = f32[] constant(0)
+  %wide = f32[97,64]{1,0} pad(%a, %zero), padding=0_1x0_0
+  %flat = f32[97,64]{1,0} bitcast(%wide)
   %b = f32[64] parameter(1)
   %i = s32[] parameter(2)
   %row = f32[1,64] dynamic-slice(%flat, %i, %i), dynamic_slice_sizes={1,64}

@@ -23,6 +23,11 @@ class Answer(NamedTuple):
     """See `child.facts`."""
     prediction: Prediction
 
+    @property
+    def fits(self) -> bool:
+        """Whether a chip's memory holds the step. The compiler refuses only some of those that do not."""
+        return bool(self.facts["memory_bytes"] <= self.topology.chip.memory)
+
     def figures(self) -> dict[str, Any]:
         """All of it as plain values."""
         chip = self.topology.chip
@@ -42,7 +47,7 @@ def check(run: Run, topology: Slice) -> Run:
     if run.model.vocab_size is None:
         raise ConfigError("model.vocab_size: not set, and no text is read to count it; add model.vocab_size=50257")
     run.check_devices(topology.chips)
-    kernels(run, "tpu")
+    kernels(run, "tpu", run.exec.mesh.shape(topology.chips)["sequence"])
     return run
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxgpt.parallel.chips import Slice, parse_slice
 from jaxgpt.parallel.collectives import Collective, collectives, totals
-from jaxgpt.parallel.network import Place, seconds
+from jaxgpt.parallel.network import Place, taken
 from jaxgpt.parallel.topology import places, slice_devices
 from jaxgpt.parallel.traffic import traffic
 from jaxgpt.spec import JaxgptError, parse
@@ -38,7 +38,7 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     text, memory = compiled.as_text(), compiled.memory_analysis()
     where = places(list(made.batch.mesh.devices.flat), topology)
     return {
-        "kernels": kernels(run),
+        "kernels": kernels(run, token_parts=made.batch.mesh.shape["sequence"]),
         "tokens": run.batch_size * run.seq_len,
         "flops_per_token": run.model.flops_per_token(run.seq_len),
         "flops_per_token_true": run.model.flops_per_token(run.seq_len, dense=False),
@@ -77,9 +77,8 @@ def held(tree: Any) -> int:
 
 def spoken(found: list[Collective], where: list[Place], topology: Slice) -> dict[str, Any]:
     """By kind: how many, bytes, seconds; and the largest, with the operation that it came from."""
-    out = {kind: {**total._asdict(), "seconds": 0.0} for kind, total in totals(found).items()}
-    for one in found:
-        out[one.kind]["seconds"] += one.times * seconds(one, where, topology)
+    seconds = taken(found, where, topology)
+    out: dict[str, Any] = {kind: {**total._asdict(), "seconds": seconds[kind]} for kind, total in totals(found).items()}
     for kind, row in out.items():
         largest = max((one for one in found if one.kind == kind), key=lambda one: one.bytes * one.times)
         row["largest"] = {"bytes": largest.bytes, "times": largest.times, "group": largest.group, "of": largest.source}

@@ -68,8 +68,10 @@ def search(run: Run, topology: Slice, fixed: dict[str, int]) -> list[Tried]:
 
 
 def rank(one: Tried) -> tuple[int, float]:
-    """What fits, by time; then what the compiler refused."""
-    return (1, 0.0) if one.answer is None else (0, one.answer.prediction.apart)
+    """What fits, by time; then what does not; then what the compiler refused."""
+    if one.answer is None:
+        return 2, 0.0
+    return int(not one.answer.fits), one.answer.prediction.apart
 
 
 def _fits(run: Run, topology: Slice) -> bool:

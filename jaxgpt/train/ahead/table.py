@@ -22,7 +22,11 @@ def print_answer(answer: Answer) -> None:
     print_line("mesh", named(answer.run.exec.mesh.shape(answer.topology.chips)))
     print_line("attention", ", ".join(f"{name} {kind}" for name, kind in facts["kernels"].items()))
     share = facts["memory_bytes"] / chip.memory
-    print_line("memory per chip", f"{_gb(facts['memory_bytes'])} of {_gb(chip.memory)} GB ({share:.0%})")
+    print_line(
+        "memory per chip",
+        f"{_gb(facts['memory_bytes'])} of {_gb(chip.memory)} GB ({share:.0%})"
+        + ("" if answer.fits else ": does not fit"),
+    )
     for name in ("params", "optimizer", "temporary"):
         print_line(f"  {name}", f"{_gb(facts[f'{name}_bytes'])} GB")
     tokens = answer.run.batch_size * answer.run.seq_len
@@ -55,7 +59,8 @@ def print_search(tried: Iterable[Tried]) -> None:
         step = f"{guess.step:.3f} to {guess.apart:.3f}"
         mfu = f"{guess.ideal / guess.apart:.1%} to {guess.ideal / guess.step:.1%}"
         took = f"{facts['trace_seconds'] + facts['compile_seconds']:.0f}"
-        table.add_row(named(one.mesh), _gb(facts["memory_bytes"]), step, mfu, guess.binds, took)
+        size = _gb(facts["memory_bytes"]) + ("" if one.answer.fits else " (does not fit)")
+        table.add_row(named(one.mesh), size, step, mfu, guess.binds, took)
     out = Console(highlight=False)
     out.print(table)
     for one in refused:
