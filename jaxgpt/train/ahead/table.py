@@ -13,7 +13,7 @@ GB = 1e9
 
 def print_answer(answer: Answer) -> None:
     """The whole of it, on standard output."""
-    out = Console(highlight=False)
+    out = _page()
     facts, chip, guess = answer.facts, answer.topology.chip, answer.prediction
     print_line = lambda name, text: out.print(f"{name:18} {text}", markup=False, soft_wrap=True)  # noqa: E731
     print_line(
@@ -41,7 +41,7 @@ def print_answer(answer: Answer) -> None:
         bind = "  <- binds" if name == guess.binds else ""
         print_line(name, f"{getattr(guess, name):.3f} s{bind}")
     print_line("step", f"{guess.step:.3f} s if all overlap, {guess.apart:.3f} s if the network waits")
-    print_line("MFU", f"{guess.ideal / guess.step:.1%} to {guess.ideal / guess.apart:.1%}: bounds, nothing is measured")
+    print_line("MFU", f"{guess.ideal / guess.apart:.1%} to {guess.ideal / guess.step:.1%}: bounds, nothing is measured")
     host = facts["host_memory_bytes"] / GB
     seconds = f"{facts['trace_seconds']:.0f} s tracing, {facts['compile_seconds']:.0f} s compiling"
     print_line("compiled in", f"{seconds}, {host:.1f} GB of host memory")
@@ -61,10 +61,16 @@ def print_search(tried: Iterable[Tried]) -> None:
         took = f"{facts['trace_seconds'] + facts['compile_seconds']:.0f}"
         size = _gb(facts["memory_bytes"]) + ("" if one.answer.fits else " (does not fit)")
         table.add_row(named(one.mesh), size, step, mfu, guess.binds, took)
-    out = Console(highlight=False)
+    out = _page()
     out.print(table)
     for one in refused:
         out.print(f"{named(one.mesh)}: {one.why}", markup=False, soft_wrap=True)
+
+
+def _page() -> Console:
+    """Standard output; where it is no terminal, as wide as a table needs."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=120)
 
 
 def named(mesh: dict[str, int]) -> str:
