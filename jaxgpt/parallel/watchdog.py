@@ -18,14 +18,16 @@ import time
 from types import TracebackType
 from typing import NoReturn
 
-from jaxgpt.parallel.accord import process_count, process_index, store
+from jaxgpt.parallel.accord import everyones, process_count, process_index, store
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import console
 
 BEAT = 2.0
 """Seconds between two beats."""
-SILENCE = 20.0
+SILENCE = 15.0
 """Seconds without a beat after which a process counts as dead."""
+DONE = "done"
+"""What a process writes instead of a beat when its work is over."""
 GRACE = 3.0
 """Seconds that a process has to end by itself, once it or another has said why the run is over."""
 
@@ -38,17 +40,21 @@ class Watchdog:
         has moved, and must exceed the longest compilation, validation and save: a main thread that is stuck looks
         like one that works."""
         self._hang = hang_seconds
-        self._me, self._moves = process_index(), 0
+        self._me, self._moves, self._done = process_index(), 0, False
+        self._grace = GRACE if self._me else 2 * GRACE
+        """The coordinator goes last: jax aborts those that it leaves behind."""
         self._over = threading.Event()
         self._heard = time.monotonic()
         """When the coordinator last answered."""
         self._seen: dict[int, tuple[str, float]] = {}
-        """The last beat of each process that is watched, and when it changed."""
+        """The last beat of each process that is watched, and when it changed; it counts from when all have joined."""
         self._least = (0, time.monotonic())
         """Moves of the process that is furthest behind, and when they last grew."""
 
     def __enter__(self) -> "Watchdog":
         if process_count() > 1:
+            others = range(1, process_count()) if self._me == 0 else [0]
+            self._seen = {other: (json.dumps([0, 0, "not a beat yet"]), time.monotonic()) for other in others}
             for work in (self._talk, self._guard):
                 threading.Thread(target=work, name=f"watchdog{work.__name__}", daemon=True).start()
         return self
@@ -56,13 +62,15 @@ class Watchdog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         if process_count() == 1:
             return
-        self._over.set()
         if error is None:
-            store().key_value_set(f"jaxgpt/beat/{self._me}/last", "done", True)
+            self._done = True
+            everyones("done")  # while the others work, this one still beats and judges
+            self._over.set()
             return
+        self._over.set()
         status = 2 if isinstance(error, JaxgptError) else 1
         # jax waits for all processes before it lets one exit; this one's own error is printed before that.
-        timer = threading.Timer(GRACE, os._exit, (status,))
+        timer = threading.Timer(self._grace, os._exit, (status,))
         timer.daemon = True
         timer.start()
         said = str(error).strip().splitlines() or [""]
@@ -80,7 +88,8 @@ class Watchdog:
         while not self._over.is_set():
             with contextlib.suppress(Exception):  # the coordinator is gone or busy: `_guard` counts how long
                 beat += 1
-                store().key_value_set(f"jaxgpt/beat/{self._me}/last", json.dumps([beat, self._moves, name]), True)
+                word = DONE if self._done else json.dumps([beat, self._moves, name])
+                store().key_value_set(f"jaxgpt/beat/{self._me}/last", word, True)
                 for _, words in store().key_value_dir_get("jaxgpt/end/"):
                     threading.Thread(target=self._follow, args=json.loads(words), daemon=True).start()
                     return
@@ -104,13 +113,13 @@ class Watchdog:
             if now - self._heard > SILENCE:
                 self._end(f"the coordinator in process 0 has not answered for {SILENCE:.0f} s")
             for process, (text, changed) in list(self._seen.items()):
-                if process != self._me and text != "done" and now - changed > SILENCE:
+                if process != self._me and text != DONE and now - changed > SILENCE:
                     self._end(f"process {process} ({json.loads(text)[2]}) has been silent for {SILENCE:.0f} s")
             if self._me == 0 and self._hang is not None:
                 self._check_moves(now, self._hang)
 
     def _check_moves(self, now: float, patience: float) -> None:
-        moves = {process: json.loads(text)[1] for process, (text, _) in self._seen.items() if text != "done"}
+        moves = {process: json.loads(text)[1] for process, (text, _) in self._seen.items() if text != DONE}
         least = min(moves.values(), default=0)
         if least != self._least[0]:
             self._least = least, now
@@ -133,7 +142,7 @@ class Watchdog:
 
     def _follow(self, line: str, status: int) -> NoReturn:
         """Ends this process, unless its main thread does so itself in time."""
-        time.sleep(GRACE)
+        time.sleep(self._grace)
         text = f"error: {line}" + ("" if status == 2 else "; the same command continues from the last checkpoint")
         console.print(text, markup=False, soft_wrap=True)
         sys.stdout.flush()

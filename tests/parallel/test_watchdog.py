@@ -53,5 +53,5 @@ def test_a_stopped_process_is_named(tmp_path, victim):
             assert process.stdout.readline() == b"begun\n", both.said(0) + both.said(1)
         both.signal(victim, STOP)
         assert both.wait([1 - victim], seconds=40) == [1]
-        who = "the coordinator in process 0 has not answered" if victim == 0 else "process 1 (pid "
+        who = "the coordinator in process 0 has not answered" if victim == 0 else "process 1 ("
         assert both.said(1 - victim).startswith(f"error: {who}")
