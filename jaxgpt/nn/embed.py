@@ -1,4 +1,4 @@
-"""Token and position embeddings, and the tied output. B batch, T tokens, D model width, V vocabulary."""
+"""Token, position and segment embeddings, and the tied output. B batch, T tokens, D model width, V vocabulary."""
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from jaxgpt.ops.positions import Added, Biased, Learned, Position
 
 
 class Embed(nn.Module):
-    """Parameters `token` (V, D); `position` (context, D) where positions are learned, `bias` (H, ...) where they bias
-    the scores by a trained table, one for all layers."""
+    """Parameters `token` (V, D); `position` (offset + context, D) where positions are learned, `bias` (H, ...) where they
+    bias the scores by a trained table, one for all layers; `token_type` (types, D) where tokens have types."""
 
     vocab_size: int
     d_model: int
@@ -22,32 +22,39 @@ class Embed(nn.Module):
     position: Position
     std: float
     dtype: DTypeLike
+    token_types: int = 0
 
     def setup(self) -> None:
         """Declares the tables."""
         self.token = self.param("token", nn.initializers.normal(self.std), (self.vocab_size, self.d_model), jnp.float32)
         if isinstance(self.position, Learned):
             start = nn.initializers.normal(self.position.init_std)
-            self.place = self.param("position", start, (self.context, self.d_model), jnp.float32)
+            rows = self.context + self.position.offset
+            self.place = self.param("position", start, (rows, self.d_model), jnp.float32)
+        if self.token_types:
+            shape = (self.token_types, self.d_model)
+            self.kinds = self.param("token_type", nn.initializers.normal(self.std), shape, jnp.float32)
         self.bias_table = None
         if isinstance(self.position, Biased) and self.position.trained:
             table = self.position.table(self.num_heads)
             self.bias_table = self.param("bias", lambda _: jnp.asarray(table))
 
-    def __call__(self, tokens_BT: jax.Array, layout: Layout) -> jax.Array:
-        """int (B, T) -> (B, T, D)."""
+    def __call__(self, tokens_BT: jax.Array, layout: Layout, token_types: jax.Array | None = None) -> jax.Array:
+        """int (B, T) -> (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""
         x_BTD = place(
             lookup(self.token, tokens_BT, "vocabulary_gradient"), "sublayer"
         )  # summed over a split vocabulary before it is cut
         if isinstance(self.position, Learned):
-            x_BTD = x_BTD + self._at(self.place, layout.pos)
+            x_BTD = x_BTD + self._at(self.place, layout.pos, self.position.offset)
         elif isinstance(self.position, Added):
             x_BTD = x_BTD + self._at(jnp.asarray(self.position.table(self.context, self.d_model)), layout.pos)
+        if self.token_types:
+            x_BTD = x_BTD + (self.kinds[0] if token_types is None else lookup(self.kinds, token_types))
         return x_BTD.astype(self.dtype)
 
     def attend(self, h: jax.Array) -> jax.Array:
         """(..., D) -> (..., V): scores against the token table (tied output)."""
         return unproject(h.astype(self.dtype), self.token.astype(self.dtype))
 
-    def _at(self, table: jax.Array, pos: jax.Array) -> jax.Array:
-        return lookup(table, jnp.clip(pos, 0, self.context - 1))
+    def _at(self, table: jax.Array, pos: jax.Array, offset: int = 0) -> jax.Array:
+        return lookup(table, jnp.clip(pos, 0, self.context - 1) + offset)

@@ -1,6 +1,7 @@
 """Positions that are added to the token embeddings, and none at all."""
 
 import numpy as np
+from pydantic import NonNegativeInt
 
 from jaxgpt.ops.positions.position import Added, Position
 
@@ -11,6 +12,8 @@ class Learned(Position):
     citation = "Radford et al. 2018, section 4.1; Gehring et al. 2017"
     init_std: float = 0.02
     """Standard deviation of the normal start; openai/gpt-2 model.py uses 0.01."""
+    offset: NonNegativeInt = 0
+    """Rows of the table before that of position 0, never read: RoBERTa's positions start behind its padding id."""
 
 
 class Sinusoidal(Added):

@@ -1,0 +1,124 @@
+"""What every stack of blocks is, decoder or encoder: its fields, what fits together, what it costs."""
+
+from abc import abstractmethod
+from typing import Any, Literal, Self
+
+import jax
+from jax.typing import DTypeLike
+from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
+
+from jaxgpt.models.model import Model
+from jaxgpt.nn.block import Block, BlockSpec
+from jaxgpt.nn.feed_forward import Sparse
+from jaxgpt.nn.linear import Linears
+from jaxgpt.nn.stack import Loop, Remat, Stack
+from jaxgpt.ops.attention import Case, Kernel, Places
+from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, shares
+from jaxgpt.ops.positions import Biased, Learned, Rotated
+from jaxgpt.ops.setting import on
+
+
+class Transformer(BlockSpec, Model):
+    """A stack of equal blocks above an embedding."""
+
+    inputs = ("dropout", "init_std")
+    switches = ("dropout",)
+    num_layers: PositiveInt
+    pattern: tuple[Pattern, ...]
+    """Attention patterns, cycled over the layers: `[causal, {kind: banded, window: 256}]` alternates."""
+    init_std: PositiveFloat = 0.02
+    residual_init: Literal["plain", "depth_scaled"] = "depth_scaled"
+    """`depth_scaled` divides the start of projections into the residual stream by √(2·layers) (GPT-2, section 2.3)."""
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _one_is_a_cycle(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [value]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = []
+        if self.d_head is None and self.d_model % self.num_heads:
+            problems.append(
+                f"d_model {self.d_model} is not a multiple of num_heads {self.num_heads}; change one or set d_head"
+            )
+        if self.num_heads % self.kv_heads:
+            problems.append(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if isinstance(self.position, Rotated) and self.head_width % 2:
+            problems.append(f"rotary positions need an even d_head, got {self.head_width}")
+        if not self.pattern:
+            problems.append("pattern needs at least one entry, for example causal")
+        for i, pattern in enumerate(self.pattern):
+            problems += beyond(pattern, self.context, f"pattern.{i}")
+            if self.num_heads % len(shares(pattern)):
+                problems.append(
+                    f"pattern.{i} shares heads between {len(shares(pattern))} patterns; "
+                    f"make num_heads {self.num_heads} a multiple of that"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def flops_per_token(self, length: int, dense: bool = True) -> float:
+        """6·(parameters that a token meets, less those looked up) + 12·layers·heads·d_head·keys.
+
+        Keys are `length`, or what patterns keep.
+        """
+        keys = sum(length if dense else mean_keys(pattern, length) for pattern in self.layer_patterns)
+        met = self.count() - self.idle - self.looked_up
+        return 6 * met + 12 * self.num_heads * self.head_width * keys
+
+    def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:
+        """What the layers ask of a kernel in training, by a name for each: distinct patterns once."""
+        cases = {}
+        for i, pattern in enumerate(self.pattern[: self.num_layers]):
+            parts = shares(pattern)
+            for j, part in enumerate(parts):
+                name = f"pattern.{i}" + (f".of.{j}" if len(parts) > 1 else "")
+                cases[name] = Case(
+                    pattern=part,
+                    queries=length,
+                    keys=length,
+                    d_head=self.head_width,
+                    dtype=dtype,
+                    platform=platform,
+                    places=places,
+                    segments=segments,
+                    bias=isinstance(self.position, Biased),
+                    soft_cap=self.soft_cap is not None,
+                    dropout=on(self.dropout),
+                )
+        return cases
+
+    def linears(self, dtype: DTypeLike) -> Linears:
+        """How the blocks' projections are made."""
+        scale = (2 * self.num_layers) ** -0.5 if self.residual_init == "depth_scaled" else 1.0
+        return Linears(dtype, self.init_std, self.init_std * scale, self.bias)
+
+    def stack(self, kernel: Kernel, dtype: DTypeLike, loop: Loop, remat: Remat) -> Stack:
+        """The blocks, a child of the module that calls."""
+        block = Block(self, self.linears(dtype), kernel, parent=None)
+        return Stack(block, self.num_layers, self.pattern, loop, remat)
+
+    @property
+    @abstractmethod
+    def looked_up(self) -> int:
+        """Parameters that no token is multiplied with: tables of which rows are taken."""
+
+    @property
+    def position_table(self) -> int:
+        """Parameters of learned positions."""
+        return (self.context + self.position.offset) * self.d_model if isinstance(self.position, Learned) else 0
+
+    @property
+    def idle(self) -> int:
+        """Parameters that a token does not meet: those of the experts that it is not sent to."""
+        if not isinstance(self.feed_forward, Sparse):
+            return 0
+        experts = self.shapes()["blocks"]["layers"]["feed_forward"]["experts"]
+        return round((1 - self.feed_forward.share) * sum(leaf.size for leaf in jax.tree.leaves(experts)))
+
+    @property
+    def layer_patterns(self) -> tuple[Pattern, ...]:
+        """Each layer's pattern."""
+        return tuple(self.pattern[i % len(self.pattern)] for i in range(self.num_layers))
