@@ -3,12 +3,13 @@
 B batch, T tokens, D model width, V vocabulary.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
+from pydantic import PositiveFloat, model_validator
 
 from jaxgpt.models.transformer import Transformer
 from jaxgpt.nn.cache import KV
@@ -16,6 +17,7 @@ from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.embed import Embed
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linear
+from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Kernel, Places, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
@@ -30,6 +32,20 @@ class Decoder(Transformer):
     pattern: tuple[Pattern, ...] = (Causal(),)
     tied: bool = True
     """Whether the output scores against the token embedding (Press & Wolf 2017)."""
+    head_bias: bool = False
+    """Whether an output of its own has a bias (GPT-J)."""
+    logit_cap: PositiveFloat | None = None
+    """Caps logits at ±this, as cap·tanh(logit / cap) (Gemma 2)."""
+    embed_scale: PositiveFloat | None = None
+    """What token embeddings are multiplied by on the way in; Gemma's √d_model."""
+    embed_norm: Norm | None = None
+    """Normalises the embeddings (BLOOM)."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if self.tied and self.head_bias:
+            raise ValueError("head_bias needs an output of its own; set tied false")
+        return self
 
     def build(
         self, kernel: Kernel = Reference(), dtype: DTypeLike = "float32", loop: Loop = "unroll", remat: Remat = "none"
@@ -71,16 +87,24 @@ class DecoderLM(nn.Module):
     remat: Remat
 
     def setup(self) -> None:
-        """Names the children: embed, blocks, norm_f (pre-norm only), head (untied only)."""
+        """Names the children: embed, norm_e (if embed_norm), blocks, norm_f (unless post-norm), head (unless tied)."""
         spec = self.spec
         if spec.vocab_size is None:
             raise ValueError("model.vocab_size is not set")
         self.embed = Embed(
-            spec.vocab_size, spec.d_model, spec.num_heads, spec.context, spec.position, spec.init_std, self.dtype
+            spec.vocab_size,
+            spec.d_model,
+            spec.num_heads,
+            spec.context,
+            spec.position,
+            spec.init_std,
+            self.dtype,
+            scale=spec.embed_scale,
         )
+        self.norm_e = None if spec.embed_norm is None else spec.embed_norm.module("norm_e")
         self.blocks = spec.stack(self.kernel, self.dtype, self.loop, self.remat)
-        self.norm_f = spec.norm.module("norm_f") if spec.norm_place == "pre" else None
-        self.head = None if spec.tied else Linear(spec.vocab_size, self.dtype, spec.init_std, bias=False)
+        self.norm_f = spec.norm.module("norm_f") if spec.norm_place != "post" else None
+        self.head = None if spec.tied else Linear(spec.vocab_size, self.dtype, spec.init_std, bias=spec.head_bias)
         self.drop = Dropout(spec.dropout)
 
     def __call__(self, tokens_BT: jax.Array, train: bool = False) -> jax.Array:
@@ -106,11 +130,13 @@ class DecoderLM(nn.Module):
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """(..., D) -> logits (..., V)."""
-        return place(self.embed.attend(hidden) if self.head is None else self.head(hidden), "logits")
+        logits, cap = self.embed.attend(hidden) if self.head is None else self.head(hidden), self.spec.logit_cap
+        return place(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
 
     def _run(
         self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...] | None, train: bool
     ) -> tuple[jax.Array, Any]:
-        x_BTD = self.drop(place(self.embed(tokens_BT, layout), "residual"), deterministic=not train)
+        x_BTD = place(self.embed(tokens_BT, layout), "residual")
+        x_BTD = self.drop(x_BTD if self.norm_e is None else self.norm_e(x_BTD), deterministic=not train)
         x_BTD, cache = self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), cache, train)
         return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer"), cache

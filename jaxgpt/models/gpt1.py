@@ -10,6 +10,6 @@ class GPT1(Decoder, kind="gpt1"):
 
     citation = "Radford et al. 2018, section 4.1"
     sizes: ClassVar[dict[str, dict[str, Any]]] = {"117m": {"num_layers": 12, "d_model": 768, "num_heads": 12}}
-    norm_place: Literal["pre", "post"] = "post"
+    norm_place: Literal["pre", "post", "both"] = "post"
     residual_init: Literal["plain", "depth_scaled"] = "plain"
     context: int = 512

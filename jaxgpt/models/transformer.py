@@ -44,8 +44,16 @@ class Transformer(BlockSpec, Model):
             )
         if self.num_heads % self.kv_heads:
             problems.append(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
-        if isinstance(self.position, Rotated) and self.head_width % 2:
-            problems.append(f"rotary positions need an even d_head, got {self.head_width}")
+        if isinstance(self.position, Rotated):
+            width = self.position.width
+            if width is not None and (width % 2 or width > self.head_width):
+                problems.append(f"position.width {width} must be even and at most d_head {self.head_width}")
+            if width is None and self.head_width % 2:
+                problems.append(f"rotary positions need an even d_head, got {self.head_width}")
+        if self.residual != "sequential" and self.norm_place != "pre":
+            problems.append(
+                f"residual {self.residual} is pre-norm; set norm_place pre instead of {self.norm_place}, or sequential"
+            )
         if not self.pattern:
             problems.append("pattern needs at least one entry, for example causal")
         for i, pattern in enumerate(self.pattern):

@@ -26,9 +26,12 @@ class Attention(nn.Module):
     num_kv_heads: int
     d_head: int
     linears: Linears
+    qkv_bias: bool
+    o_bias: bool
     kernel: Kernel
     position: Position
     qk_norm: Norm | None
+    score_scale: float | None
     soft_cap: float | None
     dropout: float | jax.Array
 
@@ -44,8 +47,10 @@ class Attention(nn.Module):
             q_BHTK = self.qk_norm.module("q_norm")(q_BHTK)
             k_BGTK = self.qk_norm.module("k_norm")(k_BGTK)
         if isinstance(self.position, Rotated):
-            q_BHTK = self.position.rotate(q_BHTK, layout.pos)
-            k_BGTK = self.position.rotate(k_BGTK, layout.pos)
+            q_BHTK = self.position.turn(q_BHTK, layout.pos)
+            k_BGTK = self.position.turn(k_BGTK, layout.pos)
+        if self.score_scale is not None:  # kernels divide by √K
+            q_BHTK = q_BHTK * (self.score_scale * self.d_head**0.5)
         k_pos, segment, places = layout.pos, layout.segment, layout.places
         if cache is not None:
             cache, (k_BGTK, v_BGTK), k_pos = extend(cache, KV(k_BGTK, v_BGTK), layout)
@@ -64,10 +69,11 @@ class Attention(nn.Module):
         )
         o_BHTK = place(self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores), "heads")
         o_BTD = rearrange(o_BHTK, "b h t k -> b t (h k)")
-        return self.linears(x_BTD.shape[-1], "o", into_residual=True)(o_BTD), cache
+        linear = self.linears._replace(bias=self.o_bias)(x_BTD.shape[-1], "o", into_residual=True)
+        return linear(o_BTD), cache
 
     def _heads(self, x_BTD: jax.Array, heads: int, name: str) -> jax.Array:
-        y = self.linears(heads * self.d_head, name)(x_BTD)
+        y = self.linears._replace(bias=self.qkv_bias)(heads * self.d_head, name)(x_BTD)
         return place(rearrange(y, "b t (h k) -> b h t k", h=heads), "heads")
 
     def _bias(self, layout: Layout) -> Bias | None:

@@ -31,15 +31,25 @@ class BlockSpec(Spec):
     """Width of a head; None: d_model / num_heads."""
     position: Position = Learned()
     norm: Norm = LayerNorm()
-    norm_place: Literal["pre", "post"] = "pre"
-    """Before each sublayer (GPT-2) or after the residual sum (GPT-1, the original Transformer)."""
+    norm_place: Literal["pre", "post", "both"] = "pre"
+    """Before each sublayer (GPT-2), after the residual sum (GPT-1, the original Transformer), or before each sublayer
+    and again before what it gives is added (Gemma 2)."""
+    residual: Literal["sequential", "parallel", "parallel_one_norm"] = "sequential"
+    """Whether the feed-forward layer sees what attention has added, or both read the same stream (GPT-NeoX, PaLM),
+    through one norm (GPT-J). Parallel sublayers are pre-norm."""
     feed_forward: FeedForward = MLP()
     qk_norm: Norm | None = None
     """Normalises queries and keys within a head (Dehghani et al. 2023)."""
     soft_cap: PositiveFloat | None = None
     """Caps attention scores at ±this (Gemma 2)."""
+    score_scale: PositiveFloat | None = None
+    """What products of queries and keys are multiplied by; None: d_head^-0.5."""
     bias: bool = True
     """Whether the projections have biases."""
+    qkv_bias: bool | None = None
+    """The same for queries, keys and values; None: as `bias`."""
+    o_bias: bool | None = None
+    """The same for attention's output; None: as `bias`."""
     dropout: NonNegativeFloat = Field(default=0.0, lt=1)
     """On embeddings, attention weights and what each sublayer adds to the residual stream."""
 
@@ -52,6 +62,16 @@ class BlockSpec(Spec):
     def kv_heads(self) -> int:
         """num_kv_heads, resolved."""
         return self.num_kv_heads or self.num_heads
+
+    @property
+    def has_qkv_bias(self) -> bool:
+        """qkv_bias, resolved."""
+        return self.bias if self.qkv_bias is None else self.qkv_bias
+
+    @property
+    def has_o_bias(self) -> bool:
+        """o_bias, resolved."""
+        return self.bias if self.o_bias is None else self.o_bias
 
 
 class Block(nn.Module):
@@ -72,9 +92,12 @@ class Block(nn.Module):
             num_kv_heads=spec.kv_heads,
             d_head=spec.head_width,
             linears=self.linears,
+            qkv_bias=spec.has_qkv_bias,
+            o_bias=spec.has_o_bias,
             kernel=self.kernel,
             position=spec.position,
             qk_norm=spec.qk_norm,
+            score_scale=spec.score_scale,
             soft_cap=spec.soft_cap,
             dropout=spec.dropout,
             name="attention",
@@ -89,10 +112,20 @@ class Block(nn.Module):
         def add(x_BTD: jax.Array, y_BTD: jax.Array) -> jax.Array:
             return x_BTD + drop(place(y_BTD, "residual"))
 
-        if spec.norm_place == "pre":
-            y_BTD, cache = attention(place(norm_1(x_BTD), "sublayer"), layout, pattern, cache, train)
-            x_BTD = add(x_BTD, y_BTD)
-            return add(x_BTD, feed_forward(place(norm_2(x_BTD), "sublayer"))), cache
-        y_BTD, cache = attention(place(x_BTD, "sublayer"), layout, pattern, cache, train)
-        x_BTD = norm_1(add(x_BTD, y_BTD))
-        return norm_2(add(x_BTD, feed_forward(place(x_BTD, "sublayer")))), cache
+        def after(name: str, y_BTD: jax.Array) -> jax.Array:
+            """The second norm of a sublayer, where there is one."""
+            return spec.norm.module(name)(place(y_BTD, "residual")) if spec.norm_place == "both" else y_BTD
+
+        if spec.norm_place == "post":
+            y_BTD, cache = attention(place(x_BTD, "sublayer"), layout, pattern, cache, train)
+            x_BTD = norm_1(add(x_BTD, y_BTD))
+            return norm_2(add(x_BTD, feed_forward(place(x_BTD, "sublayer")))), cache
+        h_BTD = place(norm_1(x_BTD), "sublayer")
+        y_BTD, cache = attention(h_BTD, layout, pattern, cache, train)
+        if spec.residual == "sequential":
+            x_BTD = add(x_BTD, after("norm_1_after", y_BTD))
+            y_BTD = feed_forward(place(norm_2(x_BTD), "sublayer"))
+            return add(x_BTD, after("norm_2_after", y_BTD)), cache
+        if spec.residual == "parallel":
+            h_BTD = place(norm_2(x_BTD), "sublayer")
+        return add(add(x_BTD, y_BTD), feed_forward(h_BTD)), cache

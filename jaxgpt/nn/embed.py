@@ -12,8 +12,8 @@ from jaxgpt.ops.positions import Added, Biased, Learned, Position
 
 
 class Embed(nn.Module):
-    """Parameters `token` (V, D); `position` (offset + context, D) where positions are learned, `bias` (H, ...) where they
-    bias the scores by a trained table, one for all layers; `token_type` (types, D) where tokens have types."""
+    """Parameters `token` (V, D); `position` (offset + context, D) where positions are learned, `bias` (H, ...) where
+    they bias the scores by a trained table, one for all layers; `token_type` (types, D) where tokens have types."""
 
     vocab_size: int
     d_model: int
@@ -23,6 +23,8 @@ class Embed(nn.Module):
     std: float
     dtype: DTypeLike
     token_types: int = 0
+    scale: float | None = None
+    """What a token's vector is multiplied by on the way in, not where the output scores against it."""
 
     def setup(self) -> None:
         """Declares the tables."""
@@ -44,6 +46,8 @@ class Embed(nn.Module):
         x_BTD = place(
             lookup(self.token, tokens_BT, "vocabulary_gradient"), "sublayer"
         )  # summed over a split vocabulary before it is cut
+        if self.scale is not None:
+            x_BTD = x_BTD * self.scale
         if isinstance(self.position, Learned):
             x_BTD = x_BTD + self._at(self.place, layout.pos, self.position.offset)
         elif isinstance(self.position, Added):

@@ -36,10 +36,12 @@ class RMSNorm(Norm, kind="rms"):
 
     citation = "Zhang & Sennrich 2019"
     eps: PositiveFloat = 1e-5
+    zero_centered: bool = False
+    """Whether the gain is stored less 1, so that decay and rounding draw it to 1 (Gemma)."""
 
     def module(self, name: str) -> nn.Module:
         """Parameter `scale` (D,)."""
-        return _RMSNorm(self.eps, name=name)
+        return _RMSNorm(self.eps, self.zero_centered, name=name)
 
 
 class _LayerNorm(nn.Module):
@@ -55,7 +57,10 @@ class _LayerNorm(nn.Module):
 
 class _RMSNorm(nn.Module):
     eps: float
+    zero_centered: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return rms_norm(x, self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32), self.eps)
+        start = nn.initializers.zeros if self.zero_centered else nn.initializers.ones
+        scale = self.param("scale", start, x.shape[-1:], jnp.float32)
+        return rms_norm(x, 1 + scale if self.zero_centered else scale, self.eps)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 SEAM = "norm"
-EXAMPLES = {"layer": [{}, {"bias": False, "eps": 1e-2}], "rms": [{}, {"eps": 1e-2}]}
+EXAMPLES = {"layer": [{}, {"bias": False, "eps": 1e-2}], "rms": [{}, {"eps": 1e-2}, {"zero_centered": True}]}
 rng = np.random.default_rng(0)
 
 
@@ -14,7 +14,7 @@ def layer(member, x, scale, bias=0.0):
 
 
 def rms(member, x, scale):
-    return x / np.sqrt((x**2).mean(-1, keepdims=True) + member.eps) * scale
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + member.eps) * (scale + member.zero_centered)
 
 
 PLAIN = {"layer": layer, "rms": rms}
@@ -29,7 +29,8 @@ def test_parameters(member):
 def test_a_fresh_norm_has_unit_gain_and_no_bias(member):
     module = member.module("n")
     for name, leaf in module.init(jax.random.key(0), jnp.zeros((1, 16)))["params"].items():
-        np.testing.assert_array_equal(leaf, np.full(16, name == "scale"))
+        gain = 0 if getattr(member, "zero_centered", False) else 1
+        np.testing.assert_array_equal(leaf, np.full(16, gain if name == "scale" else 0))
 
 
 def test_value_equals_the_formula(member, by_kind):

@@ -15,6 +15,7 @@ from jaxgpt.ops.positions import (
     RelativeBias,
     Rotary,
     RotaryLinear,
+    RotaryLlama3,
     RotaryNTK,
     RotaryYaRN,
     Rotated,
@@ -23,8 +24,9 @@ from jaxgpt.ops.positions import (
 
 SEAM = "position"
 EXAMPLES = {
-    "rotary": [{"pairing": "interleaved"}, {"pairing": "half"}],
+    "rotary": [{"pairing": "interleaved"}, {"pairing": "half"}, {"width": 4}, {"width": 4, "pairing": "half"}],
     "rotary_linear": [{"factor": 4}],
+    "rotary_llama3": [{"factor": 4, "trained": 32}],
     "rotary_ntk": [{"factor": 4, "pairing": "half"}],
     "rotary_yarn": [{"factor": 4, "trained": 16, "fast": 2, "slow": 0.5}],
     "t5": [{"buckets": 8, "max_distance": 12}, {"buckets": 8, "max_distance": 12, "two_sided": True}],
@@ -98,7 +100,7 @@ def test_rotated_scores_depend_on_distance_alone(member: Rotated):
     q, k = (rng.standard_normal((1, 1, 1, 8)).astype(np.float32) for _ in range(2))
     q_BHTK, k_BHTK = np.repeat(q, 40, 2), np.repeat(k, 40, 2)
     at = np.arange(40, dtype=np.int32)
-    scores = np.asarray(member.rotate(q_BHTK, at))[0, 0] @ np.asarray(member.rotate(k_BHTK, at))[0, 0].T
+    scores = np.asarray(member.turn(q_BHTK, at))[0, 0] @ np.asarray(member.turn(k_BHTK, at))[0, 0].T
     for distance in range(-39, 40):
         diagonal = np.diagonal(scores, distance)
         np.testing.assert_allclose(diagonal, diagonal[0], atol=2e-5)
@@ -107,11 +109,20 @@ def test_rotated_scores_depend_on_distance_alone(member: Rotated):
 
 def test_rotation_keeps_length_dtype_and_position_zero(member: Rotated):
     x = rng.standard_normal((1, 2, 5, 8)).astype(np.float32)
-    y = np.asarray(member.rotate(x, np.arange(5)))
+    y = np.asarray(member.turn(x, np.arange(5)))
     size = 0.1 * np.log(4) + 1 if member.kind == "rotary_yarn" else 1  # YaRN, equation 22
     np.testing.assert_allclose(np.linalg.norm(y, axis=-1), size * np.linalg.norm(x, axis=-1), rtol=1e-5)
     np.testing.assert_allclose(y[:, :, 0], size * x[:, :, 0], rtol=1e-6)
-    assert member.rotate(jax.numpy.bfloat16(x), np.arange(5)).dtype == jax.numpy.bfloat16
+    assert member.turn(jax.numpy.bfloat16(x), np.arange(5)).dtype == jax.numpy.bfloat16
+
+
+def test_a_width_turns_the_first_channels_and_leaves_the_rest(member: Rotated):
+    x = rng.standard_normal((1, 2, 5, 8)).astype(np.float32)
+    width = member.width or 8
+    y = np.asarray(member.turn(x, np.arange(5)))
+    np.testing.assert_array_equal(y[..., width:], x[..., width:])
+    np.testing.assert_array_equal(y[..., :width], member.rotate(x[..., :width], np.arange(5)))
+    assert (y[..., 1:, :width] != x[..., 1:, :width]).all()
 
 
 def test_rotary_is_the_papers_complex_product():
@@ -134,6 +145,10 @@ def test_stretched_rotations_meet_the_plain_one_where_their_papers_say():
     assert (yarn[turns > 32] == 1).all() and turns[yarn == 1].min() > 16
     np.testing.assert_allclose(yarn[turns < 0.8], 1 / factor)
     assert (np.diff(yarn) <= 0).all()
+    llama3 = RotaryLlama3(factor=factor, trained=2048).rates(K) / plain
+    np.testing.assert_array_equal(llama3[turns > 4], 1)
+    np.testing.assert_allclose(llama3[turns < 1], 1 / factor)
+    assert ((llama3 > 1 / factor) & (llama3 < 1)).any() and (np.diff(llama3) <= 0).all()
 
 
 def test_t5_buckets_are_exact_then_logarithmic():

@@ -21,6 +21,7 @@ MODELS = {
     "plain": {},
     "untied, gated, grouped": {"tied": False, "feed_forward": {"kind": "gated", "d_ff": 64}, "num_kv_heads": 2},
     "rms": {"norm": "rms", "qk_norm": "rms", "position": "rotary", "bias": False},
+    "biased head, norms on both sides": {"tied": False, "head_bias": True, "norm_place": "both", "embed_norm": "layer"},
 }
 MESH = Mesh(data=1, fsdp=2, tensor=2, pipeline=2)
 

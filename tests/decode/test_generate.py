@@ -15,6 +15,7 @@ from jaxgpt.spec import ConfigError, members
 
 STRETCHED = {
     "rotary_linear": {"kind": "rotary_linear", "factor": 2},
+    "rotary_llama3": {"kind": "rotary_llama3", "factor": 2, "trained": 12},
     "rotary_ntk": {"kind": "rotary_ntk", "factor": 2},
     "rotary_yarn": {"kind": "rotary_yarn", "factor": 2, "trained": 12, "fast": 2, "slow": 0.5},
 }
@@ -41,6 +42,29 @@ VARIANTS = {
     },
     "sinks, t5": {"pattern": {"kind": "sinks", "window": 3, "count": 2}, "position": "t5"},
     "post-norm": {"norm_place": "post"},
+    "parallel, partly turned, biases apart, head bias": {
+        "residual": "parallel",
+        "position": {"kind": "rotary", "width": 4},
+        "qkv_bias": False,
+        "tied": False,
+        "head_bias": True,
+    },
+    "parallel with one norm, embeddings normalised, alibi, 3 heads": {
+        "residual": "parallel_one_norm",
+        "embed_norm": "layer",
+        "position": "alibi",
+        "num_heads": 3,
+        "d_head": 6,
+    },
+    "norms on both sides, caps, scales": {
+        "norm_place": "both",
+        "norm": {"kind": "rms", "zero_centered": True},
+        "soft_cap": 5.0,
+        "logit_cap": 3.0,
+        "embed_scale": 4.0,
+        "score_scale": 1.0,
+        "position": "rotary",
+    },
     "untied, gated, no bias": {"tied": False, "feed_forward": "gated", "bias": False, "norm": "rms"},
 }
 PROMPTS = ([3, 1, 4, 1, 5, 9, 2, 6, 5], [7], [2, 7, 1, 8])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgpt.ops.positions import RelativeBias, Rotary, RotaryLinear, RotaryYaRN
+from jaxgpt.ops.positions import RelativeBias, Rotary, RotaryLinear, RotaryLlama3, RotaryYaRN
 
 pytestmark = pytest.mark.parity
 
@@ -24,6 +24,16 @@ def theirs(kind, **scaling):
     ("ours", "kind", "scaling"),
     [
         (RotaryLinear(factor=4, pairing="half"), "linear", {"factor": 4.0}),
+        (
+            RotaryLlama3(factor=8, trained=512, slow=1, fast=4, pairing="half"),
+            "llama3",
+            {
+                "factor": 8.0,
+                "original_max_position_embeddings": 512,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+            },
+        ),
         (
             RotaryYaRN(factor=4, trained=2048, pairing="half"),
             "yarn",

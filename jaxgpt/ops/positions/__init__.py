@@ -3,7 +3,7 @@
 from jaxgpt.ops.positions.added import Learned, NoPosition, Sinusoidal
 from jaxgpt.ops.positions.biased import ALiBi, RelativeBias, alibi_slopes
 from jaxgpt.ops.positions.position import Added, Biased, Position, Rotated
-from jaxgpt.ops.positions.rotary import Rotary, RotaryLinear, RotaryNTK, RotaryYaRN
+from jaxgpt.ops.positions.rotary import Rotary, RotaryLinear, RotaryLlama3, RotaryNTK, RotaryYaRN, Turning
 
 __all__ = [
     "ALiBi",
@@ -15,9 +15,11 @@ __all__ = [
     "RelativeBias",
     "Rotary",
     "RotaryLinear",
+    "RotaryLlama3",
     "RotaryNTK",
     "RotaryYaRN",
     "Rotated",
     "Sinusoidal",
+    "Turning",
     "alibi_slopes",
 ]

@@ -9,7 +9,9 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from pydantic import PositiveInt
 
 from jaxgpt.spec import Seam
 
@@ -29,9 +31,18 @@ class Added(Position):
 class Rotated(Position):
     """Queries and keys turn by an angle that grows with their position."""
 
+    width: PositiveInt | None = None
+    """Channels of a head that turn, its first ones; None: all. GPT-J and GPT-NeoX turn a part."""
+
     @abstractmethod
     def rotate(self, x_BHTK: jax.Array, pos_BT: jax.Array) -> jax.Array:
-        """Turns queries or keys. `pos_BT` may lack B. Keeps shape and dtype."""
+        """Turns all channels of queries or keys. `pos_BT` may lack B. Keeps shape and dtype."""
+
+    def turn(self, x_BHTK: jax.Array, pos_BT: jax.Array) -> jax.Array:
+        """`rotate` on the first `width` channels."""
+        if self.width is None:
+            return self.rotate(x_BHTK, pos_BT)
+        return jnp.concatenate([self.rotate(x_BHTK[..., : self.width], pos_BT), x_BHTK[..., self.width :]], -1)
 
 
 class Biased(Position):

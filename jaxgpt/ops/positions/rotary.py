@@ -127,6 +127,36 @@ class RotaryYaRN(Turning, kind="rotary_yarn"):
         return d_head * np.log(self.trained / (turns * 2 * np.pi)) / (2 * np.log(self.theta))
 
 
+class RotaryLlama3(Turning, kind="rotary_llama3"):
+    """Pairs that turn seldom over the trained context are interpolated, those that turn often kept, a ramp between."""
+
+    citation = "Grattafiori et al. 2024 (Llama 3); meta-llama/llama-models, models/llama3/model.py, apply_scaling"
+    factor: float = Field(gt=1)
+    trained: PositiveInt = 8192
+    """The context of training, in tokens."""
+    fast: PositiveFloat = 4.0
+    """Pairs that turn more often than this over `trained` tokens are kept."""
+    slow: PositiveFloat = 1.0
+    """Pairs that turn less often are interpolated."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.slow >= self.fast:
+            raise ValueError(f"slow {self.slow} must lie below fast {self.fast}")
+        return self
+
+    def rates(self, d_head: int) -> np.ndarray:
+        """θ^(−2i/K), divided by factor as far as the ramp says, which is linear in how often a pair turns."""
+        rates = plain_rates(self.theta, d_head)
+        turns = self.trained * rates / (2 * np.pi)
+        kept = np.clip((turns - self.slow) / (self.fast - self.slow), 0, 1)
+        return rates * kept + rates / self.factor * (1 - kept)
+
+    def magnitude(self) -> float:
+        """1."""
+        return 1.0
+
+
 def plain_rates(theta: float, d_head: int) -> np.ndarray:
     """float64 (K/2,): θ^(−2i/K)."""
     half = d_head // 2
