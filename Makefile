@@ -61,12 +61,12 @@ ray: .venv/engines  ## two raylets on this machine: a sweep survives the loss of
 	.venv-tpu/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tpu]'
 	@touch $@
 
-tpu-compile: .venv-tpu/installed  ## attention kernels compiled for TPU v5e and v5p, without a TPU
+tpu-compile: .venv-tpu/installed  ## kernels and training steps compiled for TPU v5e and v5p, and their collectives, without a TPU
 	.venv-tpu/bin/python -m pytest -m tpu -n 0 -s
 
 bench: .venv/peer  ## every figure, ours and the peer's in one run; JSON under runs/bench/
 	@mkdir -p runs/bench
-	for name in train_step generate first_step attention attention_gpu fused lab_statistics shakespeare shakespeare_torch; do \
+	for name in train_step generate first_step attention attention_gpu sharding fused lab_statistics shakespeare shakespeare_torch; do \
 	  $(BIN)/python bench/$$name.py --json runs/bench/$$name.json || exit 1; \
 	done
 

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import yaml
 from accelerators import Slice, named
 
+from jaxgpt.parallel.mesh import across
 from jaxgpt.spec import ConfigError, JaxgptError, dump_yaml, load_yaml
 from jaxgpt.train import Run
 
@@ -107,9 +108,7 @@ def check(run: Run, part: Slice, slices: int) -> None:
         raise ConfigError(
             [f"{problem} (--topology: {shape} has {chips} chips)" for problem in error.problems]
         ) from None
-    sizes = run.exec.mesh.shape(chips)
-    if not any(sizes[axis] % slices == 0 for axis in ("pipeline", "data", "fsdp")):
-        raise ConfigError(f"exec.mesh: {slices} slices need pipeline, data or fsdp to be a multiple of {slices}")
+    across(run.exec.mesh.shape(chips), slices)
     if slices > 1 and part.hosts == 1:
         raise ConfigError(
             f"--slices: GKE joins slices of several hosts only, and {part.shape} is one; take a larger shape"

@@ -21,6 +21,8 @@ TASKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 TPU = "TPU_ML_PLATFORM"
 """Set by jax itself where it finds chips: on one host of a slice, or on a machine by itself, as notebooks give."""
 AUTO = "auto"
+LATE = 75
+"""Exit status where others did not come: unlike a bad config (2), the same command may do better."""
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None, wait: float = WAIT) -> None:
@@ -30,7 +32,8 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
     given, processes on a TPU pod, and those that srun or mpirun started as more than one, find each other through jax's
     cluster detection, and any other process stays by itself. `auto` as coordinator asks jax's detection in any case
     (Kubernetes); `processes` 1 stays alone in any case. Raises ConfigError for values that cannot be; where others do
-    not come within `wait` seconds, ends the process with one line and status 2, as jax leaves no way back.
+    not come within `wait` seconds, ends the process with one line and status 75 (EX_TEMPFAIL: start it again), as
+    jax leaves no way back.
     """
     given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
     if processes == 1 or jax.distributed.is_initialized():
@@ -107,7 +110,7 @@ def _deadline(others: str, wait: float) -> Iterator[None]:
         )
         console.print(line, markup=False, soft_wrap=True)
         sys.stdout.flush()
-        os._exit(2)
+        os._exit(LATE)
 
     notice = threading.Timer(10, console.print, (f"waiting up to {wait:.0f} s for {others}",))
     timers = [notice, threading.Timer(wait, give_up)]

@@ -72,6 +72,14 @@ class Mesh(Spec):
         return jax.sharding.Mesh(_grid(sizes, devices), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
 
 
+def across(sizes: dict[str, int], slices: int) -> str:
+    """The axis that crosses the slices, whose network is the slowest. Raises ConfigError where none divides by them."""
+    outer = next((name for name in ("pipeline", "data", "fsdp") if sizes[name] % slices == 0), None)
+    if outer is None:
+        raise ConfigError(f"exec.mesh: {slices} slices need pipeline, data or fsdp to be a multiple of {slices}")
+    return outer
+
+
 def _grid(sizes: dict[str, int], devices: Sequence[jax.Device]) -> np.ndarray:
     shape = tuple(sizes.values())
     if getattr(devices[0], "platform", "") != "tpu":
@@ -79,9 +87,7 @@ def _grid(sizes: dict[str, int], devices: Sequence[jax.Device]) -> np.ndarray:
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     if slices == 1:
         return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
-    outer = next((name for name in ("pipeline", "data", "fsdp") if sizes[name] % slices == 0), None)
-    if outer is None:
-        raise ConfigError(f"exec.mesh: {slices} slices need pipeline, data or fsdp to be a multiple of {slices}")
+    outer = across(sizes, slices)
     between = tuple(slices if name == outer else 1 for name in sizes)
     within = tuple(size // ways for size, ways in zip(shape, between, strict=True))
     return mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)

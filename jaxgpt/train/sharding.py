@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, PartitionSpec
 
+from jaxgpt.nn.pipeline import bubble
 from jaxgpt.ops.placing import Placement, path_name, placing
 from jaxgpt.parallel import split
 from jaxgpt.spec import ConfigError
+from jaxgpt.train.pipeline import pipelined
 from jaxgpt.train.program import build_model
 from jaxgpt.train.spec import Run
 from jaxgpt.train.step import init_state
@@ -22,8 +24,9 @@ def sharding_table(run: Run) -> dict[str, Any]:
 
     `mesh`: axis sizes, where -1 counts as 1 unless it has this machine's devices to fill; `leaves`: path, shape, axes,
     parts, bytes and bytes on each device of every array of the state, the gradients, a batch, and the named activations
-    of one layer's pass; `per_device`: bytes by kind; `remarks`: what the rules wanted split and could not split, and
-    axes that split nothing. Raises ConfigError for a mesh that does not fit the batch.
+    of one layer's pass; `per_device`: bytes by kind; `pipeline`: stages, microbatches, repeats and bubble, the share of
+    the time that a stage waits; `remarks`: what the rules wanted split and could not split, and axes that split
+    nothing. Raises ConfigError for a mesh that does not fit the batch.
     """
     mesh = AbstractMesh(*_axes(run))
     run.check_devices(mesh.size)
@@ -51,8 +54,15 @@ def sharding_table(run: Run) -> dict[str, Any]:
     kinds = {leaf["path"].split("/")[0]: 0 for leaf in leaves}
     for held in leaves:
         kinds[held["path"].split("/")[0]] += held["bytes_per_device"]
+    how = pipelined(run, mesh.shape)
+    stages = how and {
+        "stages": how.stages,
+        "microbatches": how.microbatches,
+        "repeats": how.repeats,
+        "bubble": bubble(how.stages, how.microbatches, how.repeats),
+    }
     kinds.pop("activations")  # one pass of one layer, or of all: not what is held
-    return {"mesh": dict(mesh.shape), "leaves": leaves, "per_device": kinds, "remarks": remarks}
+    return {"mesh": dict(mesh.shape), "leaves": leaves, "per_device": kinds, "pipeline": stages, "remarks": remarks}
 
 
 def _axes(run: Run) -> tuple[tuple[int, ...], tuple[str, ...]]:

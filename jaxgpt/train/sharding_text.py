@@ -34,6 +34,11 @@ def print_sharding(facts: dict[str, Any]) -> None:
     out.print(table)
     for kind, count in facts["per_device"].items():
         out.print(f"{kind:12}{size(count):>10} on each device", markup=False)
+    if how := facts["pipeline"]:
+        rounds = f", {how['repeats']} rounds" if how["repeats"] > 1 else ""
+        out.print(
+            f"pipeline: {how['stages']} stages, {how['microbatches']} microbatches{rounds}, bubble {how['bubble']:.1%}"
+        )
     for remark in facts["remarks"]:
         out.print(f"remark: {remark}", markup=False, soft_wrap=True)
 

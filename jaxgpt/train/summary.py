@@ -14,7 +14,8 @@ def summarize(run: Run) -> dict[str, Any]:
     """Exact counts of a run, bytes over all devices.
 
     FLOPs count forward and backward, 6·N + 12·layers·heads·d_head·T with N less the position table;
-    `flops_per_token_true` counts only the keys that the patterns keep. Activations are not in the memory.
+    `flops_per_token_true` counts only the keys that the patterns keep, `params_active` only the
+    experts that a token meets. Activations are not in the memory.
     """
     if run.model.vocab_size is None:
         run = run.with_vocabulary(prepare(run.data, run.tokenizer, run.model.context).codec.vocab_size)
@@ -25,6 +26,7 @@ def summarize(run: Run) -> dict[str, Any]:
     return {
         "spec": run.model_dump(mode="json"),
         "params": model.count(),
+        "params_active": model.count() - getattr(model, "idle", 0),
         "flops_per_token": model.flops_per_token(run.seq_len),
         "flops_per_token_true": model.flops_per_token(run.seq_len, dense=False),
         "tokens_per_step": run.batch_size * run.seq_len,

@@ -71,3 +71,12 @@ def test_print(tiny, capsys):
 )
 def test_sizes(count, text):
     assert size(count) == text
+
+
+def test_the_bubble_of_a_pipeline_is_told(tiny, capsys):
+    run = tiny(**{"model.num_layers": 4, "exec.mesh": {"pipeline": 4}, "exec.pipeline.microbatches": 4})
+    facts = sharding_table(run)
+    assert facts["pipeline"] == {"stages": 4, "microbatches": 4, "repeats": 1, "bubble": 3 / 7}
+    print_sharding(facts)
+    assert "pipeline: 4 stages, 4 microbatches, bubble 42.9%" in capsys.readouterr().out
+    assert sharding_table(tiny())["pipeline"] is None

@@ -51,3 +51,11 @@ def test_an_open_vocabulary_is_the_tokenizers(little):
     facts = summarize(run)
     assert facts["spec"]["model"]["vocab_size"] == 257
     assert facts["params"] == run.with_vocabulary(257).model.count()
+
+
+def test_a_token_meets_its_own_experts_only(tiny):
+    moe = {"kind": "moe", "num_experts": 4, "top_k": 1, "expert": {"kind": "mlp", "d_ff": 8}}
+    facts = summarize(tiny(**{"model.feed_forward": moe, "model.num_layers": 2}))
+    expert = 16 * 8 + 8 + 8 * 16 + 16
+    assert facts["params"] - facts["params_active"] == 2 * 3 * expert
+    assert summarize(tiny())["params_active"] == summarize(tiny())["params"]
