@@ -29,6 +29,11 @@ class Codec(ABC):
     vocab_size: int
     eot: int | None
     """Id of the end-of-text token; None when the vocabulary has none."""
+    bos: int | None = None
+    """Id of the token that every text starts with, which generation puts in front and `encode` does not; None unless
+    the vocabulary has one."""
+    frame: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    """Ids that the vocabulary's template puts before and behind a text that is read as a whole: `[CLS]` and `[SEP]`."""
     splits_at_lines: bool
     """Whether a text cut after a newline that has other than white space on both sides encodes to the same ids."""
 
@@ -52,6 +57,19 @@ class Codec(ABC):
         """Ids of many texts, in parallel where the codec can."""
         return [ids.tolist() for ids in self.arrays(texts)]
 
+    def framed(self, texts: Sequence[str], limit: int) -> list[np.ndarray]:
+        """Ids of many texts within their frame, int64, up to `limit` each: a text that is too long loses its end."""
+        before, behind = (np.array(ids, np.int64) for ids in self.frame)
+        room = max(limit - len(before) - len(behind), 0)
+        return [np.concatenate([before, ids[:room], behind])[:limit] for ids in self.arrays(texts)]
+
+    def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """The text that `ids` add to that of `before`, which may start with `bos`: a vocabulary may spell the first
+        word of a text without its space."""
+        before = before[1:] if self.bos is not None and before[:1] == [self.bos] else before
+        head, whole = self.decode(before), self.decode([*before, *ids])
+        return whole[len(head) :] if whole.startswith(head) else self.decode(ids)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of `tokenizer_json` in hex: equal codecs give equal ids."""
@@ -62,6 +80,8 @@ class Codec(ABC):
         config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "form": self.form}
         if self.eot is not None:
             config["eos_token"] = self.decode([self.eot])
+        if self.bos is not None:
+            config["bos_token"] = self.decode([self.bos])
         with atomic(Path(directory) / "tokenizer.json") as file:
             file.write(self.tokenizer_json().encode())
         with atomic(Path(directory) / "tokenizer_config.json") as file:
@@ -87,7 +107,9 @@ class Codec(ABC):
                 return char.CharCodec.from_json(tree, directory / "tokenizer.json")
         eos = config.get("eos_token")
         return huggingface.HuggingFaceCodec(
-            huggingface.read(directory / "tokenizer.json"), eos.get("content") if isinstance(eos, dict) else eos
+            huggingface.read(directory / "tokenizer.json"),
+            eos.get("content") if isinstance(eos, dict) else eos,
+            config.get("bos_token") if "form" in config else None,  # elsewhere it may name one that no text starts with
         )
 
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 class HuggingFaceCodec(Codec):
-    """Any `tokenizers.Tokenizer`. `end_of_text` names the token that ends a document, if the vocabulary has it."""
+    """Any `tokenizers.Tokenizer`. `end_of_text` and `begin` name the tokens that end and begin a document, if the
+    vocabulary has them."""
 
     form = "huggingface"
 
-    def __init__(self, tokenizer: "hf.Tokenizer", end_of_text: str | None = END_OF_TEXT):
+    def __init__(self, tokenizer: "hf.Tokenizer", end_of_text: str | None = END_OF_TEXT, begin: str | None = None):
         from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
 
         tokenizer.encode_special_tokens = True  # their letters in a document are letters
@@ -36,6 +37,8 @@ class HuggingFaceCodec(Codec):
             isinstance(splitter, ByteLevel) and splitter.use_regex and not splitter.add_prefix_space
         )
         self.eot = tokenizer.token_to_id(end_of_text) if end_of_text is not None else None
+        self.bos = tokenizer.token_to_id(begin) if begin is not None else None
+        self.frame = _frame(tokenizer)
 
     def arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
         """int64 ids, encoded on all cores."""
@@ -50,6 +53,24 @@ class HuggingFaceCodec(Codec):
     def tokenizer_json(self) -> str:
         """As `tokenizers` writes it."""
         return self._tokenizer.to_str()
+
+
+def _frame(tokenizer: "hf.Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What its post-processor puts before and behind a text."""
+    if tokenizer.post_processor is None:
+        return (), ()
+    plain, whole = (tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True))
+    start = next((i for i in range(len(whole)) if plain and whole[i : i + len(plain)] == plain), len(whole))
+    return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+
+
+def add_first(tokenizer: "hf.Tokenizer", token: str) -> None:
+    """Makes transformers' AutoTokenizer put `token` before every text, as texts of this vocabulary start."""
+    import tokenizers as hf
+
+    tokenizer.post_processor = hf.processors.TemplateProcessing(
+        single=[token, "$A"], pair=[token, "$A", token, "$B"], special_tokens=[(token, tokenizer.token_to_id(token))]
+    )
 
 
 def read(path: Path) -> "hf.Tokenizer":
