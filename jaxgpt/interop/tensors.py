@@ -1,6 +1,7 @@
 """Tensors by name, none of them read yet: what a checkpoint of any format is to a name map."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,4 +22,4 @@ Tensors = Mapping[str, Tensor]
 
 def held(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Arrays that are in memory, as tensors."""
-    return {name: Tensor(tuple(array.shape), array.dtype, lambda array=array: array) for name, array in arrays.items()}
+    return {name: Tensor(array.shape, array.dtype, partial(np.asarray, array)) for name, array in arrays.items()}

@@ -1,0 +1,56 @@
+"""JSON from strangers: strictly one object, every key once, no NaN, any fault in one line."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jaxgpt.spec import ConfigError
+
+
+def read_object(path: Path, expected: str) -> dict[str, Any]:
+    """The object in a file that should hold `expected`. Raises ConfigError naming the file."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
+    return parse_object(raw, str(path), expected)
+
+
+def read_list(path: Path, expected: str) -> list[dict[str, Any]]:
+    """The objects in a file that should hold a list of them. Raises ConfigError naming the file."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
+    entries = _parsed(raw, str(path), expected)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{path}: no list of JSON objects; expected {expected}")
+    return entries
+
+
+def parse_object(raw: bytes, where: str, expected: str) -> dict[str, Any]:
+    """The object that `raw` spells. Raises ConfigError naming `where`."""
+    tree = _parsed(raw, where, expected)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}: a JSON {type(tree).__name__}; expected {expected}")
+    return tree
+
+
+def _parsed(raw: bytes, where: str, expected: str) -> Any:
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError, JSONDecodeError and numbers too long are such
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{where}: not sound JSON: {reason}; expected {expected}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        raise ValueError(f"key {Counter(key for key, _ in pairs).most_common(1)[0][0][:64]!r} more than once")
+    return tree
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
