@@ -46,9 +46,9 @@ SETTINGS = (
 def measure(setting: Setting, theirs: GPT2LMHeadModel, rounds: int) -> dict[str, float]:
     """The figures of one setting, named after it."""
     name, config, batch, max_new, _ = setting
-    model = gpt2.spec_from_hf(config.to_dict())
+    model = gpt2.FAMILY.spec(config.to_dict())
     weights = {key: tensor.numpy() for key, tensor in theirs.state_dict().items()}
-    params = ready(jax.device_put(gpt2.from_hf(weights, model)))
+    params = ready(jax.device_put(gpt2.FAMILY.read(weights, model)))
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, PROMPT))
     prompts = ids.tolist()
     prompt_BT = torch.from_numpy(ids)

@@ -3,15 +3,11 @@
 Their Conv1D stores (in, out) as we do; queries, keys and values are one matrix.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from jaxgpt.interop.hf_config import Dialect, check_expressible, read_config
+from jaxgpt.interop.hf_config import Config, activation_name, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import GPT2, Decoder
-from jaxgpt.ops.activations import GELU, GELUTanh, ReLU, SiLU
 
 LAYER = "blocks/layers"
 NAMES = NameMap(
@@ -32,56 +28,64 @@ NAMES = NameMap(
         Row("h.{i}.mlp.c_proj.bias", (f"{LAYER}/feed_forward/down/bias",)),
         Row("ln_f.weight", ("norm_f/scale",)),
         Row("ln_f.bias", ("norm_f/bias",)),
-        Row("lm_head.weight", ("head/weight",), transposed=True),
+        Row("lm_head.weight", ("head/weight",), transposed=True, bare=True),
     ),
     prefix="transformer.",
     buffers=r"h\.\d+\.attn\.(bias|masked_bias)",
     copies={"lm_head.weight": "wte.weight"},
 )
-DIALECT = Dialect(
-    model_type="gpt2",
-    norm_place="pre",
-    activation="activation_function",
-    activations={
-        "gelu_new": GELUTanh(),
-        "gelu_pytorch_tanh": GELUTanh(),
-        "gelu": GELU(),
-        "relu": ReLU(),
-        "silu": SiLU(),
-        "swish": SiLU(),
-    },
-    defaults={
-        "vocab_size": 50257,
-        "n_embd": 768,
-        "n_layer": 12,
-        "n_head": 12,
-        "resid_pdrop": 0.1,
-        "embd_pdrop": 0.1,
-        "attn_pdrop": 0.1,
-    },
-    only={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
-)
 
 
-def spec_from_hf(config: Mapping[str, Any]) -> GPT2:
-    """A parsed `config.json` -> the model. Raises ConfigError with one line for every key we cannot follow."""
-    return read_config(config, DIALECT, GPT2)
+def fields(config: Config) -> dict[str, Any]:
+    """Our fields from their keys."""
+    config.only("scale_attn_weights", True)
+    config.only("scale_attn_by_inverse_layer_idx", False)
+    config.only("add_cross_attention", False)
+    return sizes(config, vocab=50257, context=1024) | {
+        "feed_forward": {
+            "kind": "mlp",
+            "d_ff": config("n_inner"),
+            "activation": config.activation("activation_function", "gelu_new"),
+        },
+    }
 
 
-def from_hf(tensors: Mapping[str, np.ndarray], model: Decoder) -> dict[str, Any]:
-    """Named tensors -> the parameter tree, numpy float32.
-
-    Names may lack `transformer.`; `lm_head.weight` may repeat the token table. Raises ConfigError for a model that
-    Hugging Face's GPT-2 cannot be, and JaxgptError with one line for every missing, unknown or misshaped tensor.
-    """
-    check_expressible(model, DIALECT)
-    return NAMES.read(tensors, model.shapes())
+def keys(model: Decoder) -> dict[str, Any]:
+    """Their keys from our fields."""
+    return size_keys(model) | {
+        "n_inner": inner_width(model),
+        "activation_function": activation_name(model),
+    }
 
 
-def to_hf(params: Mapping[str, Any], model: Decoder) -> dict[str, np.ndarray]:
-    """The parameter tree (or one of its shape: gradients, averages) -> tensors named as in their checkpoints.
+def sizes(config: Config, vocab: int, context: int) -> dict[str, Any]:
+    """What OpenAI's two GPTs have in common, with the sizes that are assumed where keys are absent."""
+    return {
+        "vocab_size": config("vocab_size", vocab),
+        "context": config("n_positions", context),
+        "d_model": config("n_embd", 768),
+        "num_layers": config("n_layer", 12),
+        "num_heads": config("n_head", 12),
+        "norm": {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5)},
+        "init_std": config("initializer_range", 0.02),
+        "tied": config("tie_word_embeddings", True),
+        "dropout": config.dropout(0.1, "resid_pdrop", "embd_pdrop", "attn_pdrop"),
+    }
 
-    A tied output is left out, as in their files. Raises as `from_hf` does.
-    """
-    check_expressible(model, DIALECT)
-    return NAMES.write(params, model.shapes())
+
+def size_keys(model: Decoder) -> dict[str, Any]:
+    """The same, the other way."""
+    return {
+        "vocab_size": model.vocab_size,
+        "n_positions": model.context,
+        "n_embd": model.d_model,
+        "n_layer": model.num_layers,
+        "n_head": model.num_heads,
+        "layer_norm_epsilon": getattr(model.norm, "eps", 1e-5),
+        "initializer_range": model.init_std,
+        "tie_word_embeddings": model.tied,
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.dropout),
+    }
+
+
+FAMILY = family("gpt2", "GPT2LMHeadModel", GPT2, lambda model: NAMES, fields, keys)

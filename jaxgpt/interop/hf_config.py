@@ -1,96 +1,199 @@
-"""What a Hugging Face configuration of an OpenAI-type GPT says, as fields of our Decoder, and what it cannot say."""
+"""Hugging Face's config.json as fields of our models, both ways.
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+A family writes down what its keys mean (`fields`) and what keys a model gives (`keys`). What a class cannot express is
+not listed by hand: the keys that a model gives are read back, and every field that comes back different is refused.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jaxgpt.interop.family import Family
+from jaxgpt.interop.name_map import NameMap
 from jaxgpt.models import Decoder
-from jaxgpt.nn.feed_forward import MLP
-from jaxgpt.nn.norm import LayerNorm
-from jaxgpt.ops.activations import Activation
-from jaxgpt.ops.patterns import Causal
-from jaxgpt.ops.positions import Learned
-from jaxgpt.spec import ConfigError, apply_overrides, parse
+from jaxgpt.nn.feed_forward import MLP, Gated
+from jaxgpt.ops.activations import GELU, Activation, GELUTanh, ReLU, SiLU
+from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.positions import Learned, Rotated, Turning
+from jaxgpt.spec import ConfigError, Spec, parse
 
-D = TypeVar("D", bound=Decoder)
-
-FIELDS = {
-    "vocab_size": "vocab_size",
-    "n_positions": "context",
-    "n_embd": "d_model",
-    "n_layer": "num_layers",
-    "n_head": "num_heads",
-    "n_inner": "feed_forward.d_ff",
-    "layer_norm_epsilon": "norm.eps",
-    "initializer_range": "init_std",
-    "tie_word_embeddings": "tied",
-    "resid_pdrop": "dropout",
+ACTIVATIONS: Mapping[str, Activation] = {
+    "gelu_new": GELUTanh(),
+    "gelu": GELU(),
+    "relu": ReLU(),
+    "silu": SiLU(),
+    "gelu_pytorch_tanh": GELUTanh(),
+    "gelu_fast": GELUTanh(),
+    "swish": SiLU(),
 }
-"""Their keys and our dotted paths; both libraries fall back to the same values where a key is absent."""
-DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+"""Their names; where two mean the same, the first is written."""
+START = ("init_std", "residual_init", "dropout")
+"""Fields that shape the start and the training alone."""
+PARENTS = {
+    "qkv_bias": "bias",
+    "o_bias": "bias",
+    "d_head": "d_model",
+    "num_kv_heads": "num_heads",
+    "score_scale": "d_head",
+}
+"""Fields that follow another where they are not set."""
 
 
-class Dialect(NamedTuple):
-    """How one Hugging Face class spells its configuration."""
+class Config:
+    """A config.json that is being read: `config(key, default)` gives what it holds, or what transformers assumes where
+    the key is absent. Problems are gathered, so that all are named at once."""
 
-    model_type: str
-    norm_place: Literal["pre", "post"]
-    activation: str
-    """The key that names the activation."""
-    activations: Mapping[str, Activation]
-    """What its values mean; the first is the default."""
-    defaults: Mapping[str, Any]
-    """What Hugging Face assumes where a key is absent."""
-    only: Mapping[str, Any]
-    """Keys that change the computation in a way our models do not have, with the value that does not."""
+    def __init__(self, held: Mapping[str, Any], model_type: str):
+        self.held = held
+        self.problems: list[str] = []
+        named = held.get("model_type", model_type)
+        if named != model_type:
+            self.problems.append(f"model_type: {named!r}, expected '{model_type}'; use that family's map")
+
+    def __call__(self, key: str, default: Any = None) -> Any:
+        """The value of a key."""
+        return self.held.get(key, default)
+
+    def whole(self, key: str, default: int, most: int = 2**31) -> int:
+        """The same, for a key that we compute with: a problem, and 1, where it is no whole number from 1 to `most`."""
+        value = self(key, default)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most:
+            return value
+        self.problems.append(f"{key}: {value!r}, expected a whole number from 1 to {most}")
+        return 1
+
+    def only(self, key: str, *values: Any) -> None:
+        """Notes a problem where a key is there and holds none of the values that our models can follow."""
+        if key in self.held and self.held[key] not in values:
+            known = " or ".join(repr(value) for value in values)
+            self.problems.append(
+                f"{key}: {self.held[key]!r} is not supported, only {known}; such weights need another model class"
+            )
+
+    def activation(self, key: str, default: str, known: Mapping[str, Activation] = ACTIVATIONS) -> Activation:
+        """The activation that a key names."""
+        name = self(key, default)
+        if isinstance(name, str) and name in known:
+            return known[name]
+        self.problems.append(f"{key}: {name!r} is not supported; known: {', '.join(known)}")
+        return next(iter(known.values()))
+
+    def dropout(self, default: float, *keys: str) -> float:
+        """The one rate of all these keys."""
+        rates = [self(key, default) for key in keys]
+        if any(rate != rates[0] for rate in rates):
+            named = ", ".join(f"{key} {rate}" for key, rate in zip(keys, rates, strict=True))
+            self.problems.append(f"{named}: one dropout serves all these places here; make them equal")
+        return rates[0]
 
 
-def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[D]) -> D:
-    """The family's spec for a parsed config.json. Keys that do not touch the computation are ignored.
+def family(
+    model_type: str,
+    architecture: str,
+    kind: type[Decoder],
+    names: Callable[[Decoder], NameMap],
+    fields: Callable[[Config], dict[str, Any]],
+    keys: Callable[[Decoder], dict[str, Any]],
+    moves_pairs: bool = False,
+) -> Family:
+    """A family from what its keys mean and what keys a model gives; the two are held against each other.
 
-    Raises ConfigError with one line for every key that asks for something else than the family computes.
+    `moves_pairs`: `names` writes interleaved rotary pairs as half ones, so that a model may have either.
     """
-    held = {**dialect.defaults, **config}
-    problems = []
-    if held.get("model_type", dialect.model_type) != dialect.model_type:
-        problems.append(f"model_type: {held['model_type']!r}, expected '{dialect.model_type}'; use that family's map")
-    name = held.get(dialect.activation, next(iter(dialect.activations)))
-    if name not in dialect.activations:
-        problems.append(f"{dialect.activation}: {name!r} is not supported; known: {', '.join(dialect.activations)}")
-    if len({held[key] for key in DROPOUTS}) > 1:
-        rates = ", ".join(f"{key} {held[key]}" for key in DROPOUTS)
-        problems.append(f"{rates}: one dropout serves all three places here; make them equal")
-    problems += [
-        f"{key}: {held[key]!r} is not supported, only {value!r}; such weights need another model class"
-        for key, value in dialect.only.items()
-        if held.get(key, value) != value
+
+    def spec(config: Mapping[str, Any]) -> Decoder:
+        held = Config(config, model_type)
+        tree = fields(held)
+        if held.problems:
+            raise ConfigError(dict.fromkeys(held.problems))
+        return parse(kind, tree)
+
+    def config(model: Decoder) -> dict[str, Any]:
+        theirs = f"Hugging Face's '{model_type}'"
+        if not isinstance(model, Decoder):
+            raise ConfigError(f"model: {model.kind!r} is no decoder; {theirs} is one")
+        if model.vocab_size is None:
+            raise ConfigError(f"model.vocab_size: None; {theirs} has a number only")
+        given = {"architectures": [architecture], "model_type": model_type, **keys(model)}
+        try:
+            back = spec(given)
+        except ConfigError as error:
+            raise ConfigError([f"model: {theirs} does not fit: {problem}" for problem in error.problems]) from None
+        if moves_pairs and isinstance(model.position, Turning):
+            model = model.evolve(position=model.position.evolve(pairing="half"))
+        problems = lost(model, back, theirs)
+        if problems:
+            raise ConfigError(problems)
+        return given
+
+    return Family(model_type, architecture, kind, names, spec, config)
+
+
+def lost(model: Decoder, back: Decoder, theirs: str) -> list[str]:
+    """One line for every field of `model` that `back`, which is all that `theirs` keeps of it, has otherwise."""
+    ours, kept = settled(model), settled(back)
+    differ = [name for name in ours if ours[name] != kept[name]]
+    blamed = dict.fromkeys(name if getattr(model, name) is not None else PARENTS.get(name, name) for name in differ)
+    return [
+        f"model.{name}: {shown(getattr(model, name))}; {theirs} has {shown(kept[name])} only; change the field"
+        for name in blamed
     ]
-    if problems:
-        raise ConfigError(problems)
-    tree = {"norm": {"kind": "layer"}, "feed_forward": {"kind": "mlp", "activation": dialect.activations[name]}}
-    return parse(family, apply_overrides(tree, {ours: held[key] for key, ours in FIELDS.items() if key in held}))
 
 
-def check_expressible(model: Decoder, dialect: Dialect) -> None:
-    """Raises ConfigError with one line for every field of `model` that the Hugging Face class cannot express."""
-    feed_forward = model.feed_forward
-    known = isinstance(feed_forward, MLP) and feed_forward.activation in dialect.activations.values()
-    wants = {
-        "vocab_size": (model.vocab_size is not None, "a number"),
-        "position": (isinstance(model.position, Learned), "learned"),
-        "norm": (isinstance(model.norm, LayerNorm) and model.norm.bias, "layer, with bias"),
-        "norm_place": (model.norm_place == dialect.norm_place, dialect.norm_place),
-        "feed_forward": (known, f"mlp with one of {', '.join(dialect.activations)}"),
-        "pattern": (set(model.pattern) == {Causal()}, "causal"),
-        "num_kv_heads": (model.kv_heads == model.num_heads, "num_heads"),
-        "d_head": (model.head_width * model.num_heads == model.d_model, "d_model / num_heads"),
-        "qk_norm": (model.qk_norm is None, "none"),
-        "soft_cap": (model.soft_cap is None, "none"),
-        "bias": (model.bias, "true"),
+def settled(model: Decoder) -> dict[str, Any]:
+    """The fields that decide what a model computes, with those that follow from others written out."""
+    fields = {name: getattr(model, name) for name in Decoder.model_fields if name not in START}
+    position = model.position
+    if isinstance(position, Learned):
+        position = position.evolve(init_std=1.0)
+    elif isinstance(position, Rotated) and position.width == model.head_width:
+        position = position.evolve(width=None)
+    return fields | {
+        "num_kv_heads": model.kv_heads,
+        "d_head": model.head_width,
+        "qkv_bias": model.has_qkv_bias,
+        "o_bias": model.has_o_bias,
+        "score_scale": model.score_scale or model.head_width**-0.5,
+        "pattern": cycle(model.layer_patterns),
+        "position": position,
+        "feed_forward": _with_width(model),
     }
-    problems = [
-        f"model.{name}: {getattr(model, name)!r}; Hugging Face's '{dialect.model_type}' has {expected} only"
-        for name, (holds, expected) in wants.items()
-        if not holds
+
+
+def cycle(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
+    """The shortest cycle that gives each layer its pattern."""
+    layers = range(len(patterns))
+    period = next(n for n in range(1, len(patterns) + 1) if all(patterns[i] == patterns[i % n] for i in layers))
+    return tuple(patterns[:period])
+
+
+def inner_width(model: Decoder) -> int:
+    """The feed-forward layer's d_ff, resolved; that of an MLP where the layer is of another kind."""
+    held = model.feed_forward
+    if isinstance(held, Gated):
+        return held.d_ff or 8 * model.d_model // 3
+    return (held.d_ff if isinstance(held, MLP) else None) or 4 * model.d_model
+
+
+def activation_name(model: Decoder, known: Mapping[str, Activation] = ACTIVATIONS) -> str:
+    """What they call the feed-forward layer's activation; the first name where there is none."""
+    held = getattr(model.feed_forward, "activation", None)
+    return next((name for name, activation in known.items() if activation == held), next(iter(known)))
+
+
+def shown(value: Any) -> str:
+    """A field's value in one line."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(shown(each) for each in value)}]"
+    if not isinstance(value, Spec):
+        return repr(value)
+    changed = [
+        f"{name} {shown(held)}"
+        for name, field in type(value).model_fields.items()
+        if (held := getattr(value, name)) != field.default
     ]
-    if problems:
-        raise ConfigError(problems)
+    return " ".join([str(getattr(value, "kind", type(value).__name__)), *changed])
+
+
+def _with_width(model: Decoder) -> Any:
+    held = model.feed_forward
+    return held.evolve(d_ff=inner_width(model)) if isinstance(held, MLP | Gated) else held

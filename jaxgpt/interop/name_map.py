@@ -12,9 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxgpt.interop.pairing import to_half, to_interleaved
+from jaxgpt.interop.source import Put
+from jaxgpt.interop.tensors import Tensor, Tensors, held
 from jaxgpt.spec import JaxgptError
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+ALIGNMENT = 64
+"""Bytes: where a leaf's memory starts. A CPU's jax takes such an array as it is instead of copying it."""
+SLICE = 4096
+"""Rows that are compared at once."""
 
 
 class Row(NamedTuple):
@@ -26,6 +34,13 @@ class Row(NamedTuple):
     """Our leaves, joined along the last axis to make theirs."""
     transposed: bool = False
     """Whether theirs is stored (out, in)."""
+    bare: bool = False
+    """Whether the name stands without the map's prefix."""
+    blocks: int = 1
+    """Parts that each leaf's last axis is cut into before they are joined, taken from all leaves in turn. With as many
+    as there are heads, a head's query, key and value lie side by side (GPT-NeoX, BLOOM)."""
+    paired: int = 0
+    """Heads whose rotary pairs are neighbouring channels with us, and with them a half head apart; 0: none."""
 
 
 class NameMap(NamedTuple):
@@ -33,45 +48,65 @@ class NameMap(NamedTuple):
 
     rows: tuple[Row, ...]
     prefix: str
-    """Stands before every name on the way out except those of `copies`; on the way in it may be missing."""
+    """Stands before every name that is not bare on the way out; on the way in it may be missing."""
     buffers: str
     """Regular expression of names that are constants, not parameters: left out."""
     copies: Mapping[str, str]
     """Names that may repeat another tensor (a tied output): taken in when equal to it, never written."""
+    renames: tuple[tuple[str, str], ...] = ()
+    """Regular expressions that older files' names hold, and what stands there today."""
 
-    def read(self, tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Any]) -> dict[str, Any]:
-        """Their tensors -> our tree, numpy float32, new memory. `shapes` is the model's tree of shapes.
+    def read(
+        self,
+        tensors: Tensors | Mapping[str, np.ndarray],
+        shapes: Mapping[str, Any],
+        dtype: str = "float32",
+        put: Put | None = None,
+    ) -> dict[str, Any]:
+        """Their tensors -> our tree in `dtype`, new memory, one leaf at a time. `shapes` is the model's tree of shapes.
 
-        Raises JaxgptError with one line for every missing, unknown, misshaped or non-float tensor.
+        A leaf is filled layer by layer, given to `put` with its path (None: kept as numpy) and let go, so memory peaks
+        at one copy of the model and one leaf. Raises JaxgptError, before anything is read but tensors that may be
+        copies, with one line for every missing, unknown, misshaped or non-float tensor.
         """
         wanted = _shapes(shapes)
-        held = {name.removeprefix(self.prefix): tensor for name, tensor in tensors.items()}
-        held = {name: tensor for name, tensor in held.items() if not re.fullmatch(self.buffers, name)}
+        given = {self.today(name): _lazy(tensor, name) for name, tensor in tensors.items()}
+        given = {name: tensor for name, tensor in given.items() if not re.fullmatch(self.buffers, name)}
         rows = [row for row in self.rows if row.ours[0] in wanted]
         expected = {name: shape for row in rows for name, shape in _theirs(row, wanted).items()}
         problems = []
         for copy, original in self.copies.items():
-            if copy in held and copy not in expected:
-                tensor = held.pop(copy)
-                if original in held and not np.array_equal(tensor, held[original]):
+            if copy in given and copy not in expected:
+                tensor = given.pop(copy)
+                if original in given and not _equal(tensor, given[original]):
                     problems.append(f"{copy}: differs from {original}, but the model ties them; set model.tied=false")
-        problems += _mismatches({name: tensor.shape for name, tensor in held.items()}, expected)
+        problems += _mismatches({name: tensor.shape for name, tensor in given.items()}, expected)
         problems += [
             f"{name}: {tensor.dtype} is not a floating type; give the unquantised weights"
-            for name, tensor in held.items()
+            for name, tensor in given.items()
             if not jnp.issubdtype(tensor.dtype, jnp.floating)
         ]
         if problems:
             raise JaxgptError("\n".join(problems))
-        leaves: dict[str, np.ndarray] = {}
+        leaves: dict[str, Any] = {}
         for row in rows:
-            parts = [held[name] for name in _theirs(row, wanted)]
-            joined = np.stack(parts) if "{i}" in row.theirs else parts[0]
-            joined = joined.swapaxes(-1, -2) if row.transposed else joined
-            cuts = np.cumsum([wanted[path][-1] for path in row.ours])[:-1]
-            for path, leaf in zip(row.ours, np.split(joined, cuts, axis=-1), strict=True):
-                leaves[path] = np.array(leaf, np.float32, order="C")
+            start = 0
+            for path in row.ours:
+                width = wanted[path][-1] // row.blocks
+                leaf = _aligned(wanted[path], jnp.dtype(dtype))
+                names = list(_theirs(row, wanted))
+                for name, part in zip(names, leaf if "{i}" in row.theirs else [leaf], strict=True):
+                    _fill(part, given[name].read(), row, start, width)
+                start += width
+                leaves[path] = leaf if put is None else put(path, leaf)
+                del leaf, part
         return dict(unflatten_dict(leaves, sep="/"))
+
+    def today(self, name: str) -> str:
+        """Their name as the rows have it: without the prefix, in today's spelling."""
+        for old, new in self.renames:
+            name = re.sub(old, new, name)
+        return name.removeprefix(self.prefix)
 
     def write(self, params: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Our tree -> their tensors in the table's order, dtype kept. Raises JaxgptError when the tree does not fit."""
@@ -84,12 +119,47 @@ class NameMap(NamedTuple):
         for row in self.rows:
             if row.ours[0] not in wanted:
                 continue
-            joined = np.concatenate([leaves[path] for path in row.ours], axis=-1)
-            joined = joined.swapaxes(-1, -2) if row.transposed else joined
-            names = list(_theirs(row, wanted))
-            for name, tensor in zip(names, joined if "{i}" in row.theirs else [joined], strict=True):
-                out[name if name in self.copies else self.prefix + name] = np.ascontiguousarray(tensor)
+            parts = [leaves[path] for path in row.ours]
+            for i, name in enumerate(_theirs(row, wanted)):
+                one = [part[i] for part in parts] if "{i}" in row.theirs else parts
+                out[name if row.bare else self.prefix + name] = np.ascontiguousarray(_join(one, row))
         return out
+
+
+def _lazy(tensor: Tensor | np.ndarray, name: str) -> Tensor:
+    return tensor if isinstance(tensor, Tensor) else held({name: tensor})[name]
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    x, y = a.read(), b.read()
+    return all(np.array_equal(x[i : i + SLICE], y[i : i + SLICE]) for i in range(0, len(x), SLICE))
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory for an array, not filled."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+def _fill(ours: np.ndarray, theirs: np.ndarray, row: Row, start: int, width: int) -> None:
+    """Writes into `ours`, one layer of a leaf, what of their tensor is its. `start` and `width` are the leaf's share of
+    a block."""
+    lead = ours.shape[:-1]
+    theirs = to_interleaved(theirs, row.paired) if row.paired else theirs
+    x = theirs.T if row.transposed else theirs
+    ours.reshape(*lead, row.blocks, width)[...] = x.reshape(*lead, row.blocks, -1)[..., start : start + width]
+
+
+def _join(ours: list[np.ndarray], row: Row) -> np.ndarray:
+    """One layer of a row's leaves as their tensor."""
+    lead = ours[0].shape[:-1]
+    joined = np.concatenate([x.reshape(*lead, row.blocks, -1) for x in ours], axis=-1).reshape(*lead, -1)
+    theirs = joined.T if row.transposed else joined
+    return to_half(theirs, row.paired) if row.paired else theirs
 
 
 def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -139,7 +139,7 @@ def test_the_head_is_capped_and_biased_in_the_loss_too(weights):
 def test_embeddings_are_scaled_on_the_way_in_alone(weights):
     plain, scaled = decoder(), decoder(embed_scale=3.0)
     params = weights(plain)
-    hidden = lambda spec, p: spec.build().apply({"params": p}, TOKENS, method="hidden")  # noqa: E731
+    hidden = lambda spec, p: jax.jit(lambda p: spec.build().apply({"params": p}, TOKENS, method="hidden"))(p)  # noqa: E731
     louder = changed(params, 3, "embed/token")
     close(hidden(scaled, params), hidden(plain, louder))
     close(3 * logits(scaled, params), logits(plain, louder), 1e-4)

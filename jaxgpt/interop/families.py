@@ -1,0 +1,64 @@
+"""Every family whose checkpoints are read and written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgpt.interop import (
+    bloom,
+    gemma2,
+    gpt1,
+    gpt2,
+    gpt_neo,
+    gpt_neox,
+    gptj,
+    llama,
+    mistral,
+    qwen2,
+    qwen3,
+)
+from jaxgpt.interop.family import Family
+from jaxgpt.models import Model
+from jaxgpt.spec import ConfigError
+
+FAMILIES: tuple[Family, ...] = (
+    gpt2.FAMILY,
+    gpt1.FAMILY,
+    gpt_neo.FAMILY,
+    gptj.FAMILY,
+    gpt_neox.FAMILY,
+    llama.FAMILY,
+    mistral.FAMILY,
+    qwen2.FAMILY,
+    qwen3.FAMILY,
+    gemma2.FAMILY,
+    bloom.FAMILY,
+)
+
+
+def by_config(config: Mapping[str, Any]) -> Family:
+    """The family that a parsed config.json names. Raises ConfigError for one that we do not have."""
+    named, classes = config.get("model_type"), config.get("architectures")
+    for family in FAMILIES:
+        if named == family.model_type or (named is None and classes == [family.architecture]):
+            return family
+    known = ", ".join(sorted(family.model_type for family in FAMILIES))
+    raise ConfigError(f"model_type: {named!r} is not supported; known: {known}")
+
+
+def by_model(model: Model) -> Family:
+    """The family that can express a model, its own kind first.
+
+    Raises ConfigError with one line for every field that its own family, or else the nearest, cannot express.
+    """
+    own = [family for family in FAMILIES if family.kind is type(model)]
+    nearest: ConfigError | None = None
+    for family in own + [family for family in FAMILIES if family not in own]:
+        try:
+            family.config(model)
+        except ConfigError as error:
+            closer = nearest is None or (not own and len(error.problems) < len(nearest.problems))
+            nearest = error if closer else nearest
+        else:
+            return family
+    assert nearest is not None
+    raise nearest

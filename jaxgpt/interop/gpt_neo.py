@@ -1,0 +1,103 @@
+"""Hugging Face `gpt_neo` (GPTNeoForCausalLM): published weights are `EleutherAI/gpt-neo-125m`, `-1.3B`, `-2.7B`.
+
+Tensors are named much as in their GPT-2, but stored (out, in), with queries, keys and values apart.
+"""
+
+from typing import Any
+
+from jaxgpt.interop.hf_config import Config, activation_name, cycle, family, inner_width
+from jaxgpt.interop.name_map import NameMap, Row
+from jaxgpt.interop.windows import width_of, window
+from jaxgpt.models import Decoder, GPTNeo
+from jaxgpt.ops.patterns import Banded, Causal, Pattern
+
+LAYER = "blocks/layers"
+NAMES = NameMap(
+    rows=(
+        Row("wte.weight", ("embed/token",)),
+        Row("wpe.weight", ("embed/position",)),
+        Row("h.{i}.ln_1.weight", (f"{LAYER}/norm_1/scale",)),
+        Row("h.{i}.ln_1.bias", (f"{LAYER}/norm_1/bias",)),
+        *(
+            Row(f"h.{{i}}.attn.attention.{name}_proj.weight", (f"{LAYER}/attention/{name}/weight",), transposed=True)
+            for name in "kvq"
+        ),
+        Row("h.{i}.attn.attention.out_proj.weight", (f"{LAYER}/attention/o/weight",), transposed=True),
+        Row("h.{i}.attn.attention.out_proj.bias", (f"{LAYER}/attention/o/bias",)),
+        Row("h.{i}.ln_2.weight", (f"{LAYER}/norm_2/scale",)),
+        Row("h.{i}.ln_2.bias", (f"{LAYER}/norm_2/bias",)),
+        Row("h.{i}.mlp.c_fc.weight", (f"{LAYER}/feed_forward/up/weight",), transposed=True),
+        Row("h.{i}.mlp.c_fc.bias", (f"{LAYER}/feed_forward/up/bias",)),
+        Row("h.{i}.mlp.c_proj.weight", (f"{LAYER}/feed_forward/down/weight",), transposed=True),
+        Row("h.{i}.mlp.c_proj.bias", (f"{LAYER}/feed_forward/down/bias",)),
+        Row("ln_f.weight", ("norm_f/scale",)),
+        Row("ln_f.bias", ("norm_f/bias",)),
+        Row("lm_head.weight", ("head/weight",), transposed=True, bare=True),
+    ),
+    prefix="transformer.",
+    buffers=r"h\.\d+\.attn\.attention\.(bias|masked_bias)",
+    copies={"lm_head.weight": "wte.weight"},
+)
+
+
+def fields(config: Config) -> dict[str, Any]:
+    """Our fields from their keys."""
+    context, layers = config.whole("max_position_embeddings", 2048), config.whole("num_layers", 24, most=10_000)
+    return {
+        "vocab_size": config("vocab_size", 50257),
+        "context": context,
+        "d_model": config("hidden_size", 2048),
+        "num_layers": layers,
+        "num_heads": config("num_heads", 16),
+        "pattern": _patterns(config, layers, window(config.whole("window_size", 256), context)),
+        "score_scale": 1.0,
+        "qkv_bias": False,
+        "feed_forward": {
+            "kind": "mlp",
+            "d_ff": config("intermediate_size"),
+            "activation": config.activation("activation_function", "gelu_new"),
+        },
+        "norm": {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5)},
+        "init_std": config("initializer_range", 0.02),
+        "tied": config("tie_word_embeddings", True),
+        "dropout": config.dropout(0.0, "resid_dropout", "embed_dropout", "attention_dropout"),
+    }
+
+
+def keys(model: Decoder) -> dict[str, Any]:
+    """Their keys from our fields."""
+    kinds = ["local" if isinstance(one, Banded) else "global" for one in model.layer_patterns]
+    return {
+        "vocab_size": model.vocab_size,
+        "max_position_embeddings": model.context,
+        "hidden_size": model.d_model,
+        "num_layers": model.num_layers,
+        "num_heads": model.num_heads,
+        "attention_types": [[kinds, 1]],
+        "window_size": width_of(model.layer_patterns) or 256,
+        "intermediate_size": inner_width(model),
+        "activation_function": activation_name(model),
+        "layer_norm_epsilon": getattr(model.norm, "eps", 1e-5),
+        "initializer_range": model.init_std,
+        "tie_word_embeddings": model.tied,
+        **dict.fromkeys(("resid_dropout", "embed_dropout", "attention_dropout"), model.dropout),
+    }
+
+
+def _patterns(config: Config, layers: int, local: Pattern) -> tuple[Pattern, ...]:
+    """`[[["global", "local"], 12]]`: kinds, and how often they follow one another."""
+    given = config("attention_types") or [[["global", "local"], 12]]
+    meaning = {"global": Causal(), "local": local}
+    try:
+        patterns = [meaning[kind] for kinds, times in given for kind in kinds * min(times, layers)]
+    except (TypeError, ValueError, KeyError):
+        patterns = []
+    if len(patterns) != layers:
+        config.problems.append(
+            f"attention_types: {given!r} does not say 'global' or 'local' for each of {layers} layers (num_layers)"
+        )
+        return (Causal(),)
+    return cycle(patterns)
+
+
+FAMILY = family("gpt_neo", "GPTNeoForCausalLM", GPTNeo, lambda model: NAMES, fields, keys)

@@ -1,0 +1,31 @@
+"""Hugging Face `mistral` (MistralForCausalLM): published weights are `mistralai/Mistral-7B-v0.1` to `-v0.3`."""
+
+from typing import Any
+
+from jaxgpt.interop import llama, llama_type
+from jaxgpt.interop.hf_config import Config, family
+from jaxgpt.interop.windows import width_of, window
+from jaxgpt.models import Decoder, Mistral
+from jaxgpt.ops.patterns import Causal
+
+DEFAULTS = llama.DEFAULTS | {
+    "intermediate_size": 14336,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+}
+
+
+def fields(config: Config) -> dict[str, Any]:
+    """Our fields from their keys. All layers slide, or none."""
+    held = llama_type.fields(config, DEFAULTS)
+    slides = config("sliding_window", 4096) is not None
+    pattern = window(config.whole("sliding_window", 4096), held["context"]) if slides else Causal()
+    return held | {"pattern": (pattern,)}
+
+
+def keys(model: Decoder) -> dict[str, Any]:
+    """Their keys from our fields."""
+    return llama_type.keys(model) | {"sliding_window": width_of(model.layer_patterns)}
+
+
+FAMILY = family("mistral", "MistralForCausalLM", Mistral, llama_type.names, fields, keys, moves_pairs=True)

@@ -1,0 +1,40 @@
+"""Hugging Face `qwen2` (Qwen2ForCausalLM): Qwen 2 and 2.5. Queries, keys and values have biases."""
+
+from typing import Any
+
+from jaxgpt.interop import llama, llama_type
+from jaxgpt.interop.hf_config import Config, family
+from jaxgpt.interop.windows import layer_type_keys, read_layer_types
+from jaxgpt.models import Decoder, Qwen2
+
+DEFAULTS = llama.DEFAULTS | {
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+}
+
+
+def fields(config: Config) -> dict[str, Any]:
+    """Our fields from their keys."""
+    held = llama_type.fields(config, DEFAULTS)
+    return held | {"qkv_bias": True, "pattern": patterns(config, held)}
+
+
+def patterns(config: Config, held: dict[str, Any]) -> Any:
+    """The layers from `max_window_layers` on slide, if any do."""
+    on = config("use_sliding_window", False) and config("sliding_window", 4096) is not None
+    width = config.whole("sliding_window", 4096) if on else None
+    first = config("max_window_layers", 28)
+    if on and not isinstance(first, int):
+        config.problems.append(f"max_window_layers: {first!r}, expected a number")
+        first = 0
+    return read_layer_types(config, held["num_layers"], held["context"], width, lambda i: bool(on) and i >= first)
+
+
+def keys(model: Decoder) -> dict[str, Any]:
+    """Their keys from our fields."""
+    return llama_type.keys(model) | layer_type_keys(model.layer_patterns)
+
+
+FAMILY = family("qwen2", "Qwen2ForCausalLM", Qwen2, llama_type.names, fields, keys, moves_pairs=True)
