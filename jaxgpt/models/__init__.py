@@ -1,7 +1,9 @@
 """F3: one file per family: citation, size table, assembly."""
 
+from jaxgpt.models.bert import BERT
 from jaxgpt.models.bloom import BLOOM
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.models.encoder import Encoder
 from jaxgpt.models.gemma2 import Gemma2
 from jaxgpt.models.gpt1 import GPT1
 from jaxgpt.models.gpt2 import GPT2
@@ -14,15 +16,18 @@ from jaxgpt.models.mistral import Mistral
 from jaxgpt.models.model import Model
 from jaxgpt.models.qwen2 import Qwen2
 from jaxgpt.models.qwen3 import Qwen3
+from jaxgpt.models.roberta import RoBERTa
 from jaxgpt.models.transformer import Transformer
 
 __all__ = [
+    "BERT",
     "BLOOM",
     "GPT1",
     "GPT2",
     "GPT3",
     "GPTJ",
     "Decoder",
+    "Encoder",
     "GPTNeo",
     "GPTNeoX",
     "Gemma2",
@@ -31,5 +36,6 @@ __all__ = [
     "Model",
     "Qwen2",
     "Qwen3",
+    "RoBERTa",
     "Transformer",
 ]

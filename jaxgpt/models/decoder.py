@@ -17,7 +17,6 @@ from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.embed import Embed
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linear
-from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Kernel, Places, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
@@ -38,8 +37,6 @@ class Decoder(Transformer):
     """Caps logits at ±this, as cap·tanh(logit / cap) (Gemma 2)."""
     embed_scale: PositiveFloat | None = None
     """What token embeddings are multiplied by on the way in; Gemma's √d_model."""
-    embed_norm: Norm | None = None
-    """Normalises the embeddings (BLOOM)."""
 
     @model_validator(mode="after")
     def _heads(self) -> Self:

@@ -11,6 +11,7 @@ from jaxgpt.models.model import Model
 from jaxgpt.nn.block import Block, BlockSpec
 from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.linear import Linears
+from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat, Stack
 from jaxgpt.ops.attention import Case, Kernel, Places
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, shares
@@ -26,6 +27,8 @@ class Transformer(BlockSpec, Model):
     num_layers: PositiveInt
     pattern: tuple[Pattern, ...]
     """Attention patterns, cycled over the layers: `[causal, {kind: banded, window: 256}]` alternates."""
+    embed_norm: Norm | None = None
+    """Normalises the sum of the embeddings, before dropout (BERT, BLOOM)."""
     init_std: PositiveFloat = 0.02
     residual_init: Literal["plain", "depth_scaled"] = "depth_scaled"
     """`depth_scaled` divides the start of projections into the residual stream by √(2·layers) (GPT-2, section 2.3)."""

@@ -1,0 +1,170 @@
+"""The bidirectional Transformer with every choice open. BERT and RoBERTa are values of it.
+
+B batch, T tokens, D model width, V vocabulary.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from pydantic import NonNegativeInt
+
+from jaxgpt.models.transformer import Transformer
+from jaxgpt.nn.dropout import Dropout
+from jaxgpt.nn.embed import Embed
+from jaxgpt.nn.feed_forward import MLP, FeedForward
+from jaxgpt.nn.head import MaskedHead, Pooler
+from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.norm import LayerNorm, Norm
+from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.ops.activations import GELU, Activation
+from jaxgpt.ops.attention import Kernel, Places, Reference
+from jaxgpt.ops.patterns import Bidirectional, Pattern
+from jaxgpt.ops.placing import place
+
+
+class Encoder(Transformer):
+    """A stack of blocks in which every token sees every other, with the heads that BERT is pre-trained with."""
+
+    citation = "Devlin et al. 2019, section 3"
+    context: int = 512
+    pattern: tuple[Pattern, ...] = (Bidirectional(),)
+    norm: Norm = LayerNorm(eps=1e-12)
+    norm_place: Literal["pre", "post", "both"] = "post"
+    feed_forward: FeedForward = MLP(activation=GELU())
+    embed_norm: Norm | None = LayerNorm(eps=1e-12)
+    residual_init: Literal["plain", "depth_scaled"] = "plain"
+    token_types: NonNegativeInt = 2
+    """Segments that a token may belong to, each with an embedding (sentence A or B); 0: none."""
+    pooler: bool = True
+    """Whether a dense layer with tanh summarises a row by its first token."""
+    masked_head: bool = True
+    """Whether hidden states are scored against the vocabulary; without it the model ends with them."""
+    head_activation: Activation = GELU()
+    """Of the masked head."""
+
+    def build(
+        self, kernel: Kernel = Reference(), dtype: DTypeLike = "float32", loop: Loop = "unroll", remat: Remat = "none"
+    ) -> "EncoderModel":
+        """The module; `vocab_size` must be known by now."""
+        return EncoderModel(self, kernel, jnp.dtype(dtype), loop, remat)
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh parameters: normal weights, zero biases, unit gains."""
+        return self.build(loop="scan").init(key, jnp.zeros((1, 1), jnp.int32), method="outputs")["params"]
+
+    @property
+    def looked_up(self) -> int:
+        """Positions, types, tokens where no head scores against them, and the pooler, which one token a row meets."""
+        tokens = 0 if self.masked_head else (self.vocab_size or 0)
+        pooler = self.d_model + 1 if self.pooler else 0
+        return self.position_table + (self.token_types + tokens + pooler) * self.d_model
+
+
+class Outputs(NamedTuple):
+    """All that an encoder says of a batch."""
+
+    hidden: jax.Array
+    """(B, T, D), the last layer's."""
+    pooled: jax.Array | None
+    """(B, D); None without a pooler."""
+    logits: jax.Array | None
+    """(B, T, V); None without a masked head."""
+
+
+class EncoderModel(nn.Module):
+    """The assembled encoder. `apply({"params": p}, tokens)` gives the masked head's logits, or hidden states without
+    one. Segments mark padding: a token sees those of its own segment only, so padding gets segment 0."""
+
+    spec: Encoder
+    kernel: Kernel
+    dtype: DTypeLike
+    loop: Loop
+    remat: Remat
+
+    def setup(self) -> None:
+        """Names the children: embed, norm_e, blocks, norm_f (unless post-norm), pooler, head."""
+        spec = self.spec
+        if spec.vocab_size is None:
+            raise ValueError("model.vocab_size is not set")
+        self.embed = Embed(
+            spec.vocab_size,
+            spec.d_model,
+            spec.num_heads,
+            spec.context,
+            spec.position,
+            spec.init_std,
+            self.dtype,
+            token_types=spec.token_types,
+        )
+        self.norm_e = None if spec.embed_norm is None else spec.embed_norm.module("norm_e")
+        self.blocks = spec.stack(self.kernel, self.dtype, self.loop, self.remat)
+        self.norm_f = spec.norm.module("norm_f") if spec.norm_place != "post" else None
+        self.pooler = Pooler(self.dtype, spec.init_std) if spec.pooler else None
+        self.head = None
+        if spec.masked_head:
+            self.head = MaskedHead(spec.vocab_size, self.dtype, spec.init_std, spec.head_activation, spec.norm)
+        self.drop = Dropout(spec.dropout)
+
+    def __call__(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        token_types: jax.Array | None = None,
+    ) -> jax.Array:
+        """int (B, T) -> logits (B, T, V), or (B, T, D) without a masked head, in the compute dtype. See `hidden`."""
+        hidden_BTD = self.hidden(tokens_BT, positions, segments, train, token_types)
+        return hidden_BTD if self.head is None else self.unembed(hidden_BTD)
+
+    def hidden(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        token_types: jax.Array | None = None,
+    ) -> jax.Array:
+        """int (B, T) -> final hidden states (B, T, D).
+
+        `segments` (B, T) tells padding (0) from a row's tokens, and packed documents from one another; `positions`
+        (B, T) count from 0 in each, as the row's indices do where not given; `token_types` (B, T) are 0 by default.
+        """
+        places: Places = "row" if positions is None else "documents" if segments is not None else "any"
+        pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
+        layout = Layout(pos, segments, places)
+        x_BTD = place(self.embed(tokens_BT, layout, token_types), "residual")
+        x_BTD = self.drop(x_BTD if self.norm_e is None else self.norm_e(x_BTD), deterministic=not train)
+        x_BTD, _ = self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), None, train)
+        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer")
+
+    def unembed(self, hidden: jax.Array) -> jax.Array:
+        """(..., D) -> the masked head's logits (..., V)."""
+        if self.head is None:
+            raise ValueError("model.masked_head is off: the model has no logits")
+        return place(self.head(hidden, self.embed.attend), "logits")
+
+    def pool(self, hidden_BTD: jax.Array) -> jax.Array:
+        """(B, T, D) -> (B, D): the pooler's summary of each row's first token."""
+        if self.pooler is None:
+            raise ValueError("model.pooler is off: the model has no summary of a row")
+        return self.pooler(hidden_BTD[:, 0])
+
+    def outputs(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        token_types: jax.Array | None = None,
+    ) -> Outputs:
+        """Hidden states and what every head makes of them. See `hidden`."""
+        hidden_BTD = self.hidden(tokens_BT, positions, segments, train, token_types)
+        return Outputs(
+            hidden_BTD,
+            None if self.pooler is None else self.pool(hidden_BTD),
+            None if self.head is None else self.unembed(hidden_BTD),
+        )

@@ -1,0 +1,44 @@
+"""What stands on an encoder's hidden states. D model width, V vocabulary."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from jaxgpt.nn.linear import Linear
+from jaxgpt.nn.norm import Norm
+from jaxgpt.ops.activations import Activation
+
+
+class Pooler(nn.Module):
+    """Dense and tanh: (..., D) -> (..., D). Parameters `dense` (google-research/bert, modeling.py)."""
+
+    dtype: DTypeLike
+    std: float
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        """Of the first token's hidden state."""
+        return jnp.tanh(Linear(h.shape[-1], self.dtype, self.std, bias=True, name="dense")(h))
+
+
+class MaskedHead(nn.Module):
+    """Dense, activation and norm, then the token table as output, with a bias of its own: (..., D) -> (..., V).
+
+    Parameters `dense`, `norm`, `bias` (google-research/bert, run_pretraining.py).
+    """
+
+    vocab_size: int
+    dtype: DTypeLike
+    std: float
+    activation: Activation
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, h: jax.Array, attend: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        """`attend` scores (..., D) against the token table."""
+        h = self.activation(Linear(h.shape[-1], self.dtype, self.std, bias=True, name="dense")(h))
+        bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), jnp.float32)
+        return attend(self.norm.module("norm")(h)) + bias.astype(self.dtype)
