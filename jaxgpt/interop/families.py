@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxgpt.interop import (
+    bert,
     bloom,
     gemma2,
     gpt1,
@@ -15,9 +16,10 @@ from jaxgpt.interop import (
     mistral,
     qwen2,
     qwen3,
+    roberta,
 )
 from jaxgpt.interop.family import Family
-from jaxgpt.models import Model
+from jaxgpt.models import Encoder, Model
 from jaxgpt.spec import ConfigError
 
 FAMILIES: tuple[Family, ...] = (
@@ -32,6 +34,8 @@ FAMILIES: tuple[Family, ...] = (
     qwen3.FAMILY,
     gemma2.FAMILY,
     bloom.FAMILY,
+    bert.FAMILY,
+    roberta.FAMILY,
 )
 
 
@@ -52,7 +56,8 @@ def by_model(model: Model) -> Family:
     """
     own = [family for family in FAMILIES if family.kind is type(model)]
     nearest: ConfigError | None = None
-    for family in own + [family for family in FAMILIES if family not in own]:
+    alike = [family for family in FAMILIES if issubclass(family.kind, Encoder) == isinstance(model, Encoder)]
+    for family in own + [family for family in alike if family not in own]:
         try:
             family.config(model)
         except ConfigError as error:
