@@ -1,25 +1,38 @@
-"""The same ids as transformers, on vocabularies made here and, where JAXGPT_DATA has them, on the published ones."""
+"""The same ids as other libraries, on vocabularies made here and, where JAXGPT_DATA has them, on the published ones."""
 
+import io
 import json
 from pathlib import Path
 
+import gguf
 import pytest
+from mixed_text import mixed_lines
 
-from jaxgpt.text import BPE, ByteBPE
+from jaxgpt.interop.gguf_header import read_header
+from jaxgpt.interop.gguf_tokenizer import read_tokenizer
+from jaxgpt.text import BPE, ByteBPE, WordPiece
 from jaxgpt.text.published import PAIRS, read_merges
 
 pytestmark = pytest.mark.parity
-MIXED = [
-    "Don't  stop,\nthe CAFÉ's naïve 1234; x=1\t\r\n",
-    "日本語中文 🙂👩‍👩‍👧 \u0301\u200b\u00a0\u3000\x00\x7f\x85",
-    "İıſß ½²Ⅷ٣'ll",
-    "",
-]
+COUNT = 10_000
+PLAIN = {"add_special_tokens": False, "split_special_tokens": True}
+"""A text that spells a special token does not hold it."""
 FOLDERS = {BPE: "gpt1_vocab", ByteBPE: "gpt2_vocab"}
 
 
+@pytest.fixture(scope="module")
+def lines():
+    return ["", *mixed_lines(COUNT)]
+
+
+def equal(ours, theirs, lines):
+    """Names the first line that differs, instead of printing all of them."""
+    wrong = [line for line, mine, other in zip(lines, ours, theirs, strict=True) if mine != other]
+    assert not wrong, f"{len(wrong)} lines differ, first {wrong[0]!r}"
+
+
 def published(kind: type[BPE] | type[ByteBPE], texts: list[str], folder: Path) -> Path:
-    learned = json.loads(kind(vocab_size=400, end_of_text=None).train(lambda: texts).tokenizer_json())["model"]
+    learned = json.loads(kind(vocab_size=2000, end_of_text=None).train(lambda: texts).tokenizer_json())["model"]
     (folder / "vocab.json").write_text(json.dumps(learned["vocab"]))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, learned["merges"])) + "\n")
     return folder
@@ -27,9 +40,9 @@ def published(kind: type[BPE] | type[ByteBPE], texts: list[str], folder: Path) -
 
 @pytest.mark.parametrize("real", [False, True])
 @pytest.mark.parametrize("kind", [BPE, ByteBPE])
-def test_ids_equal_those_of_transformers(kind, real, texts, tmp_path, data_folder):
+def test_ids_equal_those_of_transformers(kind, real, lines, tmp_path, data_folder):
     transformers = pytest.importorskip("transformers")
-    folder = data_folder / FOLDERS[kind] if real else published(kind, texts, tmp_path)
+    folder = data_folder / FOLDERS[kind] if real else published(kind, mixed_lines(2000, seed=1), tmp_path)
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}")
     vocab, merges = next(pair for pair in PAIRS if (folder / pair[0]).exists())
@@ -37,4 +50,57 @@ def test_ids_equal_those_of_transformers(kind, real, texts, tmp_path, data_folde
         vocab=json.loads((folder / vocab).read_text()), merges=read_merges(folder / merges)
     )
     ours = kind(path=str(folder)).train(lambda: ())
-    assert ours.encode_batch(texts + MIXED) == peer(texts + MIXED, add_special_tokens=False)["input_ids"]
+    equal(ours.encode_batch(lines), peer(lines, **PLAIN)["input_ids"], lines)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_wordpiece_ids_equal_those_of_transformers(lowercase, lines, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    spec = WordPiece(vocab_size=2000, lowercase=lowercase)
+    vocab = json.loads(spec.train(lambda: mixed_lines(2000, seed=1)).tokenizer_json())["model"]["vocab"]
+    (tmp_path / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)) + "\n", encoding="utf-8")
+    peer = transformers.BertTokenizer(vocab=vocab, do_lower_case=lowercase)
+    ours = WordPiece(path=str(tmp_path), lowercase=lowercase).train(lambda: ())
+    equal(ours.encode_batch(lines), peer(lines, **PLAIN)["input_ids"], lines)
+
+
+@pytest.mark.parametrize("byte_fallback", [True, False])
+@pytest.mark.parametrize("prefix", [True, False])
+def test_sentencepiece_in_gguf_gives_its_ids(byte_fallback, prefix, lines, tmp_path):
+    """A model that Google's library trains, copied into GGUF piece by piece with the gguf package."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(mixed_lines(4000, seed=1)),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=6000,
+        character_coverage=0.98,
+        byte_fallback=byte_fallback,
+        add_dummy_prefix=prefix,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    peer = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    writer = gguf.GGUFWriter(tmp_path / "v.gguf", "llama")
+    ids = range(peer.get_piece_size())
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([peer.id_to_piece(i) for i in ids])
+    writer.add_token_scores([peer.get_score(i) for i in ids])
+    kinds = {gguf.TokenType.UNKNOWN: peer.is_unknown, gguf.TokenType.CONTROL: peer.is_control}
+    kinds |= {gguf.TokenType.UNUSED: peer.is_unused, gguf.TokenType.BYTE: peer.is_byte}
+    writer.add_token_types([next((kind for kind, holds in kinds.items() if holds(i)), 1) for i in ids])
+    writer.add_bos_token_id(peer.bos_id())
+    writer.add_eos_token_id(peer.eos_id())
+    writer.add_add_space_prefix(prefix)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    ours = read_tokenizer(read_header(tmp_path / "v.gguf").fields)
+    assert (ours.bos, ours.eot) == (peer.bos_id(), peer.eos_id())
+    ids = ours.encode_batch(lines)
+    equal(ids, peer.encode(lines), lines)
+    if byte_fallback:
+        equal([ours.decode(row) for row in ids], peer.decode(ids), lines)
