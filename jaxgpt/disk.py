@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,6 +41,34 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Makes a folder beside `path` to be filled; on success it is synced and takes the name, on any error it is gone.
+
+    Raises JaxgptError when `path` is there already and holds anything, or cannot be written.
+    """
+    path = path.absolute()
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+            raise JaxgptError(f"{path}: is there already and is not written over; remove it, or choose another name")
+        draft.mkdir(parents=True)
+        yield draft
+        for held in sorted(draft.rglob("*")):
+            if held.is_file():
+                with held.open("rb") as file:
+                    os.fsync(file.fileno())
+            else:
+                sync_dir(held)
+        sync_dir(draft)
+        os.replace(draft, path)  # takes the place of an empty folder, and of nothing else
+        sync_dir(path.parent)
+    except OSError as error:
+        raise JaxgptError(f"{path}: cannot be written: {error.strerror}; choose another folder") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def sync_dir(path: Path) -> None:

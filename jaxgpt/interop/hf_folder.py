@@ -1,0 +1,47 @@
+"""A Hugging Face directory, read: config.json, safetensors, tokenizer and generation settings. No code of it runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgpt.interop.families import by_config
+from jaxgpt.interop.hf_tokenizer import read_codec
+from jaxgpt.interop.json_object import read_object
+from jaxgpt.interop.refuse import refuse_code, refuse_pickles
+from jaxgpt.interop.safetensors import FILE, INDEX, read_tensors
+from jaxgpt.interop.source import Put, Source
+from jaxgpt.spec import ConfigError
+
+CONFIG, GENERATION = "config.json", "generation_config.json"
+
+
+def read_source(folder: Path) -> Source:
+    """The checkpoint in a folder; its tensors are checked against its files, and not read yet.
+
+    Raises ConfigError with one line for everything that is missing, unsound or not supported.
+    """
+    config = read_object(folder / CONFIG, "a model's configuration")
+    refuse_code(config, folder / CONFIG)
+    if not (folder / FILE).exists() and not (folder / INDEX).exists():
+        raise refuse_pickles(folder) or ConfigError(
+            f"{folder}: no weights; expected {FILE}, or {INDEX} with its shards"
+        )
+    try:
+        family = by_config(config)
+        model = family.spec(config)
+    except ConfigError as error:
+        raise ConfigError([f"{folder / CONFIG}: {problem}" for problem in error.problems]) from None
+    tensors = read_tensors(folder)
+    model = family.fit(model, tensors)
+
+    def read(dtype: str, put: Put | None) -> dict[str, Any]:
+        return family.read(tensors, model, dtype, put)
+
+    return Source(model, read_codec(folder, config), read, _generation(folder, config))
+
+
+def _generation(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What generation_config.json says, or config.json where it says nothing."""
+    ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(key) is not None}
+    path = folder / GENERATION
+    return {**ids, **read_object(path, "settings of generation")} if path.exists() else ids
