@@ -1,7 +1,7 @@
-"""A trained run, ready to use."""
+"""A trained model, ready to use: a run of ours, or another library's checkpoint."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,38 +9,73 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
+from jax.sharding import SingleDeviceSharding
 from jax.typing import ArrayLike
 
 from jaxgpt.decode import Sampling, generate, ready, stream
-from jaxgpt.models import Decoder
+from jaxgpt.models import Decoder, Encoder, Model
 from jaxgpt.ops.attention import Auto
-from jaxgpt.parallel import keep_freed_memory
+from jaxgpt.ops.pooling import Recipe
+from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
 from jaxgpt.spec import ConfigError, load_yaml
 from jaxgpt.text import Codec
 from jaxgpt.train.checkpoint import restore
+from jaxgpt.train.encode import encode, recipe_for
 from jaxgpt.train.spec import Run
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """A model with its weights and tokenizer."""
 
-    spec: Run
-    model: Decoder
+    spec: Run | Model
+    """The run that trained it; of another library's weights, the model."""
+    model: Model
     params: Any
-    tokenizer: Codec
+    codec: Codec | None
+    """None where there was no vocabulary beside the weights; `tokenizer` is it."""
+    dtype: str = "float32"
+    """What is computed in."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """What another library's checkpoint says about generating; only its ends of text are followed."""
+    recipe: Recipe | None = None
+    """How texts become vectors, where the checkpoint says so."""
+
+    @property
+    def tokenizer(self) -> Codec:
+        """Text to ids and back. Raises ConfigError where there is none."""
+        if self.codec is None:
+            raise ConfigError("the weights came without a vocabulary; put the model's tokenizer.json beside them")
+        return self.codec
+
+    @cached_property
+    def _module(self) -> Any:
+        return self.model.build(Auto(), self.dtype)
 
     @cached_property
     def _apply(self) -> Any:
-        module = self.model.build(Auto(), self.spec.dtype)
+        module = self._module
         return jax.jit(lambda params, tokens: module.apply({"params": params}, tokens).astype(jnp.float32))
 
     @cached_property
     def _ready(self) -> Any:
         return ready(self.params)
 
+    @property
+    def _ends(self) -> tuple[int, ...]:
+        """Ids that end a text: those that the checkpoint gives for generating, else the vocabulary's."""
+        ids = self.generation.get("eos_token_id")
+        given = ids if isinstance(ids, list) else [ids]
+        own = [] if self.tokenizer.eot is None else [self.tokenizer.eot]
+        return tuple(one for one in given if type(one) is int) or tuple(own)
+
     def logits(self, tokens: ArrayLike) -> jax.Array:
         """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
+        if isinstance(self.model, Encoder) and not self.model.masked_head:
+            raise ConfigError("model.masked_head: false, so these weights score no vocabulary; m.encode gives vectors")
         ids = np.asarray(tokens)
         if ids.ndim != 2 or not ids.size or ids.dtype.kind not in "iu" or ids.shape[1] > self.model.context:
             raise ConfigError(
@@ -61,42 +96,118 @@ class Loaded:
         stop: Sequence[str] = (),
         seed: int = 0,
     ) -> list[str]:
-        """Continuations of `prompts`, up to `max_new` tokens, end-of-text, or the first of the texts in `stop`."""
+        """Continuations of `prompts`, up to `max_new` tokens, end-of-text, or the first of the texts in `stop`.
+
+        The token that every text starts with, where the vocabulary has one, is put in front.
+        """
         sampling = Sampling.checked(
             temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
         )
-        rows = self.tokenizer.encode_batch(list(prompts))
-        new = generate(self.model, self._ready, rows, max_new, sampling, seed, self.tokenizer.eot, self.spec.dtype)
-        return [_cut(self.tokenizer.decode(ids), stop) for ids in new]
+        rows, ends = self._rows(prompts), self._ends
+        eot = ends[0] if ends else None
+        new = generate(self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype)
+        texts = [self.tokenizer.continuation(row, _until(ids, ends)) for row, ids in zip(rows, new, strict=True)]
+        return [_cut(text, stop) for text in texts]
 
     def stream(self, prompt: str, max_new: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
         """The continuation of one prompt, piece by piece; a character is held back until its bytes are complete."""
         ids: list[int] = []
         shown = ""
-        rows = [self.tokenizer.encode(prompt)]
-        for (piece,) in stream(
-            self.model, self._ready, rows, max_new, sampling, seed, self.tokenizer.eot, self.spec.dtype
-        ):
+        rows, ends = self._rows([prompt]), self._ends
+        eot = ends[0] if ends else None
+        for (piece,) in stream(self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype):
             ids += piece
-            text = self.tokenizer.decode(ids).rstrip("\ufffd")
+            text = self.tokenizer.continuation(rows[0], _until(ids, ends)).rstrip("\ufffd")
             if text.startswith(shown):
                 yield text[len(shown) :]
                 shown = text
+            if _until(ids, ends) != ids:
+                return
+
+    def encode(
+        self, texts: Sequence[str], batch_size: int = 32, pooling: str | None = None, quiet: bool = False
+    ) -> np.ndarray:
+        """float32 (N, D): a vector for each text, as the checkpoint says, else the mean over an encoder's tokens, or a
+        decoder's last. `pooling` chooses another by its name in `jaxgpt.ops.pooling`. See `train.encode`."""
+        recipe = recipe_for(self.model, self.recipe, pooling)
+        return encode(self._module, self._ready, self.tokenizer, texts, recipe, batch_size, quiet)
+
+    @property
+    def _decoder(self) -> Decoder:
+        if not isinstance(self.model, Decoder):
+            raise ConfigError(f"{self.model.kind}: fills in and encodes text, but does not continue it; use a decoder")
+        return self.model
+
+    def _rows(self, prompts: Sequence[str]) -> list[list[int]]:
+        begin = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
+        return [begin + ids for ids in self.tokenizer.encode_batch(list(prompts))]
 
 
-def load(path: str | Path, best: bool = True) -> Loaded:
-    """Loads a run directory: its best checkpoint, or its last. Raises ConfigError when `path` is no run."""
+def load(
+    path: str | Path,
+    best: bool = True,
+    dtype: str | None = None,
+    mesh: Mesh | None = None,
+    rules: Rules | None = None,
+) -> Loaded:
+    """Loads a run (its best checkpoint, or its last), a Hugging Face folder, a .gguf file or a .bin of llama2.c.
+
+    Weights and computation are in `dtype`: `float32`, `bfloat16` or `float16`; None: float32, but a run computes in
+    what it trained in. With a `mesh` the weights are split over all devices as `rules` say (None: `Standard`), else the
+    first device has them. Other libraries' weights come tensor by tensor: host memory holds one copy and the largest.
+
+    Raises ConfigError when there is no such thing at `path`, and JaxgptError listing all tensors that do not fit.
+    """
     path = Path(path)
     keep_freed_memory()
-    if not (path / "config.yaml").exists():
-        raise ConfigError(f"{path}: not a run (it holds no config.yaml); give a directory that `jaxgpt train` wrote")
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigError(f"dtype: {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if is_run(path):
+        return _load_run(path, best, dtype, mesh, rules)
+    from jaxgpt.interop.recognize import read_source  # here: a run needs no other library's format
+
+    source = read_source(path)
+    dtype = dtype or "float32"
+    where = flatten_dict(_placed(source.model, mesh, rules), sep="/")
+
+    def put(name: str, leaf: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(leaf.shape, where[name], lambda index: leaf[index])
+
+    params = source.read(dtype, put)
+    return Loaded(source.model, source.model, params, source.codec, dtype, source.generation, source.recipe)
+
+
+def is_run(path: Path) -> bool:
+    """Whether `jaxgpt train` wrote that folder."""
+    return (path / "config.yaml").exists()
+
+
+def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rules: Rules | None) -> Loaded:
     run = load_yaml(Run, path / "config.yaml")
-    part = "params" if run.ema is None else "ema"
-    found = restore(path / "ckpt", run.model.shapes(), best=best, part=part)
+    like = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        run.model.shapes(),
+        _placed(run.model, mesh, rules),
+    )
+    found = restore(path / "ckpt", like, best=best, part="params" if run.ema is None else "ema")
     if found is None:
         raise ConfigError(f"{path}: holds no checkpoint yet; train it first")
-    assert isinstance(run.model, Decoder)
-    return Loaded(run, run.model, found[1], Codec.load(path / "tokenizer"))
+    params = found[1] if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), found[1])
+    return Loaded(run, run.model, params, Codec.load(path / "tokenizer"), dtype or run.dtype)
+
+
+def _placed(model: Model, mesh: Mesh | None, rules: Rules | None) -> Any:
+    """The sharding of each parameter."""
+    shapes = model.shapes()
+    if mesh is None:
+        first = SingleDeviceSharding(jax.local_devices()[0])
+        return jax.tree.map(lambda _: first, shapes)
+    return shardings(shapes, rules or Standard(), mesh.build(), "params/")
+
+
+def _until(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """The ids before the first that ends a text."""
+    return ids[: next((i for i, one in enumerate(ids) if one in ends), len(ids))]
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:

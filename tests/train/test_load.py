@@ -87,7 +87,7 @@ def test_a_vocabulary_wider_than_the_tokenizer_still_writes_text(run_dir):
 
 
 def test_what_is_no_run_is_refused_in_one_line(run_dir, tmp_path):
-    with pytest.raises(ConfigError, match="not a run"):
+    with pytest.raises(ConfigError, match="expected a run"):
         jaxgpt.load(tmp_path / "absent")
     out = run_dir({})
     with pytest.raises(ConfigError, match="holds no checkpoint yet; train it first") as caught:

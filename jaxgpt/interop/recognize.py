@@ -1,0 +1,47 @@
+"""Which format a checkpoint of another library is in, told by what it holds and not by its name."""
+
+from pathlib import Path
+
+from jaxgpt.interop import hf_folder, sentence_transformers
+from jaxgpt.interop.refuse import pickled, refuse_pickle, refuse_pickles
+from jaxgpt.interop.source import Source
+from jaxgpt.spec import ConfigError
+
+EXPECTED = "expected a run, a Hugging Face folder, a .gguf file, or a .bin of llama2.c"
+
+
+def read_source(path: Path) -> Source:
+    """The checkpoint at `path`, opened and checked; see `Source`. Raises ConfigError with one line for each fault."""
+    if path.is_dir():
+        if (path / sentence_transformers.MODULES).is_file():
+            return sentence_transformers.read_source(path)
+        if (path / hf_folder.CONFIG).is_file():
+            return hf_folder.read_source(path)
+        raise refuse_pickles(path) or ConfigError(f"{path}: {_within(path)}; {EXPECTED}")
+    if not path.exists():
+        raise ConfigError(f"{path}: is not there; {EXPECTED}")
+    if not path.is_file():
+        raise ConfigError(f"{path}: is no file; {EXPECTED}")
+    if pickled(path):
+        raise refuse_pickle(path)
+    if _head(path, 4) == b"GGUF":
+        from jaxgpt.interop import gguf  # here: its package takes a while
+
+        return gguf.read_source(path)
+    if path.suffix == ".safetensors" or _head(path, 9)[8:] == b"{":
+        raise ConfigError(f"{path}: weights alone do not say what they compute; give their folder, with a config.json")
+    if path.suffix == ".bin":
+        from jaxgpt.interop import llama2c
+
+        return llama2c.read_source(path)
+    raise ConfigError(f"{path}: is none of the formats read here; {EXPECTED}")
+
+
+def _within(folder: Path) -> str:
+    found = sorted(folder.glob("*.gguf"))
+    return f"holds no config; give {found[0]} itself" if found else "holds no config.yaml or config.json"
+
+
+def _head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
