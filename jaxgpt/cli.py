@@ -136,7 +136,7 @@ def lab_why(target: Target, overrides: Overrides = None, seeds: Seeds = None, ou
 
 @app.command()
 def sample(
-    run: Annotated[Path, typer.Argument(help="a run's directory", metavar="RUN")],
+    run: Annotated[Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN")],
     prompt: Annotated[str, typer.Option(help="text to continue", metavar="TEXT")] = "\n",
     max_new: Annotated[int, typer.Option(help="tokens to write", metavar="N", min=1)] = 256,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token", metavar="T")] = 0.8,
@@ -153,6 +153,21 @@ def sample(
     for index, piece in enumerate(model.stream(prompt, max_new, sampling, seed)):
         print(piece if index else prompt + piece, end="", flush=True)
     print()
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="a run, a Hugging Face folder, a .gguf file, a .bin of llama2.c", metavar="SRC")
+    ],
+    target: Annotated[Path, typer.Argument(help="a new folder, for transformers, or a .gguf file", metavar="DST")],
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16", metavar="TYPE")] = "float32",
+) -> None:
+    """Write a model for other libraries, whole or not at all; `jaxgpt.load` reads every format as it is."""
+    from jaxgpt.train.convert import convert as write
+
+    write(source, target, dtype)
+    console.print(f"wrote {target}", markup=False, soft_wrap=True)
 
 
 @app.command()

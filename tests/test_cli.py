@@ -144,7 +144,7 @@ def test_a_bad_field_is_one_line_that_names_it(refused, config, trained, overrid
         (["trian", "{config}"], "No such command 'trian'"),
         (["show", "absent.yaml"], "absent.yaml: no such config file"),
         (["list", "optin"], "optin: no such seam; did you mean 'optim'?"),
-        (["sample", "nowhere"], "nowhere: not a run"),
+        (["sample", "nowhere"], "nowhere: is not there; expected a run"),
         (["sample", "{trained}", "--top-k", "0"], "top_k: "),
         (["sample", "{trained}", "--temperature", "-1"], "temperature: "),
         (["sample", "{trained}", "--max-new", "many"], "Invalid value for '--max-new'"),

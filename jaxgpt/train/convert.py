@@ -1,0 +1,77 @@
+"""From one format to another: a run or another library's checkpoint in, a Hugging Face folder or a GGUF file out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.interop.recognize import read_source
+from jaxgpt.models import Model
+from jaxgpt.spec import ConfigError
+from jaxgpt.terminal import Watch
+from jaxgpt.text import Codec
+from jaxgpt.train.load import DTYPES, is_run, load
+
+NO_FOLDER = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".npy", ".zip", ".json", ".yaml", ".onnx", ".msgpack")
+
+
+class _Held(NamedTuple):
+    """A model in host memory."""
+
+    model: Model
+    params: Any
+    codec: Codec | None
+    generation: Mapping[str, Any]
+
+
+def convert(source: Path, target: Path, dtype: str = "float32", best: bool = True) -> None:
+    """Writes the model at `source` (what `jaxgpt.load` reads) to `target`, whole or not at all, in `dtype`.
+
+    `target` is a `.gguf` file for models of Llama's type, else a Hugging Face folder, and must not be there yet.
+    Raises ConfigError and JaxgptError with one line for everything that does not fit.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"--dtype: {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if target.suffix in NO_FOLDER:
+        raise ConfigError(f"{target}: expected a folder, or a file that ends in .gguf")
+    if target.exists() and not (target.is_dir() and target.suffix != ".gguf" and not any(target.iterdir())):
+        raise ConfigError(f"{target}: is there already and is not written over; remove it, or choose another name")
+    held = _read(source, dtype, best)
+    size = held.model.count() * jnp.dtype(dtype).itemsize / 1e6
+    with Watch("write", total=size, unit="MB") as watch:
+        if target.suffix == ".gguf":
+            from jaxgpt.interop.gguf_write import write_gguf
+
+            write_gguf(target, held.model, held.params, held.codec, held.generation, dtype)
+        else:
+            write_folder(
+                target,
+                held.model,
+                held.params,
+                held.codec,
+                held.generation,
+                dtype,
+                progress=lambda written: watch.update(written / 1e6),
+            )
+
+
+def _read(source: Path, dtype: str, best: bool) -> _Held:
+    if is_run(source):
+        run = load(source, best)
+        return _Held(run.model, jax.tree.map(np.asarray, run.params), run.codec, {})
+    opened = read_source(source)
+    done = 0.0
+    with Watch("read", total=opened.model.count() * jnp.dtype(dtype).itemsize / 1e6, unit="MB") as watch:
+
+        def put(name: str, leaf: np.ndarray) -> np.ndarray:
+            nonlocal done
+            done += leaf.nbytes / 1e6
+            watch.update(done)
+            return leaf
+
+        params = opened.read(dtype, put)
+    return _Held(opened.model, params, opened.codec, opened.generation)
