@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgpt.models import Model
+from jaxgpt.ops.pooling import Recipe
 from jaxgpt.text import Codec
 
 Put = Callable[[str, np.ndarray], Any]
@@ -24,3 +25,5 @@ class Source(NamedTuple):
     generation: Mapping[str, Any]
     """`bos_token_id`, `eos_token_id` and what else the checkpoint says about generating; keys as in
     generation_config.json."""
+    recipe: Recipe | None = None
+    """How texts become vectors, where the checkpoint says so."""

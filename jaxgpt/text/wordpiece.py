@@ -18,7 +18,8 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 class WordPiece(Learned, kind="wordpiece"):
-    """BERT's kind, uncased unless `lowercase` is off. `[SEP]` ends a document. White space is lost."""
+    """BERT's kind, uncased unless `lowercase` is off. `[SEP]` ends a document; read as a whole it starts with `[CLS]`.
+    White space is lost."""
 
     citation = "Devlin et al. 2019, BERT, 3; Wu et al. 2016, Google's Neural Machine Translation System, 4.1"
     model = "WordPiece"
@@ -45,7 +46,7 @@ class WordPiece(Learned, kind="wordpiece"):
         vocab = json.loads(tokenizer.to_str())["model"]["vocab"]  # taken over, because characters are no special tokens
         tokenizer = self._pipeline(hf.models.WordPiece(vocab=vocab, unk_token="[UNK]"))
         tokenizer.add_special_tokens(special)
-        return tokenizer
+        return _framed(tokenizer)
 
     def _published(self, folder: Path) -> "hf.Tokenizer":
         import tokenizers as hf
@@ -58,7 +59,7 @@ class WordPiece(Learned, kind="wordpiece"):
             raise ConfigError(f"{path}: has no [UNK] entry; expected BERT's vocab.txt, one entry a line")
         tokenizer = self._pipeline(hf.models.WordPiece(vocab=vocab, unk_token="[UNK]"))
         tokenizer.add_special_tokens([entry for entry in SPECIAL if entry in vocab])
-        return tokenizer
+        return _framed(tokenizer)
 
     def _pipeline(self, model: "hf.models.WordPiece") -> "hf.Tokenizer":
         import tokenizers as hf
@@ -68,6 +69,18 @@ class WordPiece(Learned, kind="wordpiece"):
         tokenizer.pre_tokenizer = hf.pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = hf.decoders.WordPiece(prefix="##")
         return tokenizer
+
+
+def _framed(tokenizer: "hf.Tokenizer") -> "hf.Tokenizer":
+    """With BERT's template: `[CLS] text [SEP]`, and a second text in the second segment."""
+    import tokenizers as hf
+
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    if all(index is not None for _, index in ends):
+        tokenizer.post_processor = hf.processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+        )
+    return tokenizer
 
 
 def _lines(path: Path) -> list[str]:
