@@ -187,6 +187,7 @@ def write_tensors(
     for file, group in zip(names, groups, strict=True):
         try:
             save_file(group, folder / file, metadata={"format": "pt"})  # transformers asks for this note
+            (folder / file).chmod(folder.stat().st_mode & 0o666)  # the package lets nobody else read it
         except Exception as error:  # the Rust side raises its own kind
             raise JaxgptError(f"{folder / file}: cannot be written: {error}; free space") from None
         written += sum(array.nbytes for array in group.values())

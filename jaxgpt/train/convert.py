@@ -1,5 +1,6 @@
 """From one format to another: a run or another library's checkpoint in, a Hugging Face folder or a GGUF file out."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,15 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgpt.interop.families import by_model
 from jaxgpt.interop.hf_export import write_folder
 from jaxgpt.interop.recognize import read_source
 from jaxgpt.models import Model
+from jaxgpt.ops.pooling import Recipe
 from jaxgpt.spec import ConfigError
-from jaxgpt.terminal import Watch
+from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Codec
 from jaxgpt.train.load import DTYPES, is_run, load
 
 NO_FOLDER = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".npy", ".zip", ".json", ".yaml", ".onnx", ".msgpack")
+
+
+REPLACED = ("qwen2",)
+"""Families whose tokenizer transformers 5 rebuilds from the vocabulary alone."""
 
 
 class _Held(NamedTuple):
@@ -26,12 +33,24 @@ class _Held(NamedTuple):
     params: Any
     codec: Codec | None
     generation: Mapping[str, Any]
+    recipe: Recipe | None = None
+
+    def notes(self) -> list[str]:
+        """What a folder for transformers cannot hold, and would be lost without a word."""
+        notes = []
+        if self.recipe is not None:
+            notes.append("how hidden states become one vector is not written: such folders have no place for it")
+        replaced = by_model(self.model).model_type in REPLACED
+        if replaced and self.codec and json.loads(self.codec.tokenizer_json())["pre_tokenizer"] is None:
+            name = "transformers.PreTrainedTokenizerFast"
+            notes.append(f"AutoTokenizer puts the family's own tokenizer in place of this one; load it by {name}")
+        return notes
 
 
 def convert(source: Path, target: Path, dtype: str = "float32", best: bool = True) -> None:
     """Writes the model at `source` (what `jaxgpt.load` reads) to `target`, whole or not at all, in `dtype`.
 
-    `target` is a `.gguf` file for models of Llama's type, else a Hugging Face folder, and must not be there yet.
+    `target` is a `.gguf` file for families that GGUF has here, else a Hugging Face folder, and must not be there.
     Raises ConfigError and JaxgptError with one line for everything that does not fit.
     """
     if dtype not in DTYPES:
@@ -57,6 +76,8 @@ def convert(source: Path, target: Path, dtype: str = "float32", best: bool = Tru
                 dtype,
                 progress=lambda written: watch.update(written / 1e6),
             )
+            for note in held.notes():
+                console.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def _read(source: Path, dtype: str, best: bool) -> _Held:
@@ -74,4 +95,4 @@ def _read(source: Path, dtype: str, best: bool) -> _Held:
             return leaf
 
         params = opened.read(dtype, put)
-    return _Held(opened.model, params, opened.codec, opened.generation)
+    return _Held(opened.model, params, opened.codec, opened.generation, opened.recipe)

@@ -38,6 +38,7 @@ def test_reads_what_their_package_writes(tmp_path):
 def test_their_package_reads_what_we_write(tmp_path):
     write_tensors(tmp_path, arrays())
     assert os.listdir(tmp_path) == [FILE]
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
     found = load_file(tmp_path / FILE)
     assert all(np.array_equal(found[name], array) for name, array in arrays().items())
     with safe_open(tmp_path / FILE, "numpy") as file:

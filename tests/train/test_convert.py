@@ -9,9 +9,11 @@ import pytest
 import jaxgpt
 from jaxgpt.cli import main
 from jaxgpt.interop.hf_export import write_folder
-from jaxgpt.models import GPT2
+from jaxgpt.models import GPT1, GPT2, Llama, Qwen2
 from jaxgpt.spec import dump_yaml
+from jaxgpt.text import ByteBPE
 from jaxgpt.text.byte import ByteCodec
+from jaxgpt.text.char import CharCodec
 from jaxgpt.train.checkpoint import save
 
 MODEL = GPT2(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=8)
@@ -65,6 +67,32 @@ def test_a_folder_becomes_a_folder_in_another_dtype(call, run_dir, tmp_path):
     assert 1.5 < sizes[0] / sizes[1] < 2.1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_llama_goes_to_gguf_and_back(dtype, call, weights, tmp_path):
+    model = Llama(num_layers=2, d_model=32, num_heads=4, num_kv_heads=2, vocab_size=300, context=16)
+    codec = ByteBPE(vocab_size=300).train(lambda: ["one two three four " * 9])
+    write_folder(tmp_path / "hf", model, weights(model), codec)
+    assert call("convert", tmp_path / "hf", tmp_path / "it.gguf", "--dtype", dtype) == (
+        0,
+        [f"wrote {tmp_path / 'it.gguf'}"],
+    )
+    one, two = jaxgpt.load(tmp_path / "hf", dtype=dtype), jaxgpt.load(tmp_path / "it.gguf", dtype=dtype)
+    assert one.tokenizer.encode("three five") == two.tokenizer.encode("three five")
+    assert one.tokenizer.eot == two.tokenizer.eot
+    assert call("convert", tmp_path / "it.gguf", tmp_path / "back", "--dtype", dtype)[0] == 0
+    assert same(one.params["blocks"]["layers"]["attention"]["v"], two.params["blocks"]["layers"]["attention"]["v"])
+    files = [tmp_path / name / "model.safetensors" for name in ("hf", "back")]
+    assert dtype != "float32" or files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_a_folder_cannot_hold_is_told(call, weights, tmp_path):
+    model = Qwen2(num_layers=1, d_model=16, num_heads=2, vocab_size=9, context=8)
+    write_folder(tmp_path / "hf", model, weights(model), CharCodec("abcdefghi"))
+    status, (note, done) = call("convert", tmp_path / "hf", tmp_path / "again")
+    assert status == 0 and note.startswith("note: AutoTokenizer puts") and done.startswith("wrote")
+    assert jaxgpt.load(tmp_path / "again").tokenizer.decode([2, 0, 1]) == "cab"
+
+
 @pytest.fixture
 def places(run_dir, little, weights, tmp_path):
     """What converts, what does not, and what stands in the way."""
@@ -75,6 +103,8 @@ def places(run_dir, little, weights, tmp_path):
     (folder / "model.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}")
     (tmp_path / "pickled.bin").write_bytes(b"PK\3\4")
     write_folder(tmp_path / "taken", MODEL, weights(MODEL))
+    first = GPT1(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=8)
+    write_folder(tmp_path / "first", first, weights(first))
     run = tmp_path / "sinusoidal"
     run.mkdir()
     (run / "config.yaml").write_text(dump_yaml(odd))
@@ -100,6 +130,7 @@ def content(folder):
         (["{at}/run", "{at}/new", "--dtype", "int4"], "--dtype: 'int4'; expected one of float32"),
         (["{at}/run", "{at}/pickled.bin/new"], "{at}/pickled.bin/new: cannot be written"),
         (["{at}/sinusoidal", "{at}/new"], "model.position: "),
+        (["{at}/first", "{at}/new.gguf"], "model: a 'openai-gpt' is not written as GGUF"),
         (["{at}/run"], "Missing argument"),
     ],
 )
