@@ -64,6 +64,17 @@ def test_wordpiece_ids_equal_those_of_transformers(lowercase, lines, tmp_path):
     equal(ours.encode_batch(lines), peer(lines, **PLAIN)["input_ids"], lines)
 
 
+def test_ids_by_the_rule_that_gguf_calls_qwen2_equal_those_of_transformers(lines):
+    transformers = pytest.importorskip("transformers")
+    learned = ByteBPE(vocab_size=2000, end_of_text=None).train(lambda: mixed_lines(2000, seed=1)).tokenizer_json()
+    vocab, merges = (json.loads(learned)["model"][key] for key in ("vocab", "merges"))
+    peer = transformers.Qwen2Tokenizer(vocab=vocab, merges=[tuple(pair) for pair in merges])
+    fields = {"model": "gpt2", "pre": "qwen2", "tokens": sorted(vocab, key=vocab.__getitem__)}
+    fields["merges"] = [" ".join(pair) for pair in merges]
+    ours = read_tokenizer({f"tokenizer.ggml.{key}": value for key, value in fields.items()})
+    equal(ours.encode_batch(lines), peer(lines, **PLAIN)["input_ids"], lines)
+
+
 @pytest.mark.parametrize("byte_fallback", [True, False])
 @pytest.mark.parametrize("prefix", [True, False])
 def test_sentencepiece_in_gguf_gives_its_ids(byte_fallback, prefix, lines, tmp_path):
