@@ -75,7 +75,8 @@ def test_zero_3_gathers_each_layer_twice(compiled):
     run, found = compiled(**{"exec.mesh": {"fsdp": 8}, "exec.rules": {"kind": "zero", "stage": 3}})
     seen = totals(found)
     assert seen.keys() == {"all-reduce", "all-gather"}
-    assert 0 <= seen["all-reduce"].bytes - bytes_of(run) <= 0.02 * bytes_of(run)  # some biases are summed twice
+    positions = 4 * T * D  # their table lies in rows, and is gathered as a sum over what others have not
+    assert 0 <= seen["all-reduce"].bytes - bytes_of(run) - positions <= SCALARS
     assert 1.5 * bytes_of(run) < seen["all-gather"].bytes <= 2 * bytes_of(run)
     whole = 4 * L * D * D  # one matrix of all layers: they are gathered layer by layer
     assert max(one.bytes for one in found if one.kind == "all-gather" and "blocks" in one.source) <= whole
