@@ -6,6 +6,7 @@ map does the rest. Quantised blocks are turned into float32 by the `gguf` packag
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ QUANTISED = (
     *(Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1, Kind.Q8_0),
     *(Kind.Q2_K, Kind.Q3_K, Kind.Q4_K, Kind.Q5_K, Kind.Q6_K),
 )
+SLICE = 1024
+"""Rows of blocks that are turned into numbers at once."""
 ROPE_FACTORS = "rope_freqs.weight"
 """Not a weight: by how much Llama 3.1 slows each pair."""
 REAL = ("rms_norm_eps", "layer_norm_epsilon", "rope_theta")
@@ -179,7 +182,11 @@ def _read(path: Path, entry: Entry) -> np.ndarray:
     raw = _bytes(path, entry)
     if entry.kind in PLAIN:
         return raw.view(PLAIN[entry.kind]).reshape(entry.shape)
-    return gguf.dequantize(raw.reshape(*entry.shape[:-1], -1), entry.kind)
+    out = np.empty(entry.shape, np.float32)
+    rows, blocks = out.reshape(-1, entry.shape[-1]), raw.reshape(prod(entry.shape[:-1]), -1)
+    for i in range(0, len(rows), SLICE):  # the package holds what it is given twice more
+        rows[i : i + SLICE] = gguf.dequantize(blocks[i : i + SLICE], entry.kind)
+    return out
 
 
 def _bytes(path: Path, entry: Entry) -> np.ndarray:

@@ -18,7 +18,7 @@ from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.text import ByteBPE
 from jaxgpt.text.byte import ByteCodec
 
-D, F, HEADS, KV, LAYERS, VOCAB = 256, 512, 4, 2, 2, 320
+D, F, HEADS, KV, LAYERS, VOCAB = 256, 512, 4, 2, 2, 1100
 """Widths that K-quants, in blocks of 256, divide."""
 LLAMA = {
     "model_type": "llama",
