@@ -9,7 +9,8 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
 from jaxgpt.disk import atomic
-from jaxgpt.interop.families import by_model
+from jaxgpt.interop.families import by_config, by_model
+from jaxgpt.interop.family import Family
 from jaxgpt.interop.gguf import LLAMA_3, ROPE_FACTORS, llama_3_factors
 from jaxgpt.interop.gguf_names import ARCHITECTURES
 from jaxgpt.interop.gguf_tokenizer import tokenizer_fields
@@ -42,11 +43,7 @@ def write_gguf(
     """
     if dtype not in KINDS:
         raise ConfigError(f"dtype: {dtype!r} is not written; known: {', '.join(KINDS)}")
-    family = by_model(model)
-    name = next((name for name, held in ARCHITECTURES.items() if held.model_type == family.model_type), None)
-    if name is None:
-        known = ", ".join(held.model_type for held in ARCHITECTURES.values())
-        raise ConfigError(f"model: a {family.model_type!r} is not written as GGUF; known: {known}")
+    name, family = _choose(model)
     architecture, config = ARCHITECTURES[name], family.config(model)
     kept = {key: config[key] for key in (*architecture.keys, *KEPT) if key in config}
     _check(model, family.spec({"model_type": family.model_type, **architecture.constant, **kept}), name)
@@ -80,6 +77,20 @@ def write_gguf(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+
+
+def _choose(model: Model) -> tuple[str, Family]:
+    """An architecture whose family can be the model, the model's own first: a Mistral without a window is a Llama."""
+    own = by_model(model).model_type
+    for name in sorted(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].model_type != own):
+        family = by_config({"model_type": ARCHITECTURES[name].model_type})
+        try:
+            family.config(model)
+        except ConfigError:
+            continue
+        return name, family
+    known = ", ".join(held.model_type for held in ARCHITECTURES.values())
+    raise ConfigError(f"model: a {own!r} like this is not written as GGUF; known: {known}")
 
 
 def _check(model: Model, back: Model, name: str) -> None:
