@@ -90,7 +90,7 @@ def _choose(model: Model) -> tuple[str, Family]:
             continue
         return name, family
     known = ", ".join(held.model_type for held in ARCHITECTURES.values())
-    raise ConfigError(f"model: a {own!r} like this is not written as GGUF; known: {known}")
+    raise ConfigError(f"model: a {own!r} is not written as GGUF; known: {known}")
 
 
 def _check(model: Model, back: Model, name: str) -> None:
