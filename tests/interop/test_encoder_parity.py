@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 import jaxgpt
 from jaxgpt.interop import bert, hf_folder, roberta
 from jaxgpt.interop.hf_export import write_folder
-from jaxgpt.text import WordPiece
+from jaxgpt.text import ByteBPE, WordPiece
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'jaxgpt[peer]'")
@@ -227,6 +227,20 @@ def test_wordpiece_of_a_published_vocabulary(lowercase, tmp_path):
     ours = hf_folder.read_codec(tmp_path, {"model_type": "bert"})
     peer = transformers.BertTokenizer(vocab=str(tmp_path / "vocab.txt"), do_lower_case=lowercase)
     same_ids(ours, peer, MIXED + lines(2000))
+
+
+def test_roberta_of_its_older_files(tmp_path):
+    """vocab.json and merges.txt: the ends of a text are what RobertaTokenizer's code puts there."""
+    text = MIXED + lines(100)
+    learned = json.loads(ByteBPE(vocab_size=400, end_of_text=None).train(lambda: text).tokenizer_json())["model"]
+    entries = ["<s>", "<pad>", "</s>", "<unk>", *sorted(learned["vocab"], key=learned["vocab"].get), "<mask>"]
+    vocab = {entry: index for index, entry in enumerate(entries)}
+    merges = [tuple(merge) for merge in learned["merges"]]
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, merges)) + "\n")
+    ours = hf_folder.read_codec(tmp_path, {"model_type": "roberta", "bos_token_id": 0, "eos_token_id": 2})
+    assert ours.frame == ((0,), (2,))
+    same_ids(ours, transformers.RobertaTokenizer(vocab=vocab, merges=merges), MIXED + lines(500))
 
 
 def same_ids(ours, peer, texts, limit=64):
