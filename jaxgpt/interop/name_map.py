@@ -5,6 +5,7 @@ matrices into one. Both are read off one table, so whatever comes in goes out bi
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -74,7 +75,8 @@ class NameMap(NamedTuple):
         given = {name: tensor for name, tensor in given.items() if not re.fullmatch(self.buffers, name)}
         rows = [row for row in self.rows if row.ours[0] in wanted]
         expected = {name: shape for row in rows for name, shape in _theirs(row, wanted).items()}
-        problems = []
+        counts = Counter(map(self.today, tensors))
+        problems = [f"{name}: there {n} times, by other names; keep one" for name, n in counts.items() if n > 1]
         for copy, original in self.copies.items():
             if copy in given and copy not in expected:
                 tensor = given.pop(copy)

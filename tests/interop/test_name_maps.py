@@ -177,12 +177,14 @@ def test_every_problem_is_named_at_once():
     tensors["transformer.wpe.weight"] = np.zeros((6, 8), np.int8)
     tensors["transformer.h.3.ln_1.bias"] = np.zeros(8, np.float32)
     tensors["lm_head.weight"] = np.zeros((11, 8), np.float32)
+    tensors["ln_f.weight"] = tensors["transformer.ln_f.weight"]
     with pytest.raises(JaxgptError) as caught:
         gpt2.FAMILY.read(tensors, model)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     for name, word in [
         ("ln_f.bias", "missing"),
+        ("ln_f.weight", "2 times"),
         ("h.2.mlp.c_fc.weight", "expected (8, 32)"),
         ("wpe.weight", "int8"),
         ("h.3.ln_1.bias", "no place"),
