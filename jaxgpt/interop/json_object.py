@@ -7,23 +7,18 @@ from typing import Any
 
 from jaxgpt.spec import ConfigError
 
+LIMIT = 100_000_000
+"""Bytes of a file; the largest vocabularies have a third of it."""
+
 
 def read_object(path: Path, expected: str) -> dict[str, Any]:
     """The object in a file that should hold `expected`. Raises ConfigError naming the file."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
-    return parse_object(raw, str(path), expected)
+    return parse_object(_bytes(path, expected), str(path), expected)
 
 
 def read_list(path: Path, expected: str) -> list[dict[str, Any]]:
     """The objects in a file that should hold a list of them. Raises ConfigError naming the file."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
-    entries = _parsed(raw, str(path), expected)
+    entries = _parsed(_bytes(path, expected), str(path), expected)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(f"{path}: no list of JSON objects; expected {expected}")
     return entries
@@ -35,6 +30,17 @@ def parse_object(raw: bytes, where: str, expected: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: a JSON {type(tree).__name__}; expected {expected}")
     return tree
+
+
+def _bytes(path: Path, expected: str) -> bytes:
+    try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise ConfigError(f"{path}: is no file; expected {expected}")
+        if path.stat().st_size > LIMIT:
+            raise ConfigError(f"{path}: {path.stat().st_size:,} bytes, at most {LIMIT:,} are read; expected {expected}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
 
 
 def _parsed(raw: bytes, where: str, expected: str) -> Any:

@@ -1,6 +1,7 @@
 """A Hugging Face directory goes out whole or not at all and comes back bit for bit; older vocabularies are read."""
 
 import json
+import os
 
 import jax
 import numpy as np
@@ -144,6 +145,19 @@ def test_unsound_json_is_one_line_that_names_the_file(name, content, out, weight
     with pytest.raises(ConfigError) as caught:
         read_source(out)
     assert str(caught.value).startswith(str(out / name)) and "\n" not in str(caught.value)
+
+
+def test_a_configuration_without_end_is_refused_unread(out, weights):
+    write_folder(out, MODEL, weights(MODEL))
+    with (out / "config.json").open("r+b") as file:
+        file.truncate(10**12)  # takes no room on the disk
+    with pytest.raises(ConfigError, match="1,000,000,000,000 bytes, at most 100,000,000 are read"):
+        read_source(out)
+    (out / "generation_config.json").unlink()
+    os.mkfifo(out / "generation_config.json")
+    (out / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(ConfigError, match="is no file"):
+        read_source(out)
 
 
 def test_weights_that_are_not_there(out, weights):
