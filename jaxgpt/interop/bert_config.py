@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from jaxgpt.interop import hf_config
+from jaxgpt.interop.hf_config import Config, activation_name, inner_width
 from jaxgpt.models import Encoder
 from jaxgpt.nn.feed_forward import MLP
 from jaxgpt.nn.norm import LayerNorm
-from jaxgpt.ops.activations import GELU, Activation, GELUTanh, ReLU, SiLU
+from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.patterns import Bidirectional
 from jaxgpt.ops.positions import Learned
 from jaxgpt.spec import ConfigError, apply_overrides, parse
@@ -36,19 +38,9 @@ DEFAULTS: dict[str, Any] = {
     "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1,
     "max_position_embeddings": 512,
-    "hidden_act": "gelu",
 }
 """What transformers assumes where a key is absent."""
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": GELU(),
-    "gelu_python": GELU(),
-    "gelu_new": GELUTanh(),
-    "gelu_fast": GELUTanh(),
-    "gelu_pytorch_tanh": GELUTanh(),
-    "relu": ReLU(),
-    "silu": SiLU(),
-    "swish": SiLU(),
-}
+ACTIVATIONS: Mapping[str, Activation] = {**hf_config.ACTIVATIONS, "gelu_python": GELU()}
 ONLY = {
     "position_embedding_type": "absolute",
     "is_decoder": False,
@@ -79,20 +71,12 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
     Raises ConfigError with one line for every key that asks for something else than the family computes.
     """
     held = {**DEFAULTS, **dialect.defaults, **config}
-    problems = []
-    if held.get("model_type", dialect.model_type) != dialect.model_type:
-        problems.append(f"model_type: {held['model_type']!r}, expected '{dialect.model_type}'; use that family's map")
-    if held["hidden_act"] not in ACTIVATIONS:
-        problems.append(f"hidden_act: {held['hidden_act']!r} is not supported; known: {', '.join(ACTIVATIONS)}")
-    rates = {key: held[key] for key in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
-    if len(set(rates.values())) > 1:
-        shown = ", ".join(f"{key} {rate}" for key, rate in rates.items())
-        problems.append(f"{shown}: one dropout serves both places here; make them equal")
-    problems += [
-        f"{key}: {held[key]!r} is not supported, only {value!r}; such weights need another model class"
-        for key, value in ONLY.items()
-        if held.get(key, value) != value
-    ]
+    asked = Config(held, dialect.model_type)
+    problems = asked.problems
+    activation = asked.activation("hidden_act", "gelu", ACTIVATIONS)
+    asked.dropout(0.1, "hidden_dropout_prob", "attention_probs_dropout_prob")
+    for key, value in ONLY.items():
+        asked.only(key, value)
     names = held.get("architectures") or [next(iter(dialect.heads))]
     if not isinstance(names, list) or len(names) != 1 or names[0] not in dialect.heads:
         problems.append(f"architectures: {names!r}, expected one of {', '.join(dialect.heads)}; their heads are read")
@@ -102,7 +86,6 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
         problems.append(f"max_position_embeddings: {positions!r} with pad_token_id {padding!r} leave no position")
     if problems:
         raise ConfigError(problems)
-    activation = ACTIVATIONS[held["hidden_act"]]
     pooler, masked_head = dialect.heads[names[0]]
     tree = {
         "norm": {"kind": "layer"},
@@ -121,7 +104,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
     """The content of config.json. Raises ConfigError with one line for every field that it cannot express."""
     feed_forward, position = model.feed_forward, model.position
     activation = feed_forward.activation if isinstance(feed_forward, MLP) else None
-    names = [name for name, value in ACTIVATIONS.items() if value == activation]
+    known = activation in ACTIVATIONS.values()
     starts = position.offset if isinstance(position, Learned) else -1
     wants = {
         "vocab_size": (model.vocab_size is not None, "a number"),
@@ -130,7 +113,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "embed_norm": (model.embed_norm == model.norm, "that of the blocks"),
         "norm_place": (model.norm_place == "post", "post"),
         "residual": (model.residual == "sequential", "sequential"),
-        "feed_forward": (bool(names), f"mlp with one of {', '.join(ACTIVATIONS)}"),
+        "feed_forward": (known, f"mlp with one of {', '.join(ACTIVATIONS)}"),
         "pattern": (set(model.pattern) == {Bidirectional()}, "bidirectional"),
         "num_kv_heads": (model.kv_heads == model.num_heads, "num_heads"),
         "d_head": (model.head_width * model.num_heads == model.d_model, "d_model / num_heads"),
@@ -142,7 +125,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "o_bias": (model.has_o_bias, "true"),
         "token_types": (model.token_types > 0, "at least 1"),
         "head_activation": (
-            not (model.masked_head and names) or model.head_activation == (dialect.head_activation or activation),
+            not (model.masked_head and known) or model.head_activation == (dialect.head_activation or activation),
             "gelu" if dialect.head_activation else "that of feed_forward",
         ),
     }
@@ -153,15 +136,16 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
     ]
     if problems:
         raise ConfigError(problems)
-    assert isinstance(feed_forward, MLP) and isinstance(model.norm, LayerNorm)
+    assert isinstance(model.norm, LayerNorm)
     return {
         "architectures": [architecture(model, dialect)],
+        "model_type": dialect.model_type,
         "vocab_size": model.vocab_size,
         "hidden_size": model.d_model,
         "num_hidden_layers": model.num_layers,
         "num_attention_heads": model.num_heads,
-        "intermediate_size": feed_forward.d_ff or 4 * model.d_model,
-        "hidden_act": names[0],
+        "intermediate_size": inner_width(model),
+        "hidden_act": activation_name(model, ACTIVATIONS),
         "hidden_dropout_prob": model.dropout,
         "attention_probs_dropout_prob": model.dropout,
         "max_position_embeddings": model.context + starts,

@@ -22,6 +22,7 @@ from jaxgpt.interop.gguf_tokenizer import read_tokenizer
 from jaxgpt.interop.pairing import to_half
 from jaxgpt.interop.source import Put, Source
 from jaxgpt.interop.tensors import Tensor
+from jaxgpt.ops.positions import Rotary, RotaryLlama3
 from jaxgpt.spec import ConfigError, JaxgptError
 
 PLAIN = {Kind.F32: np.dtype("<f4"), Kind.F16: np.dtype("<f2"), Kind.BF16: np.dtype(ml_dtypes.bfloat16)}
@@ -142,18 +143,24 @@ def _scaling(
 
 def _llama_3(factors: np.ndarray, theta: float, width: int) -> dict[str, Any]:
     """The scaling that gives these factors. Raises ConfigError when Llama 3.1's rule does not."""
-    scaling = {"rope_type": "llama3", "factor": float(round(float(factors.max()), 3)), **LLAMA_3}
-    if factors.shape != (width // 2,) or not np.allclose(factors, llama_3_factors(scaling, theta, width), rtol=1e-3):
+    factor = float(round(float(factors.max()), 3))
+    scaling = {"rope_type": "llama3", "factor": factor, **LLAMA_3}
+    sound = factors.shape == (width // 2,) and factor > 1 and theta > 0
+    if not sound or not np.allclose(factors, llama_3_factors(scaling, theta, width), rtol=1e-3):
         raise ConfigError(f"{ROPE_FACTORS}: these are not Llama 3.1's factors for theta {theta}, head width {width}")
     return scaling
 
 
 def llama_3_factors(scaling: Mapping[str, Any], theta: float, width: int) -> np.ndarray:
-    """float32 (K/2,): by how much each pair of channels turns slower (Llama Team 2024, The Llama 3 Herd of Models)."""
-    turns = scaling["original_max_position_embeddings"] * theta ** (-np.arange(0, width, 2) / width) / (2 * np.pi)
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    keep = np.clip((turns - low) / (high - low), 0, 1)
-    return (1 / (keep + (1 - keep) / scaling["factor"])).astype(np.float32)
+    """float32 (K/2,): by how much each pair of channels turns slower than without the stretch."""
+    position = RotaryLlama3(
+        theta=theta,
+        factor=scaling["factor"],
+        trained=scaling["original_max_position_embeddings"],
+        slow=scaling["low_freq_factor"],
+        fast=scaling["high_freq_factor"],
+    )
+    return (Rotary(theta=theta).rates(width) / position.rates(width)).astype(np.float32)
 
 
 def _is_tied(path: Path, header: Header) -> bool:

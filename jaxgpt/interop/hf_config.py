@@ -10,6 +10,7 @@ from typing import Any
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.name_map import NameMap
 from jaxgpt.models import Decoder
+from jaxgpt.models.transformer import Transformer
 from jaxgpt.nn.feed_forward import MLP, Gated
 from jaxgpt.ops.activations import GELU, Activation, GELUTanh, ReLU, SiLU
 from jaxgpt.ops.patterns import Pattern
@@ -166,7 +167,7 @@ def cycle(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
     return tuple(patterns[:period])
 
 
-def inner_width(model: Decoder) -> int:
+def inner_width(model: Transformer) -> int:
     """The feed-forward layer's d_ff, resolved; that of an MLP where the layer is of another kind."""
     held = model.feed_forward
     if isinstance(held, Gated):
@@ -174,7 +175,7 @@ def inner_width(model: Decoder) -> int:
     return (held.d_ff if isinstance(held, MLP) else None) or 4 * model.d_model
 
 
-def activation_name(model: Decoder, known: Mapping[str, Activation] = ACTIVATIONS) -> str:
+def activation_name(model: Transformer, known: Mapping[str, Activation] = ACTIVATIONS) -> str:
     """What they call the feed-forward layer's activation; the first name where there is none."""
     held = getattr(model.feed_forward, "activation", None)
     return next((name for name, activation in known.items() if activation == held), next(iter(known)))

@@ -13,6 +13,7 @@ from jaxgpt.interop.hf_folder import CONFIG, GENERATION
 from jaxgpt.interop.safetensors import write_tensors
 from jaxgpt.models import Model
 from jaxgpt.text import Codec
+from jaxgpt.text.huggingface import add_first
 
 SHARD = 5_000_000_000
 """Bytes of a file, at most; transformers' own."""
@@ -45,7 +46,7 @@ def write_folder(
     that no family of transformers can express, and JaxgptError when `target` is there already or cannot be written.
     """
     family = by_model(model)
-    config = {"architectures": [family.architecture], "model_type": family.model_type, **family.config(model)}
+    config = family.config(model)
     ends: dict[str, int | None] = {
         "bos_token_id": None,
         "eos_token_id": None,
@@ -91,7 +92,5 @@ def _starting(text: str, bos: int, name: str) -> str:
     tokenizer = hf.Tokenizer.from_str(text)
     if tokenizer.encode("").ids == [bos]:
         return text
-    tokenizer.post_processor = hf.processors.TemplateProcessing(
-        single=[name, "$A"], pair=[name, "$A", f"{name}:1", "$B:1"], special_tokens=[(name, bos)]
-    )
+    add_first(tokenizer, name)
     return tokenizer.to_str()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jaxgpt.interop.json_object import read_object
 from jaxgpt.spec import ConfigError
 from jaxgpt.text import BPE, ByteBPE, Codec, WordPiece
-from jaxgpt.text.huggingface import HuggingFaceCodec, read
+from jaxgpt.text.huggingface import HuggingFaceCodec, add_template, read
 
 if TYPE_CHECKING:
     import tokenizers as hf
@@ -31,7 +31,9 @@ def read_codec(folder: Path, config: Mapping[str, Any]) -> Codec | None:
     if tokenizer is None:
         return None
     if tokenizer.post_processor is None and config.get("model_type") == "roberta":
-        _frame(tokenizer, "<s>", "</s>")
+        # Around a text and between two, as RoBERTa's older files leave it to code to do.
+        single = ["<s>", "$A", "</s>"]
+        add_template(tokenizer, ("<s>", "</s>"), single, [*single, "</s>", "$B", "</s>"])
     named = {**_optional(folder / "special_tokens_map.json"), **settings}
     bos, eos = (_token(tokenizer, named, config, kind) for kind in ("bos", "eos"))
     leads = settings.get("add_bos_token")
@@ -69,17 +71,6 @@ def _tokenizer(folder: Path, settings: Mapping[str, Any]) -> "hf.Tokenizer | Non
     import tokenizers as hf
 
     return hf.Tokenizer.from_str(spec.train(lambda: ()).tokenizer_json())
-
-
-def _frame(tokenizer: "hf.Tokenizer", first: str, last: str) -> None:
-    """Puts a text between two special tokens, as RoBERTa's older files leave it to code to do."""
-    import tokenizers as hf
-
-    ends = [(token, tokenizer.token_to_id(token)) for token in (first, last)]
-    if all(index is not None for _, index in ends):
-        tokenizer.post_processor = hf.processors.TemplateProcessing(
-            single=[first, "$A", last], pair=[first, "$A", last, last, "$B", last], special_tokens=ends
-        )
 
 
 def _token(tokenizer: "hf.Tokenizer", named: Mapping[str, Any], config: Mapping[str, Any], kind: str) -> str | None:

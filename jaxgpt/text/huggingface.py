@@ -66,11 +66,16 @@ def _frame(tokenizer: "hf.Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]
 
 def add_first(tokenizer: "hf.Tokenizer", token: str) -> None:
     """Makes transformers' AutoTokenizer put `token` before every text, as texts of this vocabulary start."""
+    add_template(tokenizer, [token], [token, "$A"], [token, "$A", f"{token}:1", "$B:1"])
+
+
+def add_template(tokenizer: "hf.Tokenizer", special: Sequence[str], single: list[str], pair: list[str]) -> None:
+    """Puts special tokens around a text, and around two that are read as one; nothing where one of them is missing."""
     import tokenizers as hf
 
-    tokenizer.post_processor = hf.processors.TemplateProcessing(
-        single=[token, "$A"], pair=[token, "$A", token, "$B"], special_tokens=[(token, tokenizer.token_to_id(token))]
-    )
+    ids = [(token, tokenizer.token_to_id(token)) for token in special]
+    if all(index is not None for _, index in ids):
+        tokenizer.post_processor = hf.processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
 
 
 def read(path: Path) -> "hf.Tokenizer":

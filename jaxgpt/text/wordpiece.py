@@ -8,7 +8,7 @@ from pydantic import Field
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.alphabet import most_frequent
-from jaxgpt.text.huggingface import Learned
+from jaxgpt.text.huggingface import Learned, add_template
 from jaxgpt.text.tokenizer import Texts
 
 if TYPE_CHECKING:
@@ -73,13 +73,8 @@ class WordPiece(Learned, kind="wordpiece"):
 
 def _framed(tokenizer: "hf.Tokenizer") -> "hf.Tokenizer":
     """With BERT's template: `[CLS] text [SEP]`, and a second text in the second segment."""
-    import tokenizers as hf
-
-    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    if all(index is not None for _, index in ends):
-        tokenizer.post_processor = hf.processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-        )
+    single = ["[CLS]", "$A", "[SEP]"]
+    add_template(tokenizer, ("[CLS]", "[SEP]"), single, [*single, "$B:1", "[SEP]:1"])
     return tokenizer
 
 

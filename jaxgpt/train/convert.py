@@ -20,8 +20,7 @@ from jaxgpt.text import Codec
 from jaxgpt.train.load import DTYPES, is_run, load
 
 NO_FOLDER = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".npy", ".zip", ".json", ".yaml", ".onnx", ".msgpack")
-
-
+"""Endings of single files that are not written."""
 REPLACED = ("qwen2",)
 """Families whose tokenizer transformers 5 rebuilds from the vocabulary alone."""
 

@@ -51,7 +51,7 @@ CASES = [
         model,
         names,
         id=f"{model}-{' x '.join(names)}",
-        # Experts beside two strategies that leave them alone: minutes of compiling, for what the rest shows already.
+        # Experts beside two strategies that leave them alone: long to compile, for what the rest shows already.
         marks=[pytest.mark.slow] if model == "moe" and len(names) == 2 and "expert" not in names else [],
     )
     for model in MODELS

@@ -1,20 +1,17 @@
 """A checkpoint comes back bitwise, or not at all and loudly."""
 
-import contextlib
-import gc
 import json
 import os
 import pickle
-import resource
 import shutil
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import tensorstore
+from checkpoints import assert_bitwise, make_tree, steps
 
 from jaxgpt.spec import ConfigError, JaxgptError, digest
 from jaxgpt.terminal import console
@@ -22,43 +19,8 @@ from jaxgpt.train import manifest
 from jaxgpt.train.checkpoint import restore, save
 
 
-def make_tree(seed):
-    keys = jax.random.split(jax.random.key(seed), 3)
-    params = {
-        "block_0": {"attn": {"kernel": jax.random.normal(keys[0], (48, 64))}, "norm": {"scale": jnp.ones(48)}},
-        "embed": jax.random.normal(keys[1], (32, 48), jnp.bfloat16),
-    }
-    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.inject_hyperparams(optax.adamw)(learning_rate=1e-3))
-    return {"params": params, "opt": tx.init(params), "ema": jax.tree.map(jnp.copy, params), "step": jnp.int32(seed)}
-
-
 def array_store(folder):
     return tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{folder}/arrays/"}).result()
-
-
-def assert_bitwise(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for one, two in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert type(one) is type(two) and one.dtype == two.dtype and one.shape == two.shape
-        assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A folder with sound checkpoints of steps 100 and 200; tests work on copies."""
-    folder = tmp_path_factory.mktemp("saved") / "ckpt"
-    for step in (100, 200):
-        save(folder, step, make_tree(step), {"step": step, "val/loss": 1.5})
-    return folder
-
-
-@pytest.fixture
-def ckpt(saved, tmp_path):
-    return shutil.copytree(saved, tmp_path / "ckpt")
-
-
-def steps(folder):
-    return sorted(int(path.name.removeprefix("step_")) for path in folder.iterdir() if path.is_dir())
 
 
 def test_round_trip_is_bitwise_with_stable_names(ckpt):
@@ -358,47 +320,3 @@ def test_what_would_not_come_back_is_refused(tmp_path, tree, words):
     with pytest.raises(ValueError, match=words):
         save(tmp_path / "ckpt", 1, tree, {})
     assert not (tmp_path / "ckpt").exists()
-
-
-# --- failed saves --------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def file_size_limit(size):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax abandons its other writes
-def test_a_write_that_fails_keeps_the_earlier_ones(ckpt):
-    with file_size_limit(8192), pytest.raises(JaxgptError, match="step_00000300: the checkpoint could not be written"):
-        save(ckpt, 300, make_tree(300), {})
-    assert steps(ckpt) == [100, 200]
-    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
-    save(ckpt, 300, make_tree(300), {})
-    assert steps(ckpt) == [200, 300]
-
-
-def test_too_little_space_is_told_before_anything_is_written(ckpt, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
-    with pytest.raises(JaxgptError, match="GB needed, 1e-06 GB free"):
-        save(ckpt, 300, make_tree(300), {})
-    assert steps(ckpt) == [100, 200]
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves a coroutine behind
-@pytest.mark.parametrize("place", [(os, "fsync"), (os, "replace"), (Path, "rename")])
-def test_a_disk_full_at_the_end_keeps_the_earlier_ones(ckpt, monkeypatch, place):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(*place, full)
-        with pytest.raises(JaxgptError, match="No space left on device"):
-            save(ckpt, 300, make_tree(300), {})
-    gc.collect()  # here, not in a later test
-    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
