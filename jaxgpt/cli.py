@@ -155,6 +155,29 @@ def sample(
     print()
 
 
+@app.command("eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN")],
+    task: Annotated[str, typer.Argument(help="sts or retrieval", metavar="TASK")],
+    *,
+    path: Annotated[str, typer.Option(help="the task's data, here or in JAXGPT_DATA", metavar="FILE|DIR")],
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="where the figures go; - is standard output", metavar="PATH")
+    ] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="hidden states to a vector: mean, cls, ...", metavar="NAME")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="texts at a time", metavar="N", min=1)] = 32,
+) -> None:
+    """How good a model's sentence embeddings are: Spearman on scored pairs, or finding documents."""
+    from jaxgpt.evals import open_task, show
+    from jaxgpt.train.load import load
+
+    measure = open_task(task, path)
+    model = load(run)
+    show(measure(lambda texts: model.encode(texts, batch_size, pooling)), json_path)
+
+
 @app.command()
 def convert(
     source: Annotated[

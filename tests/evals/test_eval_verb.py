@@ -1,0 +1,86 @@
+"""`jaxgpt eval`: a table or JSON on standard output, and one line for bad input, before a model is looked at."""
+
+import json
+import sys
+
+import pytest
+
+import jaxgpt
+from jaxgpt.cli import main
+from jaxgpt.evals.sts import read_subsets, sts
+from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.models import BERT
+from jaxgpt.text import WordPiece
+
+WORDS = ["banana", "bandana", "an", "nab", "bad", "dab"]
+PAIRS = "banana an,nab,4.5\nbad dab,an an,1\nbanana,bandana nab,3\ndab,nab,2.25\n"
+
+
+@pytest.fixture(scope="module")
+def folder(weights, tmp_path_factory):
+    out = tmp_path_factory.mktemp("eval")
+    codec = WordPiece(vocab_size=40).train(lambda: WORDS * 3)
+    size = {"num_layers": 1, "d_model": 8, "num_heads": 2, "context": 16, "vocab_size": 40}
+    model = BERT(**size, masked_head=False, feed_forward={"kind": "mlp", "d_ff": 12, "activation": "gelu"})
+    write_folder(out / "model", model, weights(model), codec)
+    (out / "data").mkdir()
+    (out / "data" / "pairs.csv").write_text(PAIRS)
+    (out / "data" / "answers.tsv").write_text("nab\tbad dab\ndab\tbad dab\nan\tbanana\n")
+    (out / "data" / "odd.csv").write_text("a,b,c\n")
+    return out
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, folder):
+    """`call("MODEL", "sts", ...)`: exit status, standard output, lines of standard error; data lie in JAXGPT_DATA."""
+    monkeypatch.setenv("JAXGPT_DATA", str(folder / "data"))
+
+    def run(*words):
+        monkeypatch.setattr(
+            sys, "argv", ["jaxgpt", "eval", *(str(folder / "model") if w == "MODEL" else w for w in words)]
+        )
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err.splitlines()
+
+    return run
+
+
+def test_a_table_and_a_file(call, folder, tmp_path):
+    status, out, err = call("MODEL", "sts", "--path", "pairs.csv", "--json", str(tmp_path / "a" / "figures.json"))
+    assert (status, err) == (0, [])
+    figures = json.loads((tmp_path / "a" / "figures.json").read_text())
+    want = sts(jaxgpt.load(folder / "model").encode, read_subsets(folder / "data" / "pairs.csv"))
+    assert figures == pytest.approx(want, abs=1e-5)
+    rows = dict(line.split() for line in out.splitlines())
+    assert rows.keys() == figures.keys() | {"figure"} and rows["sts/pairs"] == "4"
+    assert float(rows["sts/alignment"]) == pytest.approx(figures["sts/alignment"], rel=1e-3)
+
+
+def test_json_on_standard_output_with_another_pooling(call, folder):
+    answers = str(folder / "data" / "answers.tsv")
+    status, out, err = call("MODEL", "retrieval", "--path", answers, "--json", "-", "--batch-size", "2")
+    assert (status, err) == (0, []) and json.loads(out)["retrieval/documents"] == 2
+    _, out, _ = call("MODEL", "sts", "--path", "pairs.csv", "--json", "-")
+    _, other, _ = call("MODEL", "sts", "--path", "pairs.csv", "--json", "-", "--pooling", "cls")
+    assert json.loads(out)["sts/uniformity"] != json.loads(other)["sts/uniformity"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["nowhere", "stss", "--path", "pairs.csv"], "task: unknown 'stss'; did you mean 'sts'?"),
+        (["nowhere", "perplexed", "--path", "pairs.csv"], "task: unknown 'perplexed'; known: retrieval, sts"),
+        (["nowhere", "sts", "--path", "pears.csv"], "--path: 'pears.csv' is not there: tried "),
+        (["nowhere", "sts", "--path", "odd.csv"], "{data}/odd.csv:1: score 'c' is no number"),
+        (["nowhere", "sts", "--path", "pairs.csv"], "nowhere: is not there"),
+        (["nowhere", "sts"], "Missing option '--path'"),
+        (["MODEL", "sts", "--path", "pairs.csv", "--pooling", "men"], "pooling: unknown 'men'; did you mean 'mean'?"),
+        (["MODEL", "sts", "--path", "pairs.csv", "--batch-size", "0"], "Invalid value for '--batch-size'"),
+    ],
+)
+def test_bad_words_are_one_line(call, folder, words, line):
+    status, out, err = call(*words)
+    assert (status, out, len(err)) == (2, "", 1)
+    assert err[0].startswith("error: " + line.format(data=folder / "data"))
