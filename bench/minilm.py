@@ -5,7 +5,6 @@ JAXGPT_DATA that which holds stsb_en/. The peer does what sentence-transformers 
 first, mean over real tokens, length 1. Both start from text; compiling comes before and is told apart.
 """
 
-import csv
 import os
 from pathlib import Path
 
@@ -14,10 +13,11 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import numpy as np
 import torch
 from harness import arguments, cpu, interleaved, seconds, write
-from scipy.stats import spearmanr
 from transformers import AutoModel, AutoTokenizer
 
 import jaxgpt
+from jaxgpt.ops.ranking import cosine_pairs, spearman
+from jaxgpt.text.columns import scored_pairs
 
 BATCH = 32
 LIMIT = 256
@@ -29,18 +29,6 @@ def found(path: Path) -> Path:
         print(f"skipped: no data at {path}; set JAXGPT_MINILM and JAXGPT_DATA as {Path(__file__).name} says")
         raise SystemExit(0)
     return path
-
-
-def pairs(path: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """The two sentences of each pair, and people's score."""
-    with path.open(encoding="utf-8", newline="") as file:
-        first, second, scores = zip(*csv.reader(file), strict=True)
-    return list(first), list(second), np.array(scores, float)
-
-
-def spearman(vectors: np.ndarray, scores: np.ndarray) -> float:
-    first, second = np.split(vectors, 2)
-    return 100 * float(spearmanr((first * second).sum(1), scores).statistic)
 
 
 class Peer:
@@ -69,7 +57,7 @@ def main() -> None:
     options = arguments("Spearman on STS-B test and sentences per second, ours and transformers'")
     folder = found(Path(os.environ.get("JAXGPT_MINILM", "all-MiniLM-L6-v2")))
     data = found(Path(os.environ.get("JAXGPT_DATA", ".")) / "stsb_en" / "stsb-en-test.csv")
-    first, second, scores = pairs(data)
+    first, second, scores = scored_pairs(data)
     texts = first + second
     loading = seconds(lambda: jaxgpt.load(folder))
     m, peer = jaxgpt.load(folder), Peer(folder)
@@ -81,8 +69,8 @@ def main() -> None:
         warmup=1,
     )
     figures = {
-        "stsb_test_spearman": spearman(mine, scores),
-        "torch_stsb_test_spearman": spearman(theirs, scores),
+        "stsb_test_spearman": 100 * spearman(cosine_pairs(*np.split(mine, 2)), scores),
+        "torch_stsb_test_spearman": 100 * spearman(cosine_pairs(*np.split(theirs, 2)), scores),
         "largest_difference": float(np.abs(mine - theirs).max()),
         "speedup_vs_torch": took["torch"].median / took["ours"].median,
         "sentences_per_second": len(texts) / took["ours"].median,
