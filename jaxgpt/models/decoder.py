@@ -52,7 +52,8 @@ class Decoder(Transformer):
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters: normal weights, zero biases, unit gains."""
-        return self.build(loop="scan").init(key, jnp.zeros((1, 1), jnp.int32))["params"]
+        module = self.build(loop="scan")
+        return module.init(key, jnp.zeros((1, 1), jnp.int32), method="everything")["params"]
 
     def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> tuple[KV, ...]:
         """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches."""
@@ -84,7 +85,8 @@ class DecoderLM(nn.Module):
     remat: Remat
 
     def setup(self) -> None:
-        """Names the children: embed, norm_e (if embed_norm), blocks, norm_f (unless post-norm), head (unless tied)."""
+        """Names the children: embed, norm_e (if embed_norm), blocks, norm_f (unless post-norm), head (unless
+        tied), task."""
         spec = self.spec
         if spec.vocab_size is None:
             raise ValueError("model.vocab_size is not set")
@@ -102,6 +104,7 @@ class DecoderLM(nn.Module):
         self.blocks = spec.stack(self.kernel, self.dtype, self.loop, self.remat)
         self.norm_f = spec.norm.module("norm_f") if spec.norm_place != "post" else None
         self.head = None if spec.tied else Linear(spec.vocab_size, self.dtype, spec.init_std, bias=spec.head_bias)
+        self.task = None if spec.head is None else spec.head.module(self.dtype, spec.init_std)
         self.drop = Dropout(spec.dropout)
 
     def __call__(self, tokens_BT: jax.Array, train: bool = False) -> jax.Array:
@@ -117,23 +120,61 @@ class DecoderLM(nn.Module):
     ) -> jax.Array:
         """int (B, T) -> final hidden states (B, T, D). Positions (B, T) and segments (B, T) place packed documents;
         where both are given, positions must grow by one a token within a segment."""
-        places: Places = "row" if positions is None else "documents" if segments is not None else "any"
-        pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
-        return self._run(tokens_BT, Layout(pos, segments, places), None, train)[0]
+        x_BTD, _ = self._run(tokens_BT, _layout(tokens_BT, positions, segments), None, train)
+        return self._normed(x_BTD)
+
+    def represent(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        train: bool = False,
+    ) -> jax.Array:
+        """int (B, T) -> float32 (B, ...): what `head` makes of each row's tokens, those with a segment above 0."""
+        if self.task is None or self.spec.head is None:
+            raise ValueError("model.head is not set: the model makes no vector of a text")
+        real_BT = jnp.ones_like(tokens_BT, bool) if segments is None else segments > 0
+        states = self.states(tokens_BT, positions, segments, train, self.spec.head.layered)
+        return self.task(states, real_BT, train)
+
+    def states(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        every: bool = True,
+    ) -> list[jax.Array]:
+        """The outputs (B, T, D) of all layers, or of the last alone; the last is as `hidden` gives it."""
+        x, _ = self._run(tokens_BT, _layout(tokens_BT, positions, segments), None, train, every)
+        return [*x[:-1], self._normed(x[-1])] if every else [self._normed(x)]
+
+    def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
+        """What every head says: initialising by it makes all parameters."""
+        return self(tokens_BT), None if self.task is None else self.represent(tokens_BT)
 
     def extend(self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...]) -> tuple[jax.Array, tuple[KV, ...]]:
         """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
-        return self._run(tokens_BT, layout, cache, False)
+        x_BTD, grown = self._run(tokens_BT, layout, cache, False)
+        return self._normed(x_BTD), grown
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """(..., D) -> logits (..., V)."""
         logits, cap = self.embed.attend(hidden) if self.head is None else self.head(hidden), self.spec.logit_cap
         return place(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
 
+    def _normed(self, x_BTD: jax.Array) -> jax.Array:
+        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer")
+
     def _run(
-        self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...] | None, train: bool
+        self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...] | None, train: bool, every: bool = False
     ) -> tuple[jax.Array, Any]:
         x_BTD = place(self.embed(tokens_BT, layout), "residual")
         x_BTD = self.drop(x_BTD if self.norm_e is None else self.norm_e(x_BTD), deterministic=not train)
-        x_BTD, cache = self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), cache, train)
-        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer"), cache
+        return self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), cache, train, every)
+
+
+def _layout(tokens_BT: jax.Array, positions: jax.Array | None, segments: jax.Array | None) -> Layout:
+    places: Places = "row" if positions is None else "documents" if segments is not None else "any"
+    pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
+    return Layout(pos, segments, places)

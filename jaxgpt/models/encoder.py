@@ -53,7 +53,8 @@ class Encoder(Transformer):
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters: normal weights, zero biases, unit gains."""
-        return self.build(loop="scan").init(key, jnp.zeros((1, 1), jnp.int32), method="outputs")["params"]
+        module = self.build(loop="scan")
+        return module.init(key, jnp.zeros((1, 1), jnp.int32), method="everything")["params"]
 
     @property
     def looked_up(self) -> int:
@@ -85,7 +86,7 @@ class EncoderModel(nn.Module):
     remat: Remat
 
     def setup(self) -> None:
-        """Names the children: embed, norm_e, blocks, norm_f (unless post-norm), pooler, head."""
+        """Names the children: embed, norm_e, blocks, norm_f (unless post-norm), pooler, head (the masked one), task."""
         spec = self.spec
         if spec.vocab_size is None:
             raise ValueError("model.vocab_size is not set")
@@ -106,6 +107,7 @@ class EncoderModel(nn.Module):
         self.head = None
         if spec.masked_head:
             self.head = MaskedHead(spec.vocab_size, self.dtype, spec.init_std, spec.head_activation, spec.norm)
+        self.task = None if spec.head is None else spec.head.module(self.dtype, spec.init_std)
         self.drop = Dropout(spec.dropout)
 
     def __call__(
@@ -133,13 +135,54 @@ class EncoderModel(nn.Module):
         `segments` (B, T) tells padding (0) from a row's tokens, and packed documents from one another; `positions`
         (B, T) count from 0 in each, as the row's indices do where not given; `token_types` (B, T) are 0 by default.
         """
+        return self._normed(self._run(tokens_BT, positions, segments, train, token_types))
+
+    def represent(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        token_types: jax.Array | None = None,
+    ) -> jax.Array:
+        """int (B, T) -> float32 (B, ...): what `head` makes of each row's tokens, those with a segment above 0."""
+        if self.task is None or self.spec.head is None:
+            raise ValueError("model.head is not set: the model makes no vector of a text")
+        real_BT = jnp.ones_like(tokens_BT, bool) if segments is None else segments > 0
+        states = self.states(tokens_BT, positions, segments, train, token_types, self.spec.head.layered)
+        return self.task(states, real_BT, train)
+
+    def states(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        token_types: jax.Array | None = None,
+        every: bool = True,
+    ) -> list[jax.Array]:
+        """The outputs (B, T, D) of all layers, or of the last alone; the last is as `hidden` gives it."""
+        x = self._run(tokens_BT, positions, segments, train, token_types, every)
+        return [*x[:-1], self._normed(x[-1])] if every else [self._normed(x)]
+
+    def _normed(self, x_BTD: jax.Array) -> jax.Array:
+        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer")
+
+    def _run(
+        self,
+        tokens_BT: jax.Array,
+        positions: jax.Array | None,
+        segments: jax.Array | None,
+        train: bool,
+        token_types: jax.Array | None,
+        every: bool = False,
+    ) -> jax.Array:
         places: Places = "row" if positions is None else "documents" if segments is not None else "any"
         pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
         layout = Layout(pos, segments, places)
         x_BTD = place(self.embed(tokens_BT, layout, token_types), "residual")
         x_BTD = self.drop(x_BTD if self.norm_e is None else self.norm_e(x_BTD), deterministic=not train)
-        x_BTD, _ = self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), None, train)
-        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer")
+        return self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), None, train, every)[0]
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """(..., D) -> the masked head's logits (..., V)."""
@@ -168,3 +211,7 @@ class EncoderModel(nn.Module):
             None if self.pooler is None else self.pool(hidden_BTD),
             None if self.head is None else self.unembed(hidden_BTD),
         )
+
+    def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
+        """What every head says: initialising by it makes all parameters."""
+        return self.outputs(tokens_BT), None if self.task is None else self.represent(tokens_BT)

@@ -10,6 +10,7 @@ from pydantic import PositiveFloat, PositiveInt, field_validator, model_validato
 from jaxgpt.models.model import Model
 from jaxgpt.nn.block import Block, BlockSpec
 from jaxgpt.nn.feed_forward import Sparse
+from jaxgpt.nn.head import Head
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat, Stack
@@ -32,6 +33,9 @@ class Transformer(BlockSpec, Model):
     init_std: PositiveFloat = 0.02
     residual_init: Literal["plain", "depth_scaled"] = "depth_scaled"
     """`depth_scaled` divides the start of projections into the residual stream by √(2·layers) (GPT-2, section 2.3)."""
+
+    head: Head | None = None
+    """What the model says of a text as a whole, beside what it says of its tokens: `{kind: contrastive, ...}`."""
 
     @field_validator("pattern", mode="before")
     @classmethod
@@ -66,6 +70,7 @@ class Transformer(BlockSpec, Model):
                     f"pattern.{i} shares heads between {len(shares(pattern))} patterns; "
                     f"make num_heads {self.num_heads} a multiple of that"
                 )
+        problems += [] if self.head is None else self.head.problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -13,6 +13,7 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.attention import Bias, Kernel, Scores
+from jaxgpt.ops.dropping import row_keys
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Biased, Position, Rotated
@@ -64,7 +65,7 @@ class Attention(nn.Module):
             bias=self._bias(layout),
             soft_cap=self.soft_cap,
             dropout=self.dropout,
-            dropout_key=self.make_rng("dropout") if train and on(self.dropout) else None,
+            dropout_key=row_keys(self.make_rng("dropout")) if train and on(self.dropout) else None,
             places=places,
         )
         o_BHTK = place(self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores), "heads")

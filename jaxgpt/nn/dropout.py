@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgpt.ops.dropping import bernoulli, row_keys
 from jaxgpt.ops.setting import on
 
 
@@ -18,5 +19,5 @@ class Dropout(nn.Module):
         if deterministic or not on(self.rate):
             return x
         keep = 1 - jnp.float32(self.rate)
-        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        mask = bernoulli(row_keys(self.make_rng("dropout")), keep, x.shape)
         return jnp.where(mask, x / keep.astype(x.dtype), jnp.zeros_like(x))

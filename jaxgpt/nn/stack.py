@@ -39,9 +39,18 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BTD: jax.Array, layout: Layout, cache: tuple[KV, ...] | None = None, train: bool = False
+        self,
+        x_BTD: jax.Array,
+        layout: Layout,
+        cache: tuple[KV, ...] | None = None,
+        train: bool = False,
+        every: bool = False,
     ) -> tuple[jax.Array, tuple[KV, ...] | None]:
-        """(B, T, D) -> (B, T, D), and the caches, one a layer, where they were given."""
+        """(B, T, D) -> (B, T, D), and the caches, one a layer, where they were given.
+
+        `every`: instead of the last layer's output those of all, (L, B, T, D); not in a pipeline, whose stages hold no
+        other's.
+        """
         block = self.block.clone(parent=None)
         if self.is_initializing():
             params = self.param("layers", self._init, block, x_BTD[:1, :1], layout.bias_table)
@@ -68,17 +77,17 @@ class Stack(nn.Module):
             assert isinstance(self.loop, Pipelined)
             one = layer(layout, None if key is None else jax.random.fold_in(key, part), repeat)
             if self.loop.layers == "scan":
-                return _scan(one, p, x, first, self.patterns)
-            x, _, losses = _unroll(one, split_layers(p), x, first, self.patterns, None)
+                return _scan(one, p, x, first, self.patterns, False)
+            x, _, losses = _unroll(one, split_layers(p), x, first, self.patterns, None, False)
             return x, losses
 
-        if cache is None and isinstance(self.loop, Pipelined):
+        if cache is None and isinstance(self.loop, Pipelined) and not every:
             x_BTD, losses = pipeline(stage, params, x_BTD, layout, self.loop, self.remat == "stage")
         elif cache is None and self.loop == "scan" and self.num_layers % len(self.patterns) == 0:
-            x_BTD, losses = _scan(layer(layout, key), params, x_BTD, 0, self.patterns)
+            x_BTD, losses = _scan(layer(layout, key), params, x_BTD, 0, self.patterns, every)
         else:
             layers = params if isinstance(params, tuple) else split_layers(params)
-            x_BTD, cache, losses = _unroll(layer(layout, key), layers, x_BTD, 0, self.patterns, cache)
+            x_BTD, cache, losses = _unroll(layer(layout, key), layers, x_BTD, 0, self.patterns, cache, every)
         for name, total in losses.items():
             self.sow("losses", name, total)
         return x_BTD, cache
@@ -96,32 +105,39 @@ def split_layers(stacked: Any) -> tuple[Any, ...]:
     return tuple(jax.tree.unflatten(shape, [part[i][0] for part in split]) for i in range(len(split[0])))
 
 
-def _scan(one: Layer, params: Any, x: jax.Array, first: Any, patterns: tuple[Pattern, ...]) -> tuple[jax.Array, Losses]:
+def _scan(
+    one: Layer, params: Any, x: jax.Array, first: Any, patterns: tuple[Pattern, ...], every: bool
+) -> tuple[jax.Array, Losses]:
     """Layers `first`, `first` + 1, ... of a tree of (layers, ...): as many in one turn as there are patterns."""
     period = len(patterns)
 
-    def body(x: jax.Array, group: Any) -> tuple[jax.Array, Losses]:
+    def body(x: jax.Array, group: Any) -> tuple[jax.Array, tuple[Losses, list[jax.Array]]]:
         p, index = group
-        losses = []
+        losses, outputs = [], []
         for j, pattern in enumerate(patterns):
             x, _, sown = one(jax.tree.map(lambda a, j=j: a[j], p), x, index + j, pattern, None)
             losses.append(sown)
-        return x, _sum(losses)
+            outputs.append(x)
+        return x, (_sum(losses), outputs if every else [])
 
     groups = jax.tree.map(lambda a: a.reshape(-1, period, *a.shape[1:]), params)
     turns = jax.tree.leaves(groups)[0].shape[0]
-    x, losses = lax.scan(body, x, (groups, first + jnp.arange(0, turns * period, period)))
+    x, (losses, outputs) = lax.scan(body, x, (groups, first + jnp.arange(0, turns * period, period)))
+    if every:
+        x = jnp.stack(outputs, 1).reshape(turns * period, *x.shape)
     return x, jax.tree.map(lambda each: each.sum(0), losses)
 
 
 def _unroll(
-    one: Layer, layers: Sequence[Any], x: jax.Array, first: Any, patterns: tuple[Pattern, ...], cache: Any
+    one: Layer, layers: Sequence[Any], x: jax.Array, first: Any, patterns: tuple[Pattern, ...], cache: Any, every: bool
 ) -> tuple[jax.Array, tuple[KV, ...] | None, Losses]:
-    grown, losses = [], []
+    grown, losses, outputs = [], [], []
     for i, p in enumerate(layers):
         x, held, sown = one(p, x, first + i, patterns[i % len(patterns)], None if cache is None else cache[i])
         grown.append(held)
         losses.append(sown)
+        outputs.append(x)
+    x = jnp.stack(outputs) if every else x
     return x, None if cache is None else tuple(grown), _sum(losses)  # type: ignore[arg-type]
 
 

@@ -1,10 +1,10 @@
 """Hidden states to one vector a row: pooling over the real tokens, and normalisation.
 
-B batch, T tokens, D model width. `real_BT` is bool: which tokens are a row's own. Padding is never read, whatever it
-holds; rows may be padded on either side, and each has at least one token.
+L layers, B batch, T tokens, D model width. `real_BT` is bool: which tokens are a row's own. Padding is never read,
+whatever it holds; rows may be padded on either side, and each has at least one token.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -48,6 +48,9 @@ def maximum(hidden_BTD: jax.Array, real_BT: jax.Array) -> jax.Array:
     return jnp.where(real_BT[..., None], hidden_BTD.astype(jnp.float32), -jnp.inf).max(1)
 
 
+LAYERS: Mapping[str, tuple[int, ...]] = MappingProxyType({"first_last": (0, -1), "top2": (-2, -1)})
+"""Poolings that take the mean over the tokens of two layers' outputs together: the first and the last layer's, as in
+SimCSE's code (its paper takes the embeddings for the first), or the last two's (Gao et al. 2021, table 1)."""
 POOLINGS: Mapping[str, Pooling] = MappingProxyType(
     {
         "cls": cls,
@@ -58,7 +61,23 @@ POOLINGS: Mapping[str, Pooling] = MappingProxyType(
         "last": last,
     }
 )
-"""By name."""
+"""By name, those of the last layer alone."""
+NAMES = (*POOLINGS, *LAYERS)
+
+
+def pool(name: str, states_LBTD: Sequence[jax.Array] | jax.Array, real_BT: jax.Array) -> jax.Array:
+    """float32 (B, D) by any of NAMES; those in LAYERS read several layers' outputs, the others the last one's."""
+    if name in LAYERS:
+        layers = LAYERS[name]
+        return sum((mean(states_LBTD[i], real_BT) for i in layers[1:]), mean(states_LBTD[layers[0]], real_BT)) / len(
+            layers
+        )
+    return POOLINGS[name](states_LBTD[-1], real_BT)
+
+
+def layered(names: Sequence[str]) -> bool:
+    """Whether one of these poolings reads more than the last layer."""
+    return any(name in LAYERS for name in names)
 
 
 def normalise(x: jax.Array) -> jax.Array:
@@ -71,7 +90,7 @@ class Recipe(NamedTuple):
     """How a text becomes one vector: what is done to the text, to hidden states, and to what they are pooled to."""
 
     poolings: tuple[str, ...]
-    """Names in POOLINGS; several are joined along D, in this order."""
+    """Of NAMES; several are joined along D, in this order. None at all: the model's own head says how."""
     after: tuple[Callable[[jax.Array], jax.Array], ...] = ()
     """Applied to float32 (B, D) one after the other: `normalise`, dense layers."""
     max_length: int | None = None
@@ -88,9 +107,9 @@ class Recipe(NamedTuple):
         text = text.strip() if self.strip else text
         return text.lower() if self.lowercase else text
 
-    def pool(self, hidden_BTD: jax.Array, real_BT: jax.Array) -> jax.Array:
+    def pool(self, states_LBTD: Sequence[jax.Array] | jax.Array, real_BT: jax.Array) -> jax.Array:
         """float32 (B, D), or (B, n·D) for n poolings."""
-        return jnp.concatenate([POOLINGS[name](hidden_BTD, real_BT) for name in self.poolings], -1)
+        return jnp.concatenate([pool(name, states_LBTD, real_BT) for name in self.poolings], -1)
 
 
 def _at(hidden_BTD: jax.Array, index_B: jax.Array) -> jax.Array:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxgpt.models import Encoder, Model
-from jaxgpt.ops.pooling import POOLINGS, Recipe
+from jaxgpt.models import Encoder, Model, Transformer
+from jaxgpt.ops.pooling import NAMES, Recipe, layered
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import did_you_mean
 from jaxgpt.terminal import Watch
@@ -26,15 +26,17 @@ PATIENCE = 3.0
 
 
 def recipe_for(model: Model, given: Recipe | None, pooling: str | None) -> Recipe:
-    """What came with the weights, else the mean over an encoder's tokens and a decoder's last; `pooling` goes first.
+    """What came with the weights, or the model's own head, else the mean over an encoder's tokens and a decoder's last;
+    `pooling` goes first.
 
     Raises ConfigError for a pooling that is not known.
     """
-    recipe = given or Recipe(("mean" if isinstance(model, Encoder) else "last",))
+    headed = isinstance(model, Transformer) and model.head is not None
+    recipe = given or Recipe(() if headed else ("mean" if isinstance(model, Encoder) else "last",))
     if pooling is None:
         return recipe
-    if pooling not in POOLINGS:
-        raise ConfigError(f"pooling: unknown '{pooling}'{did_you_mean(pooling, POOLINGS)}")
+    if pooling not in NAMES:
+        raise ConfigError(f"pooling: unknown '{pooling}'{did_you_mean(pooling, NAMES)}")
     return recipe._replace(poolings=(pooling,))
 
 
@@ -87,8 +89,11 @@ def _pooled(
     module: nn.Module, poolings: tuple[str, ...], params: Any, tokens_BT: jax.Array, lengths_B: jax.Array
 ) -> jax.Array:
     real_BT = jnp.arange(tokens_BT.shape[1]) < lengths_B[:, None]
-    hidden_BTD = module.apply({"params": params}, tokens_BT, segments=real_BT.astype(jnp.int32), method="hidden")
-    return Recipe(poolings).pool(hidden_BTD, real_BT)
+    given, segments = {"params": params}, real_BT.astype(jnp.int32)
+    if not poolings:
+        return module.apply(given, tokens_BT, segments=segments, method="represent")
+    states = module.apply(given, tokens_BT, segments=segments, every=layered(poolings), method="states")
+    return Recipe(poolings).pool(states, real_BT)
 
 
 def _width(module: nn.Module, recipe: Recipe, params: Any) -> int:

@@ -38,6 +38,7 @@ from jaxgpt.ops.attention.tile import (
     tile_back,
     tile_scores,
 )
+from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Pattern
 
 SCORES_AT_ONCE = {"cpu": 2**17, "gpu": 2**26, "tpu": 2**26}
@@ -189,7 +190,7 @@ def _part_backward(
 
 
 def _keep(seed: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed.key), index), number)
+    key = fold_in(fold_in(jax.random.wrap_key_data(seed.key), index), number)
     return keep_mask(key, seed.rate, shape)
 
 

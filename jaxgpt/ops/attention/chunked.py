@@ -34,6 +34,7 @@ from jaxgpt.ops.attention.tile import (
     tile_back,
     tile_scores,
 )
+from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
 
 IN_CACHE = 2**18
@@ -193,7 +194,7 @@ def backward(
 
 
 def _keep(seed: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed.key), row), column)
+    key = fold_in(fold_in(jax.random.wrap_key_data(seed.key), row), column)
     return keep_mask(key, seed.rate, shape)
 
 

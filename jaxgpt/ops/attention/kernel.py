@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgpt.ops.attention.split import split_of
+from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Pattern, is_relative, shares
 from jaxgpt.ops.positions import Biased
 from jaxgpt.ops.setting import on
@@ -45,7 +46,7 @@ class Scores(NamedTuple):
     """Scores become cap·tanh(score / cap) (Gemma 2)."""
     dropout: float | jax.Array = 0.0
     dropout_key: jax.Array | None = None
-    """Where given, that share of the attention weights is zeroed and the rest scaled up."""
+    """Where given, that share of the attention weights is zeroed, the rest scaled up. One key, or (B,): one a row."""
     places: Places = "any"
 
 
@@ -107,7 +108,7 @@ class Kernel(Seam, seam="kernel"):
                 if scores.bias is not None:
                     mine = mine._replace(bias=scores.bias._replace(table_H=scores.bias.table_H[i * each :][:each]))
                 if scores.dropout_key is not None:
-                    mine = mine._replace(dropout_key=jax.random.fold_in(scores.dropout_key, i))
+                    mine = mine._replace(dropout_key=fold_in(scores.dropout_key, i))
             groups = k_BGSK.shape[1] // len(parts)
             q, k, v = q_BHTK[:, i * each :][:, :each], *(x[:, i * groups :][:, :groups] for x in (k_BGSK, v_BGSK))
             self.check(case_of(q, k, mine))

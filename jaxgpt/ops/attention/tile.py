@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.ops.attention.kernel import Bias, Scores
+from jaxgpt.ops.dropping import bernoulli
 from jaxgpt.ops.positions import Biased
 from jaxgpt.ops.setting import on
 
@@ -187,4 +188,4 @@ def seed_zero(seed: Seed | None) -> Any:
 
 def keep_mask(key: jax.Array, rate: float | jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """float32: 0 with probability `rate`, else 1 / (1 − rate)."""
-    return jax.random.bernoulli(key, 1 - rate, shape) / (1 - rate)
+    return bernoulli(key, 1 - rate, shape) / (1 - rate)

@@ -1,0 +1,81 @@
+"""The head that makes one vector of a text: pooling, then a projection. L layers, B batch, T tokens, D model width."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from pydantic import PositiveFloat, PositiveInt, field_validator
+
+from jaxgpt.nn.head import Head
+from jaxgpt.nn.linear import Linear
+from jaxgpt.ops.pooling import NAMES, layered, pool
+from jaxgpt.spec.errors import did_you_mean
+
+
+class Contrastive(Head):
+    """One vector a text, to be compared by its cosine."""
+
+    citation = "Gao et al. 2021 (SimCSE), section 6.1; Chen et al. 2020 (SimCLR), section 4.2"
+    pooling: str = "mean"
+    """One of cls, last, mean, max, mean_sqrt_len, weighted_mean, first_last, top2; and `cls_before_pooler`, cls whose
+    projection serves in training only, as unsupervised SimCSE is evaluated."""
+    projection: Literal["none", "linear", "tanh", "mlp"] = "none"
+    """`tanh`: dense and tanh (SimCSE's head); `mlp`: dense, ReLU, dense (SimCLR's)."""
+    width: PositiveInt | None = None
+    """Of the vectors; None: the model's. Needs a projection."""
+    temperature: PositiveFloat | None = None
+    """Where set, the loss's temperature is a parameter that starts here (CLIP, Radford et al. 2021, section 2.3)."""
+
+    @field_validator("pooling")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = [*NAMES, "cls_before_pooler"]
+        if name not in known:
+            raise ValueError(f"unknown pooling '{name}'{did_you_mean(name, known)}")
+        return name
+
+    @property
+    def layered(self) -> bool:
+        """See Head."""
+        return layered([self.pooling])
+
+    def problems(self) -> list[str]:
+        """See Head."""
+        return (
+            ["head.width needs a projection; set head.projection"] if self.width and self.projection == "none" else []
+        )
+
+    def size(self, d_model: int) -> int:
+        """See Head."""
+        return self.width or d_model
+
+    def module(self, dtype: DTypeLike, std: float) -> nn.Module:
+        """Parameters `dense` and, of an `mlp`, `out`; `log_temperature` where it is learned."""
+        return _Contrastive(self, dtype, std)
+
+
+class _Contrastive(nn.Module):
+    spec: Contrastive
+    dtype: DTypeLike
+    std: float
+
+    @nn.compact
+    def __call__(self, states_LBTD: Sequence[jax.Array] | jax.Array, real_BT: jax.Array, train: bool) -> jax.Array:
+        """float32 (B, width)."""
+        spec = self.spec
+        before = spec.pooling == "cls_before_pooler"
+        x = pool("cls" if before else spec.pooling, states_LBTD, real_BT)
+        if spec.temperature is not None:
+            self.param("log_temperature", nn.initializers.constant(jnp.log(spec.temperature)), (), jnp.float32)
+        if spec.projection == "none" or (before and not train and not self.is_initializing()):
+            return x
+        inner = x.shape[-1] if spec.projection == "mlp" else spec.size(x.shape[-1])
+        x = Linear(inner, self.dtype, self.std, bias=True, name="dense")(x)
+        if spec.projection == "tanh":
+            x = jnp.tanh(x)
+        elif spec.projection == "mlp":
+            x = Linear(spec.size(x.shape[-1]), self.dtype, self.std, bias=True, name="out")(jax.nn.relu(x))
+        return x.astype(jnp.float32)

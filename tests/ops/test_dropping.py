@@ -1,0 +1,75 @@
+"""Dropout drawn row by row: parts of a batch drop what the whole batch drops, in every kernel that drops at all."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgpt.nn.dropout import Dropout
+from jaxgpt.ops.attention import BlockSparse, Chunked, Reference, Scores
+from jaxgpt.ops.dropping import by_row, row_keys
+from jaxgpt.ops.masking import hide
+from jaxgpt.ops.patterns import Causal
+
+KEY = jax.random.key(0)
+B, H, T, K = 4, 2, 8, 4
+rng = np.random.default_rng(0)
+Q, KEYS, V = rng.standard_normal((3, B, H, T, K)).astype(np.float32)
+
+
+def attend(kernel, rows, q, k, v):
+    with by_row(rows):
+        pos = np.arange(T)
+        scores = Scores(Causal(), pos, pos, dropout=0.5, dropout_key=row_keys(KEY), places="row")
+        return kernel.attend(q, k, v, scores)
+
+
+@pytest.mark.parametrize(
+    "kernel", [Reference(), Chunked(queries=4, keys=4), BlockSparse(block=4)], ids=lambda one: one.kind
+)
+def test_attention(kernel):
+    def both(rows, q, k, v):
+        out = lambda *x: attend(kernel, rows, *x)  # noqa: E731
+        return out(q, k, v), jax.grad(lambda *x: (out(*x) ** 2).sum(), (0, 1, 2))(q, k, v)
+
+    run = jax.jit(both)
+    whole = run(np.arange(B), Q, KEYS, V)
+    for rows in (np.array([2, 3]), np.array([0, 1])):
+        part = run(rows, *(x[rows] for x in (Q, KEYS, V)))
+        jax.tree.map(lambda a, b, rows=rows: np.testing.assert_allclose(a, b[rows], rtol=1e-5, atol=1e-6), part, whole)
+    again = run(np.array([0, 0, 1, 1]), *(x[[0, 0, 1, 1]] for x in (Q, KEYS, V)))[0]
+    np.testing.assert_allclose(again[0], again[1], rtol=1e-6)
+    assert not np.allclose(again[1], attend(kernel, np.array([7]), Q[:1], KEYS[:1], V[:1])[0])
+
+
+def test_dropout_layer():
+    x = np.ones((B, T, K), np.float32)
+
+    def run(rows):
+        with by_row(rows):
+            return Dropout(0.5).apply({}, x[: len(rows)], False, rngs={"dropout": KEY})
+
+    whole = run(np.arange(B))
+    np.testing.assert_array_equal(run(np.array([3, 1])), whole[np.array([3, 1])])
+    assert set(np.unique(whole)) == {0, 2} and (whole[0] != whole[1]).any()
+
+
+def test_masks_of_words():
+    """Special tokens are never told; whole words are told together; shares are as asked; a part hides what all do."""
+    tokens = np.broadcast_to(np.arange(64, dtype=np.int32), (400, 64))
+    words = np.broadcast_to(np.repeat(np.arange(32, dtype=np.int32), 2), (400, 64))  # word 0: special
+    run = jax.jit(lambda rows, t, w: masked(rows, t, w))
+
+    def masked(rows, t, w):
+        with by_row(rows):
+            return hide(KEY, t, w, 0.15, 0.1, 0.1, mask_id=99, vocab_size=64)
+
+    read, told = map(np.asarray, run(np.arange(400), tokens, words))
+    assert not told[:, :2].any()
+    np.testing.assert_array_equal(told[:, 2::2], told[:, 3::2])
+    np.testing.assert_array_equal(read[~told], tokens[~told])
+    assert abs(told[:, 2:].mean() - 0.15) < 0.01
+    assert abs((read[told] == 99).mean() - 0.8) < 0.03
+    assert abs((read[told] == tokens[told]).mean() - 0.1 - 0.1 / 64) < 0.02
+    assert read[told & (read != 99)].max() < 64
+    part = run(np.array([5, 9]), tokens[:2], words[:2])
+    np.testing.assert_array_equal(part[0], read[[5, 9]])
