@@ -8,6 +8,7 @@ from jaxgpt.text.char import Char
 from jaxgpt.text.codec import Codec
 from jaxgpt.text.data import Data, Source
 from jaxgpt.text.prepared import Prepared
+from jaxgpt.text.texts import PreparedTexts
 from jaxgpt.text.tokenizer import Tokenizer
 from jaxgpt.text.wordpiece import WordPiece
 
@@ -19,6 +20,7 @@ __all__ = [
     "Codec",
     "Data",
     "Prepared",
+    "PreparedTexts",
     "Source",
     "Tokenizer",
     "WordPiece",

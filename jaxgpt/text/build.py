@@ -11,9 +11,10 @@ import numpy as np
 from jaxgpt.disk import cache_dir
 from jaxgpt.spec import ConfigError, canonical, digest
 from jaxgpt.text.codec import Codec
-from jaxgpt.text.corpus import Corpus, Document, open_corpus
+from jaxgpt.text.corpus import Corpus, Document, is_held_out, open_corpus
 from jaxgpt.text.data import Data
 from jaxgpt.text.prepared import Prepared, spelled
+from jaxgpt.text.texts import PreparedTexts, prepare_texts, read_rows
 from jaxgpt.text.tokenfile import TokenFile, TokenWriter, open_token_file
 from jaxgpt.text.tokenizer import Tokenizer
 
@@ -25,7 +26,9 @@ LINE = re.compile(r"(?<=\S\n)(?=\S)")
 """Where `Codec.splits_at_lines` allows a cut."""
 
 
-def prepare(data: Data, tokenizer: Tokenizer, seq_len: int, cache: Path | None = None, quiet: bool = False) -> Prepared:
+def prepare(
+    data: Data, tokenizer: Tokenizer, seq_len: int, cache: Path | None = None, quiet: bool = False
+) -> Prepared | PreparedTexts:
     """Token files for `data`, built or reused, checked, and ready to batch.
 
     `seq_len` is the model's context, used where `data.seq_len` is None. `cache` defaults to the folder JAXGPT_CACHE,
@@ -37,9 +40,15 @@ def prepare(data: Data, tokenizer: Tokenizer, seq_len: int, cache: Path | None =
     sources = data.sources
     corpora = [open_corpus(source.corpus, data.text_field, data.val_fraction) for source in sources]
     hashes = [corpus.hash() for corpus in corpora]
-    rules = {"val_fraction": data.val_fraction, "text_field": data.text_field}
-    codec = _codec(tokenizer, corpora, cache / "tokenizers" / digest([canonical(tokenizer), hashes, rules], 16), quiet)
+    rules: dict[str, object] = {"val_fraction": data.val_fraction, "text_field": data.text_field}
+    if data.texts:
+        rules |= {"columns": data.columns, "apart": data.apart}
+    codec = _codec(
+        tokenizer, corpora, cache / "tokenizers" / digest([canonical(tokenizer), hashes, rules], 16), data, quiet
+    )
 
+    if data.texts:
+        return prepare_texts(data, codec, corpora, hashes, length)
     train, val = [], []
     for corpus, corpus_hash in zip(corpora, hashes, strict=True):
         made_of = digest({"corpus": corpus_hash, "codec": codec.digest, **rules}, 64)
@@ -65,13 +74,18 @@ def prepare(data: Data, tokenizer: Tokenizer, seq_len: int, cache: Path | None =
     )
 
 
-def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, quiet: bool) -> Codec:
+def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data, quiet: bool) -> Codec:
     if not tokenizer.needs_text:
         return tokenizer.train(lambda: ())
     if not (folder / "tokenizer_config.json").exists():  # the last file that `save` writes
 
         def texts() -> Iterable[str]:
             for corpus in corpora:
+                if data.texts:
+                    rows = read_rows(corpus, data)
+                    keep = data.val_fraction if not tokenizer.covers_held_out else 0.0
+                    yield from (text for row in rows if not is_held_out(row[0], keep) for text in row)
+                    continue
                 for document in _watched(corpus.documents(), f"read {corpus.name}", quiet):
                     if tokenizer.covers_held_out or not document.held_out:
                         yield document.text

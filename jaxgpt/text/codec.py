@@ -15,6 +15,8 @@ from jaxgpt.spec import ConfigError
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's name for the token that ends a document."""
+SPACE = "\u0120"
+"""How a byte-level vocabulary writes the space before a word."""
 
 
 class Codec(ABC):
@@ -34,6 +36,8 @@ class Codec(ABC):
     the vocabulary has one."""
     frame: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     """Ids that the vocabulary's template puts before and behind a text that is read as a whole: `[CLS]` and `[SEP]`."""
+    mask: int | None = None
+    """Id of the token that stands for a hidden one, `[MASK]`; None unless the vocabulary has one."""
     splits_at_lines: bool
     """Whether a text cut after a newline that has other than white space on both sides encodes to the same ids."""
 
@@ -56,6 +60,29 @@ class Codec(ABC):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, in parallel where the codec can."""
         return [ids.tolist() for ids in self.arrays(texts)]
+
+    def word_starts(self, whole: bool) -> np.ndarray:
+        """int8 (V,): 0 for special tokens, 1 for what begins a word, 2 for what continues one; if not `whole`, every
+        token is a word. Raises ConfigError where this vocabulary does not mark its words."""
+        starts_V = np.ones(self.vocab_size, np.int8)
+        tree = json.loads(self.tokenizer_json())
+        special = [token["id"] for token in tree.get("added_tokens", ()) if token["special"]]
+        starts_V[special] = 0
+        if whole:
+            vocab, model = tree["model"]["vocab"], tree["model"]
+            prefix = model.get("continuing_subword_prefix")
+            byte_level = (tree.get("pre_tokenizer") or {}).get("type") == "ByteLevel"
+            if not prefix and not byte_level:
+                raise ConfigError(
+                    "objective.masking.whole_word: this tokenizer does not mark words; use wordpiece or byte_bpe"
+                )
+            inside = [
+                index
+                for entry, index in vocab.items()
+                if (entry.startswith(prefix) if prefix else not entry.startswith(SPACE)) and starts_V[index]
+            ]
+            starts_V[inside] = 2
+        return starts_V
 
     def framed(self, texts: Sequence[str], limit: int) -> list[np.ndarray]:
         """Ids of many texts within their frame, int64, up to `limit` each: a text that is too long loses its end."""

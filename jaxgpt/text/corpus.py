@@ -19,6 +19,8 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.text.locate import locate
 from jaxgpt.text.records import RECORD_SUFFIXES, read_records, read_text
 
+TEXT_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
+"""What else a folder is searched for; the last two hold rows of texts, for `data.columns`."""
 STDLIB_SKIPS = frozenset({"site-packages", "dist-packages", "__pycache__"})
 
 
@@ -130,7 +132,7 @@ def _find_files(name: str) -> tuple[tuple[str, Path], ...]:
     path = locate(name, "data.corpus")
     if path.is_file():
         return ((path.name, path),)
-    paths = [file for file in path.rglob("*") if file.suffix in RECORD_SUFFIXES | {".txt"} and file.is_file()]
+    paths = [file for file in path.rglob("*") if file.suffix in RECORD_SUFFIXES | TEXT_SUFFIXES and file.is_file()]
     if not paths:
         raise ConfigError(
             f"data.corpus: {path} holds no .txt, .jsonl or .parquet; give a glob such as '{path}/**/*.py'"

@@ -1,6 +1,6 @@
 """The `data:` block of a run: which text, how it is split, and how it is cut into rows."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,12 @@ class Data(Spec):
 
     corpus: str | tuple[Source, ...] = "stdlib"
     """One corpus as `Source.corpus` names it, or a mixture as a list of `{corpus, weight}`."""
+    columns: Annotated[int, Field(gt=0)] | tuple[str, ...] | None = None
+    """Rows of texts, each apart, instead of windows of one text: how many columns of a .csv or .tsv without header, or
+    the names of columns or of .jsonl fields. The first text of a row is the anchor, the second its positive, further
+    ones hard negatives. A .txt has one text a line: 1."""
+    apart: bool = False
+    """Whether every text of a record is a row of its own."""
     text_field: str = "text"
     """The field that holds the text in .jsonl, .parquet and hub records."""
     seq_len: int | None = Field(default=None, gt=0)
@@ -48,7 +54,20 @@ class Data(Spec):
     def _one_limit(self) -> Self:
         if self.val_tokens is not None and self.val_bytes is not None:
             raise ValueError("val_tokens and val_bytes both limit validation; set one of them to null")
+        if self.columns is not None and (self.val_tokens or self.val_bytes or self.documents != "cross"):
+            raise ValueError(
+                "val_tokens, val_bytes and documents are about windows of text; leave them out with columns"
+            )
+        if self.columns is None and self.apart:
+            raise ValueError("apart needs columns: say which of a record's texts")
         return self
+
+    @property
+    def texts(self) -> int:
+        """Texts a row; 0 where rows are windows."""
+        if self.columns is None:
+            return 0
+        return 1 if self.apart else self.columns if isinstance(self.columns, int) else len(self.columns)
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import tokenizers as hf
 
 
+MASKS = ("[MASK]", "<mask>")
+"""Names of the token that stands for a hidden one: BERT's and RoBERTa's."""
+
+
 class HuggingFaceCodec(Codec):
     """Any `tokenizers.Tokenizer`. `end_of_text` and `begin` name the tokens that end and begin a document, if the
     vocabulary has them."""
@@ -39,6 +43,8 @@ class HuggingFaceCodec(Codec):
         self.eot = tokenizer.token_to_id(end_of_text) if end_of_text is not None else None
         self.bos = tokenizer.token_to_id(begin) if begin is not None else None
         self.frame = _frame(tokenizer)
+        found = (tokenizer.token_to_id(name) for name in MASKS)
+        self.mask = next((index for index in found if index is not None), None)
 
     def arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
         """int64 ids, encoded on all cores."""

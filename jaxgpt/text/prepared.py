@@ -1,17 +1,16 @@
 """What training reads: batches as a pure function of (data, seed, row), and the fixed validation pass."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import overload
 
 import numpy as np
 
 from jaxgpt.text.byte import symbols
 from jaxgpt.text.codec import Codec
 from jaxgpt.text.tokenfile import TokenFile
-from jaxgpt.text.windows import Batch, gather, grid, grid_shift, window_order
+from jaxgpt.text.val_pass import ValPass
+from jaxgpt.text.windows import Batch, gather, grid, grid_shift, window_order, with_words
 
 _MANY = 1 << 24
 """Tokens looked up at a time: a held-out part can be larger than memory."""
@@ -35,6 +34,12 @@ class Prepared:
     val: tuple[TokenFile, ...]
     val_limits: tuple[int, ...]
     """For each source, how many held-out tokens the pass predicts."""
+    starts_V: np.ndarray | None = None
+    """`Codec.word_starts`, where batches are to tell words (`marked`)."""
+
+    def marked(self, whole_words: bool) -> "Prepared":
+        """With `words` in every batch: see `windows.words_of`. Raises ConfigError as `Codec.word_starts` does."""
+        return replace(self, starts_V=self.codec.word_starts(whole_words))
 
     @cached_property
     def val_tokens_per_byte(self) -> float | None:
@@ -74,53 +79,25 @@ class Prepared:
         batch = gather(self.train, sources_B, starts_B, self.seq_len, self.separate)
         if not self.separate:
             del batch["weights"]  # all ones: a training row never runs past its file
-        return batch
+        return with_words(batch, self.starts_V)
 
-    def val_batches(self, rows: int) -> "ValPass":
+    def val_batches(self, rows: int) -> ValPass:
         """One pass over the held-out tokens in order, `rows` rows a batch; every target is scored once.
 
         Entries as in `batch`, and always `weights`; the last batch is filled up with rows of weight 0. Empty when
         nothing is held out.
         """
-        return ValPass(self, rows)
+        grids = [np.arange(0, limit, self.seq_len) for limit in self.val_limits]
+        starts_R, sources_R = np.concatenate(grids), np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
 
+        def make(start: int, stop: int) -> Batch:
+            sources_B, starts_B = sources_R[start:stop], starts_R[start:stop]
+            batch = gather(self.val, sources_B, starts_B, self.seq_len, self.separate)
+            target_BT = starts_B[:, None] + np.arange(1, self.seq_len + 1)
+            batch["weights"] *= target_BT <= np.array(self.val_limits)[sources_B][:, None]
+            return with_words(batch, self.starts_V)
 
-class ValPass(Sequence[Batch]):
-    """The validation batches, each made when it is asked for."""
-
-    def __init__(self, prepared: Prepared, rows: int):
-        self._prepared, self._rows = prepared, rows
-        self.seq_len = prepared.seq_len
-        grids = [np.arange(0, limit, prepared.seq_len) for limit in prepared.val_limits]
-        self._starts_R = np.concatenate(grids)
-        self._sources_R = np.repeat(np.arange(len(grids)), [len(starts) for starts in grids])
-
-    def __len__(self) -> int:
-        return -(-len(self._starts_R) // self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Batch]: ...
-    def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
-        if isinstance(index, slice):
-            return [self[item] for item in range(*index.indices(len(self)))]
-        return self.rows(*self.spans[index])
-
-    @property
-    def spans(self) -> list[tuple[int, int]]:
-        """First row of each batch and the one after its last."""
-        return [(first, first + self._rows) for first in range(0, len(self._starts_R), self._rows)]
-
-    def rows(self, start: int, stop: int) -> Batch:
-        """Rows `start` to `stop - 1` of the pass; those past its end have weight 0."""
-        held = self._prepared
-        sources_B, starts_B = (array[start:stop] for array in (self._sources_R, self._starts_R))
-        batch = gather(held.val, sources_B, starts_B, held.seq_len, held.separate)
-        target_BT = starts_B[:, None] + np.arange(1, held.seq_len + 1)
-        batch["weights"] *= target_BT <= np.array(held.val_limits)[sources_B][:, None]
-        missing = stop - start - len(starts_B)
-        return {name: np.pad(part, ((0, missing), (0, 0))) for name, part in batch.items()} if missing else batch
+        return ValPass(make, len(starts_R), rows, self.seq_len)
 
 
 def spelled(codec: Codec) -> np.ndarray | None:

@@ -90,3 +90,17 @@ def gather(
         for name, part in cut(files[index], starts_B[rows], length, separate).items():
             out.setdefault(name, np.empty((len(starts_B), length), part.dtype))[rows] = part
     return out
+
+
+def with_words(batch: Batch, starts_V: np.ndarray | None) -> Batch:
+    """`batch` and `words`, int32 (B, T): the number of each token's word in its row, from 1, and 0 for special tokens
+    and padding. As it is where `starts_V` (`Codec.word_starts`) is None."""
+    if starts_V is None:
+        return batch
+    starts_BT = starts_V[batch["tokens"]]
+    real_BT = starts_BT > 0
+    if "segments" in batch:
+        real_BT &= batch["segments"] > 0
+    before_BT = np.pad(real_BT, ((0, 0), (1, 0)))[:, :-1]
+    begins_BT = real_BT & ((starts_BT == 1) | ~before_BT)
+    return {**batch, "words": (begins_BT.cumsum(1) * real_BT).astype(np.int32)}
