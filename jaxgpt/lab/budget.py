@@ -43,7 +43,7 @@ def settled(run: Any) -> Any:
         return run
     from jaxgpt.text import prepare
 
-    return run.with_vocabulary(prepare(run.data, run.tokenizer, run.model.context, quiet=True).codec.vocab_size)
+    return run.settled(prepare(run.data, run.tokenizer, run.model.context, quiet=True).codec)
 
 
 def steps(runs: Mapping[str, Any], baseline: str, axis: str, pacer: Pacer | None) -> dict[str, int]:

@@ -36,7 +36,7 @@ def solo_pace(run: Any) -> Pace:
     from jaxgpt.train.program import hyper, program
 
     prepared = ready(run, quiet=True)
-    run = run.with_vocabulary(prepared.codec.vocab_size)
+    run = run.settled(prepared.codec)
     compiled, values, key = program(run), hyper(run), jax.random.key(run.seed)
 
     def step(state: Any, number: int) -> Any:
@@ -54,7 +54,7 @@ def fused_pace(runs: Sequence[Any]) -> Pace:
     from jaxgpt.train.loop import ready
 
     prepared = ready(runs[0], quiet=True)
-    runs = [run.with_vocabulary(prepared.codec.vocab_size) for run in runs]
+    runs = [run.settled(prepared.codec) for run in runs]
     compiled = fused_program(runs[0], len(runs))
     keys, values = keys_and_inputs(runs, compiled)
 

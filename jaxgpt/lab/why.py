@@ -49,7 +49,8 @@ def _difference(cell: Cell, home: Path) -> str:
     if not near:
         return "no run of this arm and seed yet"
     changed, name = min(near, key=lambda item: len(item[0]))
-    if changed.get("model.vocab_size", (0, 0))[1] is None:
-        del changed["model.vocab_size"]  # settled by the tokenizer when the run began
+    for settled in ("model.vocab_size", "objective.masking.mask_id"):  # by the tokenizer, when the run began
+        if changed.get(settled, (0, 0))[1] is None:
+            del changed[settled]
     told = ", ".join(f"{path} {old!r} -> {new!r}" for path, (old, new) in changed.items())
     return f"unlike {name}: {told or 'the code of the experiment file changed'}"

@@ -1,6 +1,18 @@
 """F4: what is optimised. `(model, params, batch, key) -> (loss, metrics)`; one train step serves them all."""
 
+from jaxgpt.objectives.contrastive import Contrastive
+from jaxgpt.objectives.contrastive_losses import Angular, InfoNCE, NTXent, Triplet
 from jaxgpt.objectives.language_model import LanguageModel
+from jaxgpt.objectives.masked import MaskedLanguageModel
 from jaxgpt.objectives.objective import Objective
 
-__all__ = ["LanguageModel", "Objective"]
+__all__ = [
+    "Angular",
+    "Contrastive",
+    "InfoNCE",
+    "LanguageModel",
+    "MaskedLanguageModel",
+    "NTXent",
+    "Objective",
+    "Triplet",
+]

@@ -1,15 +1,16 @@
 """Next-token prediction."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from jaxgpt.objectives.objective import Batch, Objective
+from jaxgpt.models import Model
+from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
 from jaxgpt.ops.losses import chunked_cross_entropy
+from jaxgpt.text import Codec
 
 
 class LanguageModel(Objective):
@@ -24,6 +25,18 @@ class LanguageModel(Objective):
     """Weight of log²Z (ST-MoE uses 1e-3 on routers, PaLM 1e-4 here)."""
     chunk: PositiveInt | None = None
     """Tokens whose logits exist at once; None: all. Large vocabularies want 1024 or so."""
+
+    @property
+    def words(self) -> None:
+        """See Objective."""
+
+    def settle(self, codec: Codec) -> Self:
+        """See Objective."""
+        return self
+
+    def problems(self, model: Model, texts: int, rows: int) -> list[str]:
+        """See Objective."""
+        return [f"objective {self.kind} reads windows of a corpus; leave data.columns out"] if texts else []
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
@@ -53,16 +66,7 @@ class LanguageModel(Objective):
         w_BT = jnp.ones_like(nll_BT) if weights is None else weights
         total = jnp.sum(w_BT)
         safe = jnp.maximum(total, 1e-9)
-        aux = _by_name(sown.get("losses", {}))
+        aux = sown_by_name(sown.get("losses", {}))
         loss = sum(aux.values(), jnp.sum(loss_BT * w_BT) / safe)
         metrics = {"loss": jnp.sum(nll_BT * w_BT) / safe, "weight": total}
         return loss, metrics | {f"aux/{name}": value for name, value in aux.items()}
-
-
-def _by_name(sown: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """A collection's sums, whichever modules of the tree sowed them."""
-    sums: dict[str, jax.Array] = {}
-    for name, held in sown.items():
-        parts = _by_name(held) if isinstance(held, Mapping) else {name: sum(held)}
-        sums |= {part: sums.get(part, 0.0) + value for part, value in parts.items()}
-    return sums

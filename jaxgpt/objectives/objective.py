@@ -2,15 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 from flax import linen as nn
 
+from jaxgpt.models import Model
 from jaxgpt.spec import Seam
+from jaxgpt.text import Codec
 
 Batch = Mapping[str, jax.Array]
-"""`tokens`, `targets` int32 (B, T); where needed `weights` float32, `segments` and `positions` int32 (B, T)."""
+"""`tokens`, `targets` int32 (B, T); where needed `weights` float32, `segments`, `positions` and `words` int32 (B, T).
+Rows of separate texts have no targets, but further texts: `tokens_1`, `segments_1` and so on."""
 
 
 class Objective(Seam, seam="objective"):
@@ -18,6 +21,21 @@ class Objective(Seam, seam="objective"):
 
     next_token: ClassVar[bool] = False
     """Whether targets are the tokens that follow: then no pattern may show them."""
+    texts: ClassVar[bool] = False
+    """Whether a row is texts, each apart, rather than a window of a corpus (`data.columns`)."""
+
+    @property
+    @abstractmethod
+    def words(self) -> bool | None:
+        """Whether the batch's `words` number whole words (True) or tokens (False); None: it needs none."""
+
+    @abstractmethod
+    def settle(self, codec: Codec) -> Self:
+        """With what the vocabulary decides. Raises ConfigError for a vocabulary that lacks what is needed."""
+
+    @abstractmethod
+    def problems(self, model: Model, texts: int, rows: int) -> list[str]:
+        """Why it cannot train this model on batches of `rows` rows of so many texts (0: windows), a line each."""
 
     @abstractmethod
     def loss(
@@ -28,3 +46,12 @@ class Objective(Seam, seam="objective"):
         Both are means over the batch's weight, which `metrics["weight"]` holds: parts of a batch add up exactly.
         `metrics["loss"]` is what is reported as train/loss and val/loss. A key turns dropout on; None is evaluation.
         """
+
+
+def sown_by_name(sown: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """A collection's sums, whichever modules of the tree sowed them."""
+    sums: dict[str, jax.Array] = {}
+    for name, held in sown.items():
+        parts = sown_by_name(held) if isinstance(held, Mapping) else {name: sum(held)}
+        sums |= {part: sums.get(part, 0.0) + value for part, value in parts.items()}
+    return sums

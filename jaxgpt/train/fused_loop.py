@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.terminal import Watch
-from jaxgpt.text import Prepared
+from jaxgpt.text import Prepared, PreparedTexts
 from jaxgpt.train.checkpoint import restore, steps
 from jaxgpt.train.fused_program import FusedProgram, fused_program
 from jaxgpt.train.lane import FUSED, Lane, StepMetrics
@@ -35,7 +35,7 @@ def run_fused(
     saved. Raises ConfigError as `run` does, and when the runs cannot be fused.
     """
     prepared = ready(specs[0], quiet)
-    runs = [spec.with_vocabulary(prepared.codec.vocab_size) for spec in specs]
+    runs = [spec.settled(prepared.codec) for spec in specs]
     if len({signature(run) for run in runs}) > 1:
         raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
     ended = [_ended(out) for out in outs]  # for good: not even their lock is touched
@@ -62,7 +62,9 @@ def _ended(out: Path) -> Row | None:
     return result if result is not None and result["status"] != "stopped" else None
 
 
-def _train(lanes: list[Lane], prepared: Prepared, compiled: FusedProgram, quiet: bool, told: list[Any]) -> None:
+def _train(
+    lanes: list[Lane], prepared: Prepared | PreparedTexts, compiled: FusedProgram, quiet: bool, told: list[Any]
+) -> None:
     spec = lanes[0].run
     fold = lambda keys, number: jax.device_put(  # noqa: E731
         jax.vmap(jax.random.fold_in, (0, None))(keys, number), compiled.lanes

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgpt.disk import strict, write_json_atomic
 from jaxgpt.terminal import Watch
-from jaxgpt.text import Prepared
+from jaxgpt.text import Prepared, PreparedTexts
 from jaxgpt.train.checkpoint import save
 from jaxgpt.train.provenance import provenance
 from jaxgpt.train.record import Record, Row
@@ -65,7 +65,12 @@ class Lane:
         """Set once the run has ended."""
 
     def open(
-        self, first: int, meta: Row | None, lanes: int, prepared: Prepared, watch: Callable[[Row], None] | None
+        self,
+        first: int,
+        meta: Row | None,
+        lanes: int,
+        prepared: Prepared | PreparedTexts,
+        watch: Callable[[Row], None] | None,
     ) -> "Lane":
         """Starts, or resumes at `first` with a checkpoint's `meta`, among `lanes` runs."""
         self._stack = ExitStack()

@@ -15,8 +15,8 @@ from jaxgpt.parallel.watchdog import Watchdog
 from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
-from jaxgpt.text import Prepared, prepare
-from jaxgpt.text.prepared import ValPass
+from jaxgpt.text import Prepared, PreparedTexts, prepare
+from jaxgpt.text.val_pass import ValPass
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.checkpoint import restore, save
 from jaxgpt.train.desk import check_shared, desk
@@ -53,7 +53,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
         with together("prepare"):
             prepared = ready(spec, quiet)
         agree({"data.corpus": prepared.corpus_hash}, "give all hosts the same text")
-        spec = spec.with_vocabulary(prepared.codec.vocab_size)
+        spec = spec.settled(prepared.codec)
         compiled = program(spec)
         with together("claim"):
             mine = held.enter_context(desk(out))
@@ -75,7 +75,7 @@ def agree_on_run(spec: Run) -> None:
     agree(facts, "start all processes alike")
 
 
-def ready(spec: Run, quiet: bool) -> Prepared:
+def ready(spec: Run, quiet: bool) -> Prepared | PreparedTexts:
     """Checks what can be checked before compiling, sets up the process, and prepares the text."""
     kernels(spec)
     for sink in spec.exec.sinks:
@@ -84,12 +84,14 @@ def ready(spec: Run, quiet: bool) -> Prepared:
     if spec.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    return prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet)
+    prepared = prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet)
+    whole_words = spec.objective.words
+    return prepared if whole_words is None else prepared.marked(whole_words)
 
 
 def _train(
     spec: Run,
-    prepared: Prepared,
+    prepared: Prepared | PreparedTexts,
     compiled: Program,
     out: Path,
     mine: Path,

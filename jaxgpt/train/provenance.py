@@ -10,14 +10,14 @@ from typing import Any
 
 import jax
 
-from jaxgpt.text import Prepared
+from jaxgpt.text import Prepared, PreparedTexts
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.spec import Run
 
 LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
 
 
-def provenance(run: Run, prepared: Prepared) -> dict[str, Any]:
+def provenance(run: Run, prepared: Prepared | PreparedTexts) -> dict[str, Any]:
     """JSON content of provenance.json."""
     folder = Path(__file__).parent
     return {

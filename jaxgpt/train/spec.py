@@ -10,7 +10,7 @@ from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
 from jaxgpt.parallel import ROWS
 from jaxgpt.spec import ConfigError, Spec
-from jaxgpt.text import Data, Tokenizer
+from jaxgpt.text import Codec, Data, Tokenizer
 from jaxgpt.train.exec import Exec
 from jaxgpt.train.optim import Optimizer
 from jaxgpt.train.pipeline import check_pipeline
@@ -89,6 +89,7 @@ class Run(Spec):
             for name, case in self.model.cases(self.seq_len, self.dtype, "row", False, "cpu").items()
             if self.objective.next_token and sees_ahead(case.pattern, self.seq_len)
         ]
+        problems += self.objective.problems(self.model, self.data.texts, self.batch_size // self.exec.accumulate)
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")
         if problems:
@@ -123,3 +124,8 @@ class Run(Spec):
                 f"model.vocab_size: {self.model.vocab_size} is below the tokenizer's {size}; raise it or leave it out"
             )
         return self
+
+    def settled(self, codec: Codec) -> "Run":
+        """The run with all that its vocabulary decides. Raises ConfigError when they do not fit."""
+        run, objective = self.with_vocabulary(codec.vocab_size), self.objective.settle(codec)
+        return run if objective == run.objective else run.evolve(objective=objective)

@@ -18,7 +18,7 @@ def summarize(run: Run) -> dict[str, Any]:
     experts that a token meets. Activations are not in the memory.
     """
     if run.model.vocab_size is None:
-        run = run.with_vocabulary(prepare(run.data, run.tokenizer, run.model.context).codec.vocab_size)
+        run = run.settled(prepare(run.data, run.tokenizer, run.model.context).codec)
     model, tx = run.model, run.optim.build()
     shapes = model.shapes()
     state = jax.eval_shape(lambda p: init_state(p, tx, run.ema is not None), shapes)

@@ -64,6 +64,11 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
 def batch(run: Run, made: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """What training gives the step, as shapes."""
     names = OPEN | (PACKED if run.data.documents == "separate" else {})
+    if run.data.texts:
+        kinds = ("tokens", "segments")
+        names = {f"{kind}_{i}" if i else kind: jnp.int32 for i in range(run.data.texts) for kind in kinds}
+    if run.objective.words is not None:
+        names = names | {"words": jnp.int32}
     shape = run.batch_size, run.seq_len
     return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=made.batch) for name, dtype in names.items()}
 

@@ -1,0 +1,111 @@
+"""Filling in hidden tokens. B rows, T tokens, P places told in a row, D model width."""
+
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from jaxgpt.models import Encoder, Model
+from jaxgpt.objectives.objective import Batch, Objective
+from jaxgpt.ops.losses import chunked_cross_entropy
+from jaxgpt.ops.masking import hide
+from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.text import Codec
+
+
+class Masking(Spec):
+    """Which tokens are hidden, and how."""
+
+    inputs = ("rate",)
+    rate: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the words, or of the tokens, that are to be told."""
+    random: float = Field(default=0.1, ge=0, le=1)
+    """Share of these that read as any token of the vocabulary."""
+    kept: float = Field(default=0.1, ge=0, le=1)
+    """Share of these that stay as they are; the rest read `[MASK]`."""
+    whole_word: bool = False
+    """Whether all tokens of a word are hidden together, as BERT's later checkpoints were trained."""
+    predictions: PositiveInt | None = None
+    """Tokens of a row that are scored at most, the first of those hidden; None: all. Saves the others' logits."""
+    mask_id: NonNegativeInt | None = None
+    """Id of `[MASK]`; None: the tokenizer's."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.random + self.kept > 1:
+            raise ValueError(f"random {self.random} and kept {self.kept} are shares of one; lower them")
+        return self
+
+    def settle(self, codec: Codec, field: str) -> "Masking":
+        """With the vocabulary's mask. Raises ConfigError where it has none."""
+        if self.mask_id is None and codec.mask is None:
+            raise ConfigError(f"{field}.mask_id: the tokenizer has no [MASK]; use a wordpiece tokenizer, or name an id")
+        return self if self.mask_id is not None else self.evolve(mask_id=codec.mask)
+
+    def loss(
+        self, model: nn.Module, params: Any, batch: Batch, key: jax.Array, train: bool, chunk: int | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Mean cross-entropy in nats of the hidden tokens, and how many there were. Draws masks and dropout."""
+        masks, dropout = jax.random.split(key)
+        size = model.spec.vocab_size
+        read_BT, told_BT = hide(
+            masks, batch["tokens"], batch["words"], self.rate, self.random, self.kept, self.mask_id or 0, size
+        )
+        hidden_BTD = model.apply(
+            {"params": params},
+            read_BT,
+            positions=batch.get("positions"),
+            segments=batch.get("segments"),
+            train=train,
+            rngs={"dropout": dropout},
+            method="hidden",
+        )
+        targets_BT = batch["tokens"]
+        if self.predictions is not None and self.predictions < targets_BT.shape[1]:
+            _, at_BP = jax.lax.top_k(told_BT.astype(jnp.float32), self.predictions)
+            hidden_BTD = jnp.take_along_axis(hidden_BTD, at_BP[..., None], 1)
+            targets_BT, told_BT = (jnp.take_along_axis(x, at_BP, 1) for x in (targets_BT, told_BT))
+        unembed = lambda h: model.apply({"params": params}, h, method="unembed")  # noqa: E731
+        _, nll_BT = chunked_cross_entropy(unembed, hidden_BTD, targets_BT, chunk)
+        count = jnp.sum(told_BT, dtype=jnp.float32)
+        return jnp.sum(jnp.where(told_BT, nll_BT, 0.0)) / jnp.maximum(count, 1.0), count
+
+
+class MaskedLanguageModel(Objective):
+    """Cross-entropy of hidden tokens given those around them, in nats a hidden token."""
+
+    citation = "Devlin et al. 2019, section 3.1"
+    masking: Masking = Masking()
+    chunk: PositiveInt | None = None
+    """Tokens whose logits exist at once; None: all."""
+
+    @property
+    def words(self) -> bool | None:
+        """See Objective."""
+        return self.masking.whole_word
+
+    def settle(self, codec: Codec) -> "MaskedLanguageModel":
+        """See Objective."""
+        return self.evolve(masking=self.masking.settle(codec, "objective.masking"))
+
+    def problems(self, model: Model, texts: int, rows: int) -> list[str]:
+        """See Objective."""
+        more = [f"objective {self.kind} reads one text a row; set data.columns 1 or data.apart"] if texts > 1 else []
+        return needs_masked_head(model, self.kind) + more
+
+    def loss(
+        self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """See Objective.loss. Evaluation hides the same tokens of a batch each time."""
+        drawn = jax.random.key(0) if key is None else key
+        loss, count = self.masking.loss(model, params, batch, drawn, key is not None, self.chunk)
+        return loss, {"loss": loss, "weight": count}
+
+
+def needs_masked_head(model: Model, kind: str) -> list[str]:
+    """Why `model` cannot fill in tokens."""
+    if isinstance(model, Encoder) and model.masked_head:
+        return []
+    return [f"objective {kind} fills in tokens; it needs an encoder with masked_head, not model {model.kind}"]
