@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
+from jaxgpt.interop.chat_template import from_gguf
 from jaxgpt.interop.families import by_config
 from jaxgpt.interop.gguf_header import Entry, Header, read_header
 from jaxgpt.interop.gguf_names import ARCHITECTURES, Architecture
@@ -50,7 +51,7 @@ def read_source(path: Path) -> Source:
         config = _config(path, header, architecture)
         family = by_config(config)
         model = family.spec(config)
-        codec = read_tokenizer(header.fields)
+        codec, templates = read_tokenizer(header.fields), from_gguf(header.fields)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
     tied = config["tie_word_embeddings"]
@@ -65,7 +66,8 @@ def read_source(path: Path) -> Source:
         return family.read(tensors, model, dtype, put)
 
     ends = {f"{end}_token_id": header.fields.get(f"tokenizer.ggml.{end}_token_id") for end in ("bos", "eos")}
-    return Source(model, codec, read, {key: token for key, token in ends.items() if token is not None})
+    generation = {key: token for key, token in ends.items() if token is not None}
+    return Source(model, codec, read, generation, chat_templates=templates)
 
 
 def _architecture(header: Header) -> Architecture:

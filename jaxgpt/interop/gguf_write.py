@@ -9,6 +9,7 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
 from jaxgpt.disk import atomic
+from jaxgpt.interop.chat_template import to_gguf
 from jaxgpt.interop.families import by_config, by_model
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.gguf import LLAMA_3, ROPE_FACTORS, llama_3_factors
@@ -35,6 +36,7 @@ def write_gguf(
     codec: Codec | None = None,
     generation: Mapping[str, Any] | None = None,
     dtype: str = "float32",
+    chat_templates: Mapping[str, str] | None = None,
 ) -> None:
     """Writes `target`, whole or not at all. Matrices are in `dtype` (float32, float16, bfloat16); vectors in float32,
     as llama.cpp wants them. In float32 it reads back bit for bit.
@@ -55,6 +57,7 @@ def write_gguf(
         fields |= {"tokenizer.ggml.model": "none"}
     else:
         fields |= tokenizer_fields(codec, config["vocab_size"])
+    fields |= to_gguf(chat_templates or {})
     arrays: dict[str, np.ndarray] = {}
     for theirs, array in family.write(params, model).items():
         ours = architecture.gguf(theirs)

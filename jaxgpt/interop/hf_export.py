@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxgpt.disk import new_folder, write_json_atomic
+from jaxgpt.interop.chat_template import write_templates
 from jaxgpt.interop.families import by_model
 from jaxgpt.interop.hf_folder import CONFIG, GENERATION
 from jaxgpt.interop.safetensors import write_tensors
@@ -39,8 +40,10 @@ def write_folder(
     dtype: str = "float32",
     shard_bytes: int = SHARD,
     progress: Callable[[int], None] = lambda written: None,
+    chat_templates: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `target`, whole or not at all: config.json, weights in `dtype`, tokenizer, generation settings.
+    """Writes `target`, whole or not at all: config.json, weights in `dtype`, tokenizer, generation settings,
+    chat templates.
 
     `progress` gets the bytes of weights written so far. Raises ConfigError with one line for every field of `model`
     that no family of transformers can express, and JaxgptError when `target` is there already or cannot be written.
@@ -59,6 +62,7 @@ def write_folder(
         write_json_atomic(draft / GENERATION, {**ends, **given})
         if codec is not None:
             _write_tokenizer(draft, codec, model.context)
+        write_templates(draft, chat_templates or {})
         arrays = family.write(params, model)
         for name in arrays:
             arrays[name] = arrays[name].astype(jnp.dtype(dtype), copy=False)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxgpt.interop.chat_template import read_templates
 from jaxgpt.interop.families import by_config
-from jaxgpt.interop.hf_tokenizer import read_codec
+from jaxgpt.interop.hf_tokenizer import SETTINGS, read_codec
 from jaxgpt.interop.json_object import read_object
 from jaxgpt.interop.refuse import refuse_code, refuse_pickles
 from jaxgpt.interop.safetensors import FILE, INDEX, read_tensors
@@ -37,7 +38,10 @@ def read_source(folder: Path) -> Source:
     def read(dtype: str, put: Put | None) -> dict[str, Any]:
         return family.read(tensors, model, dtype, put)
 
-    return Source(model, read_codec(folder, config), read, _generation(folder, config))
+    path = folder / SETTINGS
+    templates = read_templates(folder, read_object(path, "a JSON object") if path.exists() else {}, path)
+    codec, generation = read_codec(folder, config), _generation(folder, config)
+    return Source(model, codec, read, generation, chat_templates=templates)
 
 
 def _generation(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:

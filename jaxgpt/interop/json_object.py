@@ -13,12 +13,12 @@ LIMIT = 100_000_000
 
 def read_object(path: Path, expected: str) -> dict[str, Any]:
     """The object in a file that should hold `expected`. Raises ConfigError naming the file."""
-    return parse_object(_bytes(path, expected), str(path), expected)
+    return parse_object(read_bytes(path, expected), str(path), expected)
 
 
 def read_list(path: Path, expected: str) -> list[dict[str, Any]]:
     """The objects in a file that should hold a list of them. Raises ConfigError naming the file."""
-    entries = _parsed(_bytes(path, expected), str(path), expected)
+    entries = _parsed(read_bytes(path, expected), str(path), expected)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(f"{path}: no list of JSON objects; expected {expected}")
     return entries
@@ -32,7 +32,8 @@ def parse_object(raw: bytes, where: str, expected: str) -> dict[str, Any]:
     return tree
 
 
-def _bytes(path: Path, expected: str) -> bytes:
+def read_bytes(path: Path, expected: str) -> bytes:
+    """A file's content, unparsed. Raises ConfigError for what is no file, too large, or cannot be read."""
     try:
         if path.exists() and not path.is_file():  # a pipe would never end
             raise ConfigError(f"{path}: is no file; expected {expected}")

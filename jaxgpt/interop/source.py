@@ -1,6 +1,7 @@
 """What a reader of any format gives: a model, its tokenizer, and a way to read its weights leaf by leaf."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,3 +28,5 @@ class Source(NamedTuple):
     generation_config.json."""
     recipe: Recipe | None = None
     """How texts become vectors, where the checkpoint says so."""
+    chat_templates: Mapping[str, str] = MappingProxyType({})
+    """Jinja text by name, `default` among them, that makes one text of a conversation; carried along, never run."""

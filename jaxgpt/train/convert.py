@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,7 @@ class _Held(NamedTuple):
     codec: Codec | None
     generation: Mapping[str, Any]
     recipe: Recipe | None = None
+    chat_templates: Mapping[str, str] = MappingProxyType({})
 
     def notes(self) -> list[str]:
         """What a folder for transformers cannot hold, and would be lost without a word."""
@@ -64,7 +66,7 @@ def convert(source: Path, target: Path, dtype: str = "float32", best: bool = Tru
         if target.suffix == ".gguf":
             from jaxgpt.interop.gguf_write import write_gguf
 
-            write_gguf(target, held.model, held.params, held.codec, held.generation, dtype)
+            write_gguf(target, held.model, held.params, held.codec, held.generation, dtype, held.chat_templates)
         else:
             write_folder(
                 target,
@@ -74,6 +76,7 @@ def convert(source: Path, target: Path, dtype: str = "float32", best: bool = Tru
                 held.generation,
                 dtype,
                 progress=lambda written: watch.update(written / 1e6),
+                chat_templates=held.chat_templates,
             )
             for note in held.notes():
                 console.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -94,4 +97,4 @@ def _read(source: Path, dtype: str, best: bool) -> _Held:
             return leaf
 
         params = opened.read(dtype, put)
-    return _Held(opened.model, params, opened.codec, opened.generation, opened.recipe)
+    return _Held(opened.model, params, opened.codec, opened.generation, opened.recipe, opened.chat_templates)

@@ -43,6 +43,8 @@ class Loaded:
     """What another library's checkpoint says about generating; only its ends of text are followed."""
     recipe: Recipe | None = None
     """How texts become vectors, where the checkpoint says so."""
+    chat_templates: Mapping[str, str] = field(default_factory=dict)
+    """Text by name, `default` among them, that makes one text of a conversation; carried along, never run."""
 
     @property
     def tokenizer(self) -> Codec:
@@ -174,7 +176,8 @@ def load(
         return jax.make_array_from_callback(leaf.shape, where[name], lambda index: leaf[index])
 
     params = source.read(dtype, put)
-    return Loaded(source.model, source.model, params, source.codec, dtype, source.generation, source.recipe)
+    model, rest = source.model, (source.generation, source.recipe, source.chat_templates)
+    return Loaded(model, model, params, source.codec, dtype, *rest)
 
 
 def is_run(path: Path) -> bool:
