@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType as Kind
 from jaxgpt.interop.chat_template import from_gguf
 from jaxgpt.interop.families import by_config
 from jaxgpt.interop.gguf_header import Entry, Header, read_header
-from jaxgpt.interop.gguf_names import ARCHITECTURES, Architecture
+from jaxgpt.interop.gguf_names import ARCHITECTURES, OPTIONAL, Architecture
 from jaxgpt.interop.gguf_tokenizer import read_tokenizer
 from jaxgpt.interop.pairing import to_half
 from jaxgpt.interop.source import Put, Source
@@ -35,7 +35,7 @@ SLICE = 1024
 """Rows of blocks that are turned into numbers at once."""
 ROPE_FACTORS = "rope_freqs.weight"
 """Not a weight: by how much Llama 3.1 slows each pair."""
-REAL = ("rms_norm_eps", "layer_norm_epsilon", "rope_theta")
+REAL = ("rms_norm_eps", "layer_norm_epsilon", "rope_theta", "attn_logit_softcapping", "final_logit_softcapping")
 LLAMA_3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 """What those factors come from, besides the largest of them; the file does not say."""
 
@@ -59,8 +59,8 @@ def read_source(path: Path) -> Source:
     for name, entry in header.tensors.items():
         if name == ROPE_FACTORS or (tied and name == "output.weight"):
             continue
-        turns, transposed = architecture.turned_heads(name, config), architecture.is_transposed(name)
-        tensors[architecture.theirs(name) or name] = _tensor(path, entry, turns, transposed)
+        ways = architecture.turned_heads(name, config), architecture.is_transposed(name), architecture.shift(name)
+        tensors[architecture.theirs(name) or name] = _tensor(path, entry, *ways)
 
     def read(dtype: str, put: Put | None) -> dict[str, Any]:
         return family.read(tensors, model, dtype, put)
@@ -87,12 +87,11 @@ def _config(path: Path, header: Header, architecture: Architecture) -> dict[str,
     """What Hugging Face's config.json would say. Raises ConfigError with one line for each thing it cannot."""
     name = header.fields["general.architecture"]
     fields = {key.removeprefix(f"{name}."): value for key, value in header.fields.items() if key.startswith(f"{name}.")}
-    optional = ("head_dim", "rope_theta", "num_key_value_heads")
     config: dict[str, Any] = {"model_type": architecture.model_type, **architecture.constant}
     problems = []
     for key, held in architecture.keys.items():
         value = fields.get(held)
-        if value is None and key not in optional:
+        if value is None and key not in OPTIONAL:
             problems.append(f"{name}.{held}: missing")
         elif value is not None and type(value) is not (float if key in REAL else int):
             problems.append(f"{name}.{held}: {str(value)[:64]} is not one {'real' if key in REAL else 'whole'} number")
@@ -101,7 +100,8 @@ def _config(path: Path, header: Header, architecture: Architecture) -> dict[str,
     embedding = header.tensors.get("token_embd.weight")
     if embedding is None:
         problems.append("token_embd.weight: missing")
-    for key, value in {"expert_count": 0, "attention.value_length": fields.get("attention.key_length")}.items():
+    followed = {"expert_count": 0, "attention.value_length": fields.get("attention.key_length"), **architecture.only}
+    for key, value in followed.items():
         if fields.get(key, value) != value:
             problems.append(f"{name}.{key}: {fields[key]!r} is not supported, only {value!r}")
     if problems or embedding is None:
@@ -111,6 +111,7 @@ def _config(path: Path, header: Header, architecture: Architecture) -> dict[str,
     if "rope_theta" in architecture.keys:
         config = {"rope_theta": 10000.0, "num_key_value_heads": config["num_attention_heads"], **config}
         config["rope_scaling"] = _scaling(path, header, fields, config, name)
+    config |= architecture.derived(config)
     if name == "llama":
         config["attention_bias"] = "blk.0.attn_q.bias" in header.tensors
         if fields.get("attention.sliding_window"):
@@ -173,13 +174,15 @@ def _is_tied(path: Path, header: Header) -> bool:
     return output[:2] == embedding[:2] and np.array_equal(_bytes(path, embedding), _bytes(path, output))
 
 
-def _tensor(path: Path, entry: Entry, turns: int | None = None, transposed: bool = False) -> Tensor:
-    """`turns`: heads whose pairs lie side by side in the file."""
+def _tensor(path: Path, entry: Entry, turns: int | None = None, transposed: bool = False, shift: int = 0) -> Tensor:
+    """`turns`: heads whose pairs lie side by side in the file; `shift`: what was added to the numbers."""
     read: Callable[[], np.ndarray] = partial(_read, path, entry)
     if turns:
         return Tensor(entry.shape, _dtype(entry), lambda: to_half(read(), turns))
     if transposed:
         return Tensor(entry.shape[::-1], _dtype(entry), lambda: read().T)
+    if shift:
+        return Tensor(entry.shape, np.dtype(np.float32), lambda: read().astype(np.float32) - np.float32(shift))
     return Tensor(entry.shape, _dtype(entry), read)
 
 

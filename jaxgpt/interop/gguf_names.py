@@ -5,7 +5,7 @@ Keys are those below `<architecture>.`; names are without `.weight` and `.bias`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 TURNED = {"blk.{i}.attn_q": "num_attention_heads", "blk.{i}.attn_k": "num_key_value_heads"}
@@ -27,6 +27,12 @@ class Architecture(NamedTuple):
     """GGUF's names of those that Hugging Face stores (in, out)."""
     constant: Mapping[str, object] = {}
     """What config.json must say besides."""
+    derived: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda config: {}
+    """What it must say by what the file has said so far."""
+    only: Mapping[str, object] = {}
+    """GGUF's settings that are followed with these values alone."""
+    norms_shifted: bool = False
+    """Whether norms' weights are what they scale by, where Hugging Face has how far that is from 1."""
 
     def theirs(self, name: str) -> str | None:
         """GGUF's name of a tensor -> Hugging Face's; None for one that it does not have."""
@@ -40,6 +46,10 @@ class Architecture(NamedTuple):
         """How many heads' rotary pairs lie side by side in the tensor, by GGUF's name; None: it has none such."""
         key = TURNED.get(_stem(name)[0].rpartition(".")[0]) if self.interleaved else None
         return None if key is None else config[key]
+
+    def shift(self, name: str) -> int:
+        """What is added to the tensor, by GGUF's name, for the file."""
+        return int(self.norms_shifted and name.endswith("norm.weight"))
 
     def is_transposed(self, name: str) -> bool:
         """Whether the tensor, by GGUF's name, is stored the other way round than in Hugging Face."""
@@ -86,11 +96,41 @@ LLAMA_NAMES = {
     "blk.{i}.ffn_down": f"{LAYER}.mlp.down_proj",
 }
 QK_NORMS = {"blk.{i}.attn_q_norm": f"{LAYER}.self_attn.q_norm", "blk.{i}.attn_k_norm": f"{LAYER}.self_attn.k_norm"}
+GEMMA2_KEYS = {name: name for name in ("attn_logit_softcapping", "final_logit_softcapping")} | {
+    "sliding_window": "attention.sliding_window"
+}
+GEMMA2_NORMS = {
+    "blk.{i}.post_attention_norm": f"{LAYER}.post_attention_layernorm",
+    "blk.{i}.ffn_norm": f"{LAYER}.pre_feedforward_layernorm",
+    "blk.{i}.post_ffw_norm": f"{LAYER}.post_feedforward_layernorm",
+}
+OPTIONAL = ("head_dim", "rope_theta", "num_key_value_heads", *GEMMA2_KEYS)
+"""Keys of config.json that a file may leave to their defaults."""
+GEMMA2_27B = 46
+"""Its layers, by which llama.cpp knows it."""
+
+
+def _gemma2(config: Mapping[str, Any]) -> dict[str, Any]:
+    """llama.cpp's rule for what scores are scaled by (`src/models/gemma2.cpp`)."""
+    share = config["hidden_size"] // max(config["num_attention_heads"], 1)
+    width = config.get("head_dim", share)
+    return {"head_dim": width, "query_pre_attn_scalar": share if config["num_hidden_layers"] == GEMMA2_27B else width}
+
+
 GPT2_LAYER = "transformer.h.{i}"
 ARCHITECTURES = {
     "llama": Architecture("llama", LLAMA_KEYS, LLAMA_NAMES, interleaved=True, constant={"hidden_act": "silu"}),
     "qwen2": Architecture("qwen2", LLAMA_KEYS, LLAMA_NAMES, constant={"hidden_act": "silu"}),
     "qwen3": Architecture("qwen3", LLAMA_KEYS, LLAMA_NAMES | QK_NORMS, constant={"hidden_act": "silu"}),
+    "gemma2": Architecture(
+        "gemma2",
+        LLAMA_KEYS | GEMMA2_KEYS,
+        {name: theirs for name, theirs in LLAMA_NAMES.items() if name != "output"} | GEMMA2_NORMS,  # it is always tied
+        constant={"hidden_activation": "gelu_pytorch_tanh"},
+        derived=_gemma2,
+        only={"attention.sliding_window_pattern": 2, "rope.freq_base_swa": 10000.0},
+        norms_shifted=True,
+    ),
     "gpt2": Architecture(
         "gpt2",
         {

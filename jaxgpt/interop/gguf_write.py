@@ -1,4 +1,4 @@
-"""A Llama-type model as a GGUF file, vocabulary included, that llama.cpp and we read."""
+"""A Llama-type model or a GPT-2 as a GGUF file, vocabulary included, that llama.cpp and we read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ def write_gguf(
     chat_templates: Mapping[str, str] | None = None,
 ) -> None:
     """Writes `target`, whole or not at all. Matrices are in `dtype` (float32, float16, bfloat16); vectors in float32,
-    as llama.cpp wants them. In float32 it reads back bit for bit.
+    as llama.cpp wants them. In float32 it reads back bit for bit, but for Gemma 2's norms, which are stored plus 1.
 
     Raises ConfigError for a model or a vocabulary that GGUF has no form for, and for numbers too large for float16.
     """
@@ -47,8 +47,9 @@ def write_gguf(
         raise ConfigError(f"dtype: {dtype!r} is not written; known: {', '.join(KINDS)}")
     name, family = _choose(model)
     architecture, config = ARCHITECTURES[name], family.config(model)
-    kept = {key: config[key] for key in (*architecture.keys, *KEPT) if key in config}
-    _check(model, family.spec({"model_type": family.model_type, **architecture.constant, **kept}), name)
+    kept = {key: config[key] for key in (*architecture.keys, *KEPT) if config.get(key) is not None}
+    kept = {"model_type": family.model_type, **architecture.constant, **kept}
+    _check(model, family.spec(kept | architecture.derived(kept)), name)
     rope, extra = _rotary(config, name)
     own = {held: config[key] for key, held in architecture.keys.items() if config.get(key) is not None} | rope
     fields = {f"{name}.{key}": value for key, value in own.items()}
@@ -65,6 +66,7 @@ def write_gguf(
             raise ConfigError(f"model: its tensor {theirs} has no place in GGUF's {name!r}")
         turns = architecture.turned_heads(ours, config)
         array = to_interleaved(array, turns) if turns else array
+        array = array + np.float32(architecture.shift(ours)) if architecture.shift(ours) else array
         arrays[ours] = array.T if architecture.is_transposed(ours) else array
     with atomic(Path(target)) as file:
         writer = gguf.GGUFWriter(file.name, name)

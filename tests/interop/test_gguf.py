@@ -259,7 +259,7 @@ DAMAGED = {
         "general.alignment: 0, expected a power of two",
     ),
     "overlap": (head(tensors=tensor("a") + tensor("b"), counts=(2, 0)) + b"\0" * 99, "inside the tensor before it"),
-    "architecture": (head(key("general.architecture", 8, text("mamba"))), "'mamba' is not read; known: gpt2, llama"),
+    "architecture": (head(key("general.architecture", 8, text("mamba"))), "'mamba' is not read; known: gemma2, gpt2"),
     "no settings": (head(key("general.architecture", 8, text("llama"))), "llama.context_length: missing"),
 }
 
