@@ -10,6 +10,10 @@ _QUANTITIES = {
     "val/loss": ("validation loss", "nats/token"),
     "val/bpb": ("validation loss", "bits per byte"),
     "best_val/loss": ("best validation loss", "nats/token"),
+    "val/sts": ("semantic similarity", "points of Spearman"),
+    "best_val/sts": ("best semantic similarity", "points of Spearman"),
+    "val/alignment": ("alignment", ""),
+    "val/uniformity": ("uniformity", ""),
     "tokens_per_second": ("throughput", "tokens/s"),
     "mfu": ("model FLOPs utilisation", ""),
 }

@@ -43,6 +43,8 @@ def refusal(run: Run) -> str | None:
     mesh = run.exec.mesh.model_dump()
     if any(size != 1 for name, size in mesh.items() if name != "data") or mesh["data"] not in (-1, 1):
         return f"exec.mesh {mesh} spreads one run over devices, where fusing spreads runs"
+    if run.start is not None or run.eval.sts is not None:
+        return "start and eval.sts are about one run's weights"
     if run.batch_ramp is not None:
         return "batch_ramp changes the batch's shape while it trains"
     return "several processes share this run" if jax.process_count() > 1 else None

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from jaxgpt.disk import atomic, cache_dir, strict, write_json_atomic
+from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
 from jaxgpt.parallel.watchdog import Watchdog
@@ -16,6 +17,7 @@ from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Prepared, PreparedTexts, prepare
+from jaxgpt.text.locate import locate
 from jaxgpt.text.val_pass import ValPass
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.checkpoint import restore, save
@@ -28,8 +30,10 @@ from jaxgpt.train.ramp import Rows
 from jaxgpt.train.record import Record, Row
 from jaxgpt.train.rundir import RunDir, read_result
 from jaxgpt.train.signals import StopSignal
+from jaxgpt.train.similarity import similarity
 from jaxgpt.train.sinks.trackers import Trackers
 from jaxgpt.train.spec import Run
+from jaxgpt.train.start import started
 
 SOLO = "solo"
 """How a run was computed, in its result: alone, or `fused` with others. The two agree to rounding, not to the bit."""
@@ -80,6 +84,12 @@ def ready(spec: Run, quiet: bool) -> Prepared | PreparedTexts:
     kernels(spec)
     for sink in spec.exec.sinks:
         sink.check()
+    if spec.eval.sts is not None:
+        if process_count() > 1:
+            raise ConfigError("eval.sts: measured by one process only; leave it out and use `jaxgpt eval` afterwards")
+        read_subsets(locate(spec.eval.sts, "eval.sts"))
+    if spec.start is not None:
+        locate(spec.start.replace("{seed}", str(spec.seed)), "start")
     keep_freed_memory()
     if spec.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
@@ -110,6 +120,8 @@ def _train(
             f"{out}: its checkpoints were made with other runs as one program; start over in another --out"
         )
     first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
+    state = state if found else started(spec, prepared.codec, state)
+    alike, measures = similarity(spec, prepared.codec), len(held_out) > 0 or spec.eval.sts is not None
     dropout_key = jax.random.fold_in(key, 1)
 
     with (
@@ -134,13 +146,14 @@ def _train(
             if step == first:
                 jax.block_until_ready(metrics)
                 log.event("first_step", step=now, seconds=round(record.seconds, 3))
-            measure = len(held_out) > 0 and (now == spec.steps or due(now, spec.eval.every))
+            measure = measures and (now == spec.steps or due(now, spec.eval.every))
             logged = measure or now == spec.steps or due(now, spec.exec.log_every)
             record.step(now, span[1] * spec.seq_len, metrics, logged)
             if measure:
                 with record.paused():
-                    loss = validate(compiled, state.weights, held_out, values)
-                better = record.validation(loss) and spec.exec.keep_best
+                    loss = validate(compiled, state.weights, held_out, values) if held_out else None
+                    more = alike(state.weights)
+                better = record.validation(loss, more) and spec.exec.keep_best
             asked = stop.agreed()
             status = record.verdict() or ("finished" if now == spec.steps else "stopped" if asked else None)
             last = status is not None

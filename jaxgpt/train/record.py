@@ -42,6 +42,7 @@ class Record:
         the run has, and so of the time that it is charged."""
         meta = meta or {}
         self.best: float | None = meta.get("best_val/loss")
+        self.best_sts: float | None = meta.get("best_val/sts")
         self.since_best: int = meta.get("since_best", 0)
         self.skips: int = meta.get("skips", 0)
         """Dropped updates in a row."""
@@ -72,6 +73,7 @@ class Record:
         """What a checkpoint keeps, so that a resumed run records as if it had never stopped."""
         return {
             "best_val/loss": self.best,
+            "best_val/sts": self.best_sts,
             "since_best": self.since_best,
             "skips": self.skips,
             "seconds": self.seconds,
@@ -109,13 +111,20 @@ class Record:
             listen(row)
         self._line.update(step, **self._facts())
 
-    def validation(self, loss: float) -> bool:
-        """Writes the waiting row with `val/loss` (nats a token) and `val/bpb` (bits per byte); whether it is the best
-        so far."""
-        better = math.isfinite(loss) and (self.best is None or loss < self.best)
+    def validation(self, loss: float | None, more: Mapping[str, float] | None = None) -> bool:
+        """Writes the waiting row with `val/loss` (nats a token), `val/bpb` (bits per byte) and `more`; whether it is
+        the best so far: by `val/sts` where `more` has it, else by the loss."""
+        better = loss is not None and math.isfinite(loss) and (self.best is None or loss < self.best)
         self.best = loss if better else self.best
+        value = None if more is None else more.get("val/sts")
+        if value is not None:
+            better = math.isfinite(value) and (self.best_sts is None or value > self.best_sts)
+            self.best_sts = value if better else self.best_sts
         self.since_best = 0 if better else self.since_best + 1
-        self.flush(**{"val/loss": loss}, **({} if self._bits is None else {"val/bpb": loss * self._bits}))
+        losses = {} if loss is None else {"val/loss": loss}
+        if loss is not None and self._bits is not None:
+            losses["val/bpb"] = loss * self._bits
+        self.flush(**losses, **(more or {}))
         return better
 
     @contextmanager
@@ -128,12 +137,15 @@ class Record:
 
     def result(self, status: str) -> Row:
         """The content of result.json."""
-        return {**self.last, "best_val/loss": self.best, "seconds": round(self.seconds, 3), "status": status}
+        best = {"best_val/loss": self.best} | ({} if self.best_sts is None else {"best_val/sts": self.best_sts})
+        return {**self.last, **best, "seconds": round(self.seconds, 3), "status": status}
 
     def _facts(self) -> dict[str, str]:
         facts = {"loss": _text(self.last["train/loss"])}
         if "val/loss" in self.last:
             facts["val"] = _text(self.last["val/loss"])
+        if self.last.get("val/sts") is not None:
+            facts["sts"] = f"{self.last['val/sts']:.2f}"
         if "tokens_per_second" in self.last:
             facts["tokens/s"] = f"{self.last['tokens_per_second']:,.0f}"
         if self.last.get("mfu") is not None:

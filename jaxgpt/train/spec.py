@@ -36,7 +36,10 @@ class Evaluation(Spec):
     batch_size: PositiveInt | None = None
     """Rows at once; None: as in training."""
     patience: PositiveInt | None = None
-    """Passes without a better val/loss before the run stops early; None: never."""
+    """Passes without a better val/loss (or val/sts, where measured) before the run stops early; None: never."""
+    sts: str | None = None
+    """A file or folder of scored pairs, here or in JAXGPT_DATA: every pass measures `val/sts` too, how well cosines
+    order them (Spearman times 100), and judges by it which checkpoint is best."""
 
 
 class Run(Spec):
@@ -46,6 +49,9 @@ class Run(Spec):
     objective: Objective = LanguageModel()
     tokenizer: Tokenizer
     data: Data = Data()
+    start: str | None = None
+    """A run, or a checkpoint that `jaxgpt.load` reads, whose weights this one starts from; a head that they lack starts
+    fresh. `{seed}` stands for this run's seed. None: from scratch."""
     batch_size: PositiveInt
     """Rows of a batch, over all devices and accumulation parts."""
     batch_ramp: BatchRamp | None = None
