@@ -1,6 +1,7 @@
 """Vectors of texts: as each text alone, in order, in few compiled shapes, for encoders and decoders."""
 
 import json
+from functools import partial
 
 import jax
 import numpy as np
@@ -37,10 +38,14 @@ def gpt(weights):
     return Loaded(model, model, weights(model), ByteCodec())
 
 
+@partial(jax.jit, static_argnums=0)
+def hidden(model, params, ids):
+    return model.build().apply({"params": params}, ids, method="hidden")
+
+
 def alone(m, ids):
     """(T, D): one row by itself, without any padding."""
-    hidden = m.model.build().apply({"params": m.params}, np.asarray(ids)[None], method="hidden")
-    return np.asarray(hidden[0])
+    return np.asarray(hidden(m.model, m.params, np.asarray(ids)[None])[0])
 
 
 def framed(m, text, limit=SIZE["context"]):
