@@ -27,7 +27,7 @@ class Cost(NamedTuple):
 
 def cost(run: Any) -> Cost:
     """Of one step; the vocabulary must be settled."""
-    tokens = run.batch_size * run.seq_len
+    tokens = run.batch_size * run.row_tokens
     return Cost(tokens, tokens * _flops_per_token(run.model, run.seq_len))
 
 

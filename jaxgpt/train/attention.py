@@ -15,7 +15,8 @@ def kernels(run: Run, platform: str | None = None, token_parts: int = 1) -> dict
     """
     separate = run.data.documents == "separate"
     places: Places = "documents" if separate else "row"
-    cases = run.model.cases(run.seq_len, run.dtype, places, separate, platform or jax.default_backend())
+    segments = separate or bool(run.data.texts)
+    cases = run.model.cases(run.seq_len, run.dtype, places, segments, platform or jax.default_backend())
     kernel, found, problems = run.exec.kernel, {}, []
     for name, case in cases.items():
         case = case._replace(token_parts=token_parts)

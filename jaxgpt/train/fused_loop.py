@@ -97,7 +97,7 @@ def _train(
             measure = len(held_out) > 0 and (now == spec.steps or due(now, spec.eval.every))
             logged = measure or now == spec.steps or due(now, spec.exec.log_every)
             for lane in open_lanes:
-                lane.record.step(now, rows[1] * spec.seq_len, measured.lane(lane.index), logged)
+                lane.record.step(now, rows[1] * spec.row_tokens, measured.lane(lane.index), logged)
             better = dict.fromkeys(open_lanes, False)
             if measure:
                 with ExitStack() as pauses:

@@ -148,7 +148,7 @@ def _train(
                 log.event("first_step", step=now, seconds=round(record.seconds, 3))
             measure = measures and (now == spec.steps or due(now, spec.eval.every))
             logged = measure or now == spec.steps or due(now, spec.exec.log_every)
-            record.step(now, span[1] * spec.seq_len, metrics, logged)
+            record.step(now, span[1] * spec.row_tokens, metrics, logged)
             if measure:
                 with record.paused():
                     loss = validate(compiled, state.weights, held_out, values) if held_out else None

@@ -20,7 +20,7 @@ class Rows:
             wanted = ramp.start + (run.batch_size - ramp.start) * stair / ramp.stairs
             rows = max(1, round(wanted / ramp.start)) * ramp.start
             sizes.append(rows)
-            lengths.append(max(1, round(stair_tokens / (rows * run.seq_len))))
+            lengths.append(max(1, round(stair_tokens / (rows * run.row_tokens))))
         self.sizes = [*sizes, run.batch_size]
         self.starts = [0, *accumulate(lengths)]
 

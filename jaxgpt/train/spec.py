@@ -72,6 +72,11 @@ class Run(Spec):
         """Tokens a row."""
         return self.data.seq_len or self.model.context
 
+    @property
+    def row_tokens(self) -> int:
+        """Tokens that a row puts through the model, padding included: of all its texts, a lone one twice."""
+        return self.seq_len * (max(2, self.data.texts) if self.objective.texts else 1)
+
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result: all but `exec`."""
         return self.model_dump(mode="json", exclude={"exec"})

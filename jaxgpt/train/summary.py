@@ -22,14 +22,14 @@ def summarize(run: Run) -> dict[str, Any]:
     model, tx = run.model, run.optim.build()
     shapes = model.shapes()
     state = jax.eval_shape(lambda p: init_state(p, tx, run.ema is not None), shapes)
-    tokens = Rows(run).span(run.steps - 1)[1] * run.seq_len
+    tokens = Rows(run).span(run.steps - 1)[1] * run.row_tokens
     return {
         "spec": run.model_dump(mode="json"),
         "params": model.count(),
         "params_active": model.count() - getattr(model, "idle", 0),
         "flops_per_token": model.flops_per_token(run.seq_len),
         "flops_per_token_true": model.flops_per_token(run.seq_len, dense=False),
-        "tokens_per_step": run.batch_size * run.seq_len,
+        "tokens_per_step": run.batch_size * run.row_tokens,
         "tokens": tokens,
         "flops": tokens * model.flops_per_token(run.seq_len),
         "memory_params_bytes": _bytes(state.params),

@@ -104,6 +104,12 @@ def test_bad_fields_are_told_before_anything_is_read(home, fields, message):
         second(home, **fields)
 
 
+@pytest.mark.parametrize(("columns", "texts"), [(1, 2), (2, 2), (3, 3)])
+def test_every_text_counts_as_tokens(home, columns, texts):
+    assert second(home, **{"data.columns": columns}).row_tokens == 8 * texts
+    assert first(home).row_tokens == 8
+
+
 def test_a_vocabulary_without_a_mask_is_refused(home):
     spec = first(home).evolve(tokenizer="byte")
     with pytest.raises(ConfigError, match=r"objective\.masking\.mask_id: the tokenizer has no \[MASK\]"):

@@ -39,7 +39,7 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     where = places(list(made.batch.mesh.devices.flat), topology)
     return {
         "kernels": kernels(run, token_parts=made.batch.mesh.shape["sequence"]),
-        "tokens": run.batch_size * run.seq_len,
+        "tokens": run.batch_size * run.row_tokens,
         "flops_per_token": run.model.flops_per_token(run.seq_len),
         "flops_per_token_true": run.model.flops_per_token(run.seq_len, dense=False),
         "params_bytes": held(made.state.params),

@@ -58,7 +58,7 @@ class Prediction(NamedTuple):
 
 def predict(run: Run, topology: Slice, facts: dict[str, Any]) -> Prediction:
     """From the model's own FLOPs and the compiler's bytes, as `child.facts` gives them."""
-    tokens, rate = run.batch_size * run.seq_len, topology.chips * topology.chip.flops
+    tokens, rate = run.batch_size * run.row_tokens, topology.chips * topology.chip.flops
     how = pipelined(run, run.exec.mesh.shape(topology.chips))
     busy = 1 - bubble(how.stages, how.microbatches, how.repeats) if how else 1.0
     ideal = tokens * facts["flops_per_token_true"] / rate

@@ -29,7 +29,7 @@ def print_answer(answer: Answer) -> None:
     )
     for name in ("params", "optimizer", "temporary"):
         print_line(f"  {name}", f"{_gb(facts[f'{name}_bytes'])} GB")
-    tokens = answer.run.batch_size * answer.run.seq_len
+    tokens = answer.run.batch_size * answer.run.row_tokens
     print_line("FLOPs a step", f"{tokens * facts['flops_per_token_true']:.3g}, {tokens:,} tokens")
     table = Table("collective", "count", "GB", "seconds", "largest: bytes x times, of", box=None)
     for kind, row in sorted(facts["collectives"].items()):
