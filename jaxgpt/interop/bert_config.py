@@ -123,6 +123,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "bias": (model.bias, "true"),
         "qkv_bias": (model.has_qkv_bias, "true"),
         "o_bias": (model.has_o_bias, "true"),
+        "head": (model.head is None, "none"),
         "token_types": (model.token_types > 0, "at least 1"),
         "head_activation": (
             not (model.masked_head and known) or model.head_activation == (dialect.head_activation or activation),

@@ -12,7 +12,10 @@ from jaxgpt.interop.chat_template import write_templates
 from jaxgpt.interop.families import by_model
 from jaxgpt.interop.hf_folder import CONFIG, GENERATION
 from jaxgpt.interop.safetensors import write_tensors
+from jaxgpt.interop.sentence_export import write_modules
 from jaxgpt.models import Model
+from jaxgpt.ops.pooling import Recipe
+from jaxgpt.spec import ConfigError
 from jaxgpt.text import Codec
 from jaxgpt.text.huggingface import add_first
 
@@ -41,9 +44,10 @@ def write_folder(
     shard_bytes: int = SHARD,
     progress: Callable[[int], None] = lambda written: None,
     chat_templates: Mapping[str, str] | None = None,
+    recipe: Recipe | None = None,
 ) -> None:
     """Writes `target`, whole or not at all: config.json, weights in `dtype`, tokenizer, generation settings,
-    chat templates.
+    chat templates, and, with a `recipe`, the modules of sentence-transformers.
 
     `progress` gets the bytes of weights written so far. Raises ConfigError with one line for every field of `model`
     that no family of transformers can express, and JaxgptError when `target` is there already or cannot be written.
@@ -61,7 +65,11 @@ def write_folder(
         write_json_atomic(draft / CONFIG, {**config, **ends, "dtype": dtype})
         write_json_atomic(draft / GENERATION, {**ends, **given})
         if codec is not None:
-            _write_tokenizer(draft, codec, model.context)
+            _write_tokenizer(draft, codec, model.context, recipe is not None)
+        elif recipe is not None:
+            raise ConfigError("tokenizer: there is no vocabulary beside the weights; sentence-transformers needs one")
+        if recipe is not None:
+            write_modules(draft, recipe, model, dtype)
         write_templates(draft, chat_templates or {})
         arrays = family.write(params, model)
         for name in arrays:
@@ -69,13 +77,20 @@ def write_folder(
         write_tensors(draft, arrays, shard_bytes, progress)
 
 
-def _write_tokenizer(draft: Path, codec: Codec, context: int) -> None:
+def _write_tokenizer(draft: Path, codec: Codec, context: int, pads: bool) -> None:
+    """`pads`: what reads it fills batches up, with the end of text where there is no token for it."""
     text = codec.tokenizer_json()
     added = {token["id"]: token["content"] for token in json.loads(text).get("added_tokens", ())}
     special = {ROLES[name]: name for name in added.values() if name in ROLES}
     for role, token in {"bos_token": codec.bos, "eos_token": codec.eot}.items():
         if token is not None:
             special[role] = added.get(token) or codec.decode([token])
+    if pads and "pad_token" not in special:
+        if "eos_token" not in special:
+            raise ConfigError(
+                "tokenizer: has no token to pad with, nor an end of text; sentence-transformers needs one"
+            )
+        special["pad_token"] = special["eos_token"]
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # takes tokenizer.json as it is
         "form": codec.form,

@@ -5,6 +5,7 @@ Reimers & Gurevych 2019, Sentence-BERT; layout: https://sbert.net/docs/sentence_
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from jaxgpt.interop.source import Source
 from jaxgpt.ops.pooling import Recipe, normalise
 from jaxgpt.spec import ConfigError
 
-MODULES = "modules.json"
+MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
 POOLINGS = {
     "cls_token": "cls",
     "max_tokens": "max",
@@ -43,6 +44,21 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A layer behind the pooling: float32 (B, in) -> (B, out)."""
+
+    weight: np.ndarray
+    """(out, in)"""
+    bias: np.ndarray | None
+    activation: str
+    """In ACTIVATIONS."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x·weight + bias, then the activation."""
+        return ACTIVATIONS[self.activation](x @ self.weight.T + (0.0 if self.bias is None else self.bias))
+
+
 def read_source(folder: Path) -> Source:
     """The encoder's source with the folder's recipe. Raises ConfigError with one line for whatever is not followed."""
     kinds, places = _modules(folder)
@@ -59,14 +75,15 @@ def read_source(folder: Path) -> Source:
         if kind == "Normalize":
             after.append(normalise)
         else:
-            step, width = _dense(place, width)
-            after.append(step)
+            layer = _dense(place, width)
+            width = layer.weight.shape[0]
+            after.append(layer)
     settings = next((read_object(path, "settings") for path in sorted(places[0].glob("sentence_*_config.json"))), {})
     recipe = Recipe(
         poolings=poolings,
         after=tuple(after),
         max_length=_length(settings.get("max_seq_length"), places[0]),
-        prompt=_prompt(folder / "config_sentence_transformers.json", places[1] / "config.json"),
+        prompt=_prompt(folder / PROMPTS, places[1] / "config.json"),
         strip=True,
         lowercase=settings.get("do_lower_case") is True,
     )
@@ -118,8 +135,7 @@ def _poolings(path: Path) -> tuple[str, ...]:
     return tuple(ours for theirs, ours in POOLINGS.items() if f"pooling_mode_{theirs}" in flags)
 
 
-def _dense(folder: Path, width: int) -> tuple[Callable[[jax.Array], jax.Array], int]:
-    """x·weight + bias, then the activation: (B, width) -> (B, out), and out."""
+def _dense(folder: Path, width: int) -> Dense:
     path = folder / "config.json"
     config = read_object(path, "settings of a dense layer")
     name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
@@ -136,10 +152,11 @@ def _dense(folder: Path, width: int) -> tuple[Callable[[jax.Array], jax.Array], 
     if found != shapes:
         raise ConfigError(f"{folder / FILE}: tensors {found}; expected {shapes}, by {path.name} and what comes before")
     weight, bias = (
-        np.array(tensors[tensor].read(), np.float32) if tensor in tensors else np.float32(0)
+        np.array(tensors[tensor].read(), np.float32) if tensor in tensors else None
         for tensor in ("linear.weight", "linear.bias")
     )
-    return lambda x: ACTIVATIONS[name](x @ weight.T + bias), weight.shape[0]
+    assert weight is not None
+    return Dense(weight, bias, name)
 
 
 def _length(given: Any, folder: Path) -> int | None:

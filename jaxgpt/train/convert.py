@@ -13,6 +13,7 @@ import numpy as np
 from jaxgpt.interop.families import by_model
 from jaxgpt.interop.hf_export import write_folder
 from jaxgpt.interop.recognize import read_source
+from jaxgpt.interop.sentence_export import beheaded
 from jaxgpt.models import Model
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.spec import ConfigError
@@ -39,8 +40,6 @@ class _Held(NamedTuple):
     def notes(self) -> list[str]:
         """What a folder for transformers cannot hold, and would be lost without a word."""
         notes = []
-        if self.recipe is not None:
-            notes.append("how hidden states become one vector is not written: such folders have no place for it")
         replaced = by_model(self.model).model_type in REPLACED
         if replaced and self.codec and json.loads(self.codec.tokenizer_json())["pre_tokenizer"] is None:
             name = "transformers.PreTrainedTokenizerFast"
@@ -51,7 +50,8 @@ class _Held(NamedTuple):
 def convert(source: Path, target: Path, dtype: str = "float32", best: bool = True) -> None:
     """Writes the model at `source` (what `jaxgpt.load` reads) to `target`, whole or not at all, in `dtype`.
 
-    `target` is a `.gguf` file for families that GGUF has here, else a Hugging Face folder, and must not be there.
+    `target` is a `.gguf` file for families that GGUF has here, else a Hugging Face folder, and must not be there. A
+    model that makes vectors of texts, by its head or by its recipe, becomes a sentence-transformers folder.
     Raises ConfigError and JaxgptError with one line for everything that does not fit.
     """
     if dtype not in DTYPES:
@@ -66,6 +66,8 @@ def convert(source: Path, target: Path, dtype: str = "float32", best: bool = Tru
         if target.suffix == ".gguf":
             from jaxgpt.interop.gguf_write import write_gguf
 
+            if held.recipe is not None:
+                raise ConfigError(f"{target}: GGUF has no place for how texts become vectors; write a folder")
             write_gguf(target, held.model, held.params, held.codec, held.generation, dtype, held.chat_templates)
         else:
             write_folder(
@@ -76,6 +78,7 @@ def convert(source: Path, target: Path, dtype: str = "float32", best: bool = Tru
                 held.generation,
                 dtype,
                 progress=lambda written: watch.update(written / 1e6),
+                recipe=held.recipe,
                 chat_templates=held.chat_templates,
             )
             for note in held.notes():
@@ -85,7 +88,8 @@ def convert(source: Path, target: Path, dtype: str = "float32", best: bool = Tru
 def _read(source: Path, dtype: str, best: bool) -> _Held:
     if is_run(source):
         run = load(source, best)
-        return _Held(run.model, jax.tree.map(np.asarray, run.params), run.codec, {})
+        model, params, recipe = beheaded(run.model, jax.tree.map(np.asarray, run.params))
+        return _Held(model, params, run.codec, {}, recipe)
     opened = read_source(source)
     done = 0.0
     with Watch("read", total=opened.model.count() * jnp.dtype(dtype).itemsize / 1e6, unit="MB") as watch:

@@ -85,6 +85,19 @@ def test_a_llama_goes_to_gguf_and_back(dtype, call, weights, tmp_path):
     assert dtype != "float32" or files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_a_model_of_sentences_becomes_a_folder_of_sentence_transformers(call, little, weights, tmp_path):
+    run = little(**{"model.vocab_size": 257, "model.head": {"kind": "contrastive", "projection": "tanh"}})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(dump_yaml(run))
+    ByteCodec().save(tmp_path / "run" / "tokenizer")
+    save(tmp_path / "run" / "ckpt", 1, {"params": weights(run.model)}, {})
+    assert call("convert", tmp_path / "run", tmp_path / "out") == (0, [f"wrote {tmp_path / 'out'}"])
+    want = jaxgpt.load(tmp_path / "run").encode(["ab", "c"], quiet=True)
+    np.testing.assert_allclose(jaxgpt.load(tmp_path / "out").encode(["ab", "c"], quiet=True), want, atol=1e-6)
+    status, lines = call("convert", tmp_path / "out", tmp_path / "out.gguf")
+    assert (status, len(lines)) == (2, 1) and "GGUF has no place for how texts become vectors" in lines[0]
+
+
 def test_what_a_folder_cannot_hold_is_told(call, weights, tmp_path):
     model = Qwen2(num_layers=1, d_model=16, num_heads=2, vocab_size=9, context=8)
     write_folder(tmp_path / "hf", model, weights(model), CharCodec("abcdefghi"))
