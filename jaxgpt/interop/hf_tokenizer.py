@@ -94,6 +94,7 @@ def _add(tokenizer: "hf.Tokenizer", folder: Path, settings: Mapping[str, Any], n
             given.append((int(index), entry["content"], folder / SETTINGS))
     given += [(index, token, folder / ADDED) for token, index in _optional(folder / ADDED).items()]
     special = _special(named) | {token for token, entry in described.items() if entry.get("special") is True}
+    special |= {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     for index, token, path in given:
         if type(index) is not int or not 0 <= index < 2**32 or not token:
             raise ConfigError(f"{path}: {token!r}: id {str(index)[:64]!r}; expected a token with a whole number")

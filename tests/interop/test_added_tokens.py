@@ -51,6 +51,12 @@ def test_they_get_their_ids(kind, older):
     assert found.encode_batch(TEXTS) == plain.encode_batch(TEXTS)
 
 
+def test_what_is_special_already_stays_so(older):
+    folder, _ = older("wordpiece", added_tokens=lambda size: {"[PAD]": 0, "<a>": size})
+    added = json.loads(read_codec(folder, {}).tokenizer_json())["added_tokens"]
+    assert [token["special"] for token in added if token["content"] in ("[PAD]", "<a>")] == [True, False]
+
+
 def test_the_settings_say_what_they_are(older):
     entries = [{"content": "<a>", "special": True, "normalized": False}, {"content": "<b>", "lstrip": True}]
     folder, size = older(
