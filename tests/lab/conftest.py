@@ -72,6 +72,10 @@ class FakeRun(Spec):
     seq_len: int = 64
     batch_ramp: None = None
 
+    @property
+    def row_tokens(self) -> int:
+        return self.seq_len
+
     def identity(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"exec"})
 

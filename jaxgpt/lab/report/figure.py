@@ -11,6 +11,7 @@ from jaxgpt.lab.report.curves import draw_curves
 from jaxgpt.lab.report.forest import draw_forest
 from jaxgpt.lab.report.ladder import draw_ladder
 from jaxgpt.lab.report.palette import INK, MUTED
+from jaxgpt.lab.report.sphere import draw_sphere, measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,14 +53,21 @@ class Panel(NamedTuple):
 
 
 def panels(findings: Findings) -> list[Panel]:
-    """The law for a ladder, the curves, and the planned comparisons where there are some."""
+    """The law for a ladder, the curves, the planned comparisons where there are some, and vectors where they are
+    measured."""
     experiment, metric = findings.plan.experiment, quantity(findings.plan.experiment.metric)
     ladder = Panel("ladder", f"{metric} against size, with the fitted power law", draw_ladder, 3.5)
     curves = Panel("curves", f"Learning curves of {metric}, one for each arm", draw_curves, 3.5)
     rows = 1.1 + 0.42 * len(findings.planned)
     forest = Panel("forest", f"Paired differences in {metric} with 95% intervals", draw_forest, max(3.5, rows))
     compared = experiment.contrasts or not experiment.ladder
-    return [*([ladder] if experiment.ladder else []), curves, *([forest] if compared else [])]
+    sphere = Panel("sphere", "Alignment against uniformity, a dot for each run", draw_sphere, 3.5)
+    return [
+        *([ladder] if experiment.ladder else []),
+        curves,
+        *([forest] if compared else []),
+        *([sphere] if measured(findings) else []),
+    ]
 
 
 def save_figure(findings: Findings, folder: Path) -> None:

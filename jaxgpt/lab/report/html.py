@@ -100,6 +100,7 @@ def _pictures(findings: Findings) -> str:
         "ladder": "Law: a dot for each seed, a diamond for their geometric mean, a line for the fit.",
         "curves": "Curves: all of training and, enlarged, its end" + rungs + ".",
         "forest": "Differences: a dot for each seed’s pair, a diamond for their mean, a line for its 95% interval.",
+        "sphere": "Sphere: a dot for each run, a diamond for their mean.",
     }
     return f'<div class="panels">{figures}</div>' + note(" ".join(words[panel.name] for panel in held))
 
