@@ -3,6 +3,7 @@
 XLA compiles without optimisation, which takes an eighth of the time; parameters come from numpy, which takes none.
 """
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -17,6 +18,8 @@ os.environ.setdefault("JAXGPT_TEST_DATA", os.environ.pop("JAXGPT_DATA", ""))
 
 import numpy as np
 import pytest
+
+gc.set_threshold(50_000, 20, 100)  # tracing makes many objects and few cycles: looking for them takes 5% of the time
 
 TINY = {
     "model": {"kind": "gpt2", "num_layers": 2, "d_model": 16, "num_heads": 2, "context": 8, "vocab_size": 32},
