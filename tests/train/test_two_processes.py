@@ -2,16 +2,16 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import time
 
 import jax
 import numpy as np
 import pytest
-from pair import KILL, PATIENCE, STOP, TERM, Pair, environment, train_words
+from pair import KILL, STOP, TERM, Pair, train_words
 
 from jaxgpt.spec import dump_yaml
+from jaxgpt.train import run
 from jaxgpt.train.checkpoint import restore
 from jaxgpt.train.program import program
 from jaxgpt.train.retention import steps as checkpoints
@@ -34,18 +34,18 @@ def written(spec, path):
     return path
 
 
-def alone(config, out):
-    """One process with both devices."""
-    done = subprocess.run(
-        train_words(config, out), capture_output=True, text=True, env=environment(2), timeout=PATIENCE
-    )
-    assert done.returncode == 0, done.stderr
+def alone(spec, out):
+    """One process with both devices: this one, which has imported jax already."""
+    both = jax.devices()[:2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "devices", lambda: both)
+        run(spec, out, quiet=True)
 
 
 @pytest.fixture(scope="module")
 def whole(spec, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    alone(written(spec, folder / "run.yaml"), folder / "out")
+    alone(spec, folder / "out")
     return folder / "out"
 
 
@@ -144,7 +144,7 @@ def long(little, tmp_path_factory):
     spec = little(**{"model.dropout": 0.1, "steps": 600, "eval.every": 200, "exec": fields})
     folder = tmp_path_factory.mktemp("long")
     config = written(spec, folder / "run.yaml")
-    alone(config, folder / "whole")
+    alone(spec, folder / "whole")
     return spec, config, folder / "whole"
 
 
