@@ -57,7 +57,7 @@ class Crew:
         self.command = [sys.executable, *map(str, command)]
 
     def start(self, *words):
-        environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # one device
+        environment = os.environ | {"XLA_FLAGS": os.environ["XLA_FLAGS"].partition(" ")[2]}  # ours, but on one device
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen([*self.command, "lab", *map(str, words)], text=True, env=environment, **pipes)
 
