@@ -39,7 +39,10 @@ def test_an_experiment_plans_and_its_head_says_command_and_cost(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_arms_differ_in_nothing_but_what_they_name(path):
     found = planned(path)
-    assert {cell.run.data.corpus for cell in found.cells} == {"stdlib"}
+    (corpus,) = {cell.run.data.corpus for cell in found.cells}
+    assert corpus == "stdlib" or "JAXGPT_DATA=<folder" in path.read_text().split('"""')[1], (
+        "who has no such data is told"
+    )
     assert len({(cell.run.data.val_tokens, cell.run.data.val_bytes) for cell in found.cells}) == 1
 
 
