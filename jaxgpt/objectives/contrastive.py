@@ -4,6 +4,7 @@ B rows, C texts a row (anchor, positive, hard negatives), T tokens, D width, N =
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
@@ -34,8 +35,8 @@ class Embedded(NamedTuple):
     """bool: rows that hold texts, and do not fill up the batch."""
     temperature: jax.Array | None
     """Where it is learned: in place of the objective's."""
-    same_BB: jax.Array | None
-    """bool, where `compares_texts`: rows with one and the same positive."""
+    same: Callable[[], jax.Array]
+    """Compares all rows' texts: bool (B, B), those with one and the same positive."""
 
 
 class Contrastive(Objective):
@@ -63,11 +64,6 @@ class Contrastive(Objective):
     @abstractmethod
     def rows(self, z: Embedded) -> jax.Array:
         """float32 (B,), the loss of each row; 0 for rows that are not valid."""
-
-    @property
-    def compares_texts(self) -> bool:
-        """Whether `rows` wants `same_BB`."""
-        return getattr(self, "mask_duplicates", False)
 
     @property
     def words(self) -> bool | None:
@@ -109,11 +105,9 @@ class Contrastive(Objective):
         negative_NBD = z_CBD[2:] if len(z_CBD) > 2 else None
         log_temperature = params.get("task", {}).get("log_temperature")
         temperature = None if log_temperature is None else jnp.maximum(jnp.exp(log_temperature), COLDEST)
-        same_BB = None
-        if self.compares_texts:
-            told_BT = batch.get("tokens_1", batch["tokens"])
-            same_BB = (told_BT[:, None] == told_BT[None]).all(-1)
-        one = lambda a, p, n: self.rows(Embedded(a, p, n, valid_B, temperature, same_BB))  # noqa: E731
+        told_BT = batch.get("tokens_1", batch["tokens"])
+        same = lambda: (told_BT[:, None] == told_BT[None]).all(-1)  # noqa: E731
+        one = lambda a, p, n: self.rows(Embedded(a, p, n, valid_B, temperature, same))  # noqa: E731
         loss_B = (matryoshka(one, self.widths) if self.widths else one)(anchor_BD, positive_BD, negative_NBD)
         weight = jnp.sum(valid_B, dtype=jnp.float32)
         contrast = jnp.sum(loss_B) / jnp.maximum(weight, 1.0)
