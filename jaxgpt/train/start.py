@@ -17,6 +17,8 @@ from jaxgpt.train.state import State
 OPEN = frozenset({"dropout", "head", "pooler", "masked_head", "context", "init_std", "residual_init", "vocab_size"})
 """Fields in which a model may differ from the one that it starts from: they change no function of the kept weights,
 or, as the context and the vocabulary, show in their shapes."""
+SHAPED = frozenset({"d_ff", "d_head", "num_kv_heads", "qkv_bias", "o_bias"})
+"""Fields that stand for a default where they are null; what they come to shows in the weights' shapes."""
 HEADS = ("task", "pooler", "head")
 """Parts of a tree that may be new, or be left behind."""
 
@@ -63,4 +65,8 @@ def _unlike(theirs: Model, ours: Model) -> list[str]:
     if not (isinstance(theirs, Transformer) and isinstance(ours, Transformer)):
         return []
     told: list[dict[str, Any]] = [model.model_dump(mode="json", exclude={*OPEN, "kind"}) for model in (theirs, ours)]
-    return [f"model.{name} is {old!r} in the weights' model; set it so" for name, (old, _) in diff(*told).items()]
+    return [
+        f"model.{name} is {old!r} in the weights' model; set it so"
+        for name, (old, new) in diff(*told).items()
+        if not (name.rpartition(".")[2] in SHAPED and None in (old, new))
+    ]

@@ -8,6 +8,7 @@ from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.spec import ConfigError, apply_overrides, parse
 from jaxgpt.train import Run, run
 from jaxgpt.train.load import load
+from jaxgpt.train.start import _unlike
 
 WORDS = ["bandana", "banana", "an", "nab", "dab"]
 MODEL = {"kind": "bert", "num_layers": 1, "d_model": 16, "num_heads": 2, "context": 12, "dropout": 0.1, "pooler": False}
@@ -121,3 +122,12 @@ def test_masks_are_the_same_each_time(home):
     a, b = (run(first(home), home / name, quiet=True) for name in ("again", "again2"))
     assert a["train/loss"] == b["train/loss"] and a["val/loss"] == b["val/loss"]
     jax.tree.map(np.testing.assert_array_equal, load(home / "again").params, load(home / "first").params)
+
+
+def test_a_default_written_out_is_no_difference(home):
+    model = second(home).model
+    written = model.evolve(feed_forward=model.feed_forward.evolve(d_ff=64), dropout=0.3)
+    assert not _unlike(written, model) and not _unlike(model, written)
+    assert _unlike(model.evolve(norm={"kind": "layer", "eps": 1e-5}), model) == [
+        "model.norm.eps is 1e-05 in the weights' model; set it so"
+    ]
