@@ -2,8 +2,8 @@
 
     JAXGPT_DATA=<folder with stsb_en/> jaxgpt ablate experiments/pooling.py
 
-Twenty-four runs of a small BERT, as in simcse_dropout.py: about 15 minutes on 2 cores. `cls` and `cls_before_pooler`
-have SimCSE's projection, dense and tanh, which the latter uses in training only.
+Twenty-four runs of a small BERT, as in simcse_dropout.py: about 15 minutes on 2 cores, by `lab plan`. `cls` and
+`cls_before_pooler` have SimCSE's projection, dense and tanh, which the latter uses in training only.
 """
 
 from jaxgpt.lab import Experiment

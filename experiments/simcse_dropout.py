@@ -3,7 +3,7 @@
     JAXGPT_DATA=<folder with stsb_en/> jaxgpt ablate experiments/simcse_dropout.py
 
 Thirty runs of a small BERT trained by unsupervised SimCSE with the auxiliary masked language model, on the sentences of
-STS-B's training part: about 20 minutes on 2 cores. Scored by Spearman's correlation on STS-B's dev part.
+STS-B's training part: about 37 minutes on 2 cores, by `lab plan`. Scored by Spearman's correlation on STS-B's dev part.
 
 The paper starts from BERT base; here all is from scratch, so that the question is about the positives alone. Without
 dropout, or with one mask, the two copies of a sentence are equal: the contrast still pushes other sentences away.

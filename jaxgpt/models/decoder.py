@@ -123,30 +123,19 @@ class DecoderLM(nn.Module):
         x_BTD, _ = self._run(tokens_BT, _layout(tokens_BT, positions, segments), None, train)
         return self._normed(x_BTD)
 
-    def represent(
-        self,
-        tokens_BT: jax.Array,
-        positions: jax.Array | None = None,
-        segments: jax.Array | None = None,
-        train: bool = False,
-    ) -> jax.Array:
+    def represent(self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False) -> jax.Array:
         """int (B, T) -> float32 (B, ...): what `head` makes of each row's tokens, those with a segment above 0."""
         if self.task is None or self.spec.head is None:
             raise ValueError("model.head is not set: the model makes no vector of a text")
         real_BT = jnp.ones_like(tokens_BT, bool) if segments is None else segments > 0
-        states = self.states(tokens_BT, positions, segments, train, self.spec.head.layered)
+        states = self.states(tokens_BT, segments, train, self.spec.head.layered)
         return self.task(states, real_BT, train)
 
     def states(
-        self,
-        tokens_BT: jax.Array,
-        positions: jax.Array | None = None,
-        segments: jax.Array | None = None,
-        train: bool = False,
-        every: bool = True,
+        self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False, every: bool = True
     ) -> list[jax.Array]:
         """The outputs (B, T, D) of all layers, or of the last alone; the last is as `hidden` gives it."""
-        x, _ = self._run(tokens_BT, _layout(tokens_BT, positions, segments), None, train, every)
+        x, _ = self._run(tokens_BT, _layout(tokens_BT, None, segments), None, train, every)
         return [*x[:-1], self._normed(x[-1])] if every else [self._normed(x)]
 
     def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:

@@ -137,32 +137,19 @@ class EncoderModel(nn.Module):
         """
         return self._normed(self._run(tokens_BT, positions, segments, train, token_types))
 
-    def represent(
-        self,
-        tokens_BT: jax.Array,
-        positions: jax.Array | None = None,
-        segments: jax.Array | None = None,
-        train: bool = False,
-        token_types: jax.Array | None = None,
-    ) -> jax.Array:
+    def represent(self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False) -> jax.Array:
         """int (B, T) -> float32 (B, ...): what `head` makes of each row's tokens, those with a segment above 0."""
         if self.task is None or self.spec.head is None:
             raise ValueError("model.head is not set: the model makes no vector of a text")
         real_BT = jnp.ones_like(tokens_BT, bool) if segments is None else segments > 0
-        states = self.states(tokens_BT, positions, segments, train, token_types, self.spec.head.layered)
+        states = self.states(tokens_BT, segments, train, self.spec.head.layered)
         return self.task(states, real_BT, train)
 
     def states(
-        self,
-        tokens_BT: jax.Array,
-        positions: jax.Array | None = None,
-        segments: jax.Array | None = None,
-        train: bool = False,
-        token_types: jax.Array | None = None,
-        every: bool = True,
+        self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False, every: bool = True
     ) -> list[jax.Array]:
         """The outputs (B, T, D) of all layers, or of the last alone; the last is as `hidden` gives it."""
-        x = self._run(tokens_BT, positions, segments, train, token_types, every)
+        x = self._run(tokens_BT, None, segments, train, None, every)
         return [*x[:-1], self._normed(x[-1])] if every else [self._normed(x)]
 
     def _normed(self, x_BTD: jax.Array) -> jax.Array:

@@ -72,7 +72,7 @@ class Triplet(Contrastive):
 class Angular(Contrastive):
     """The angle at a negative, in its triangle with anchor and positive, stays small."""
 
-    citation = "Wang et al. 2017, Deep Metric Learning with Angular Loss, equation 8"
+    citation = "Wang et al. 2017, Deep Metric Learning with Angular Loss"
     most_texts = 2
     inputs = ("alpha",)
     alpha: float = Field(default=45.0, gt=0, lt=90)

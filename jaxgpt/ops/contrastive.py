@@ -37,7 +37,7 @@ def info_nce(
     negatives (CLIP, Radford et al. 2021, figure 3; Günther et al. 2024).
 
     Left out of the sum are negatives whose cosine exceeds the positive's by more than `false_negative_margin` (Zhang et
-    al. 2025, Qwen3 Embedding, section 3.1: 0.1; GISTEmbed's absolute margin with its sign turned) and, where `same_BB`
+    al. 2025, Qwen3 Embedding: 0.1; GISTEmbed's absolute margin with its sign turned) and, where `same_BB`
     is true, positive j for anchor i: say, because both rows' positives are one text.
     """
     anchor_BD, positive_BD = _directions(anchor_BD, valid_B), _directions(positive_BD, valid_B)
@@ -125,7 +125,7 @@ def angular(
 ) -> jax.Array:
     """log(1 + Σ_n exp(4 tan²α (a + p)·n − 2 (1 + tan²α) a·p)), n the other rows' positives, all of length 1.
 
-    It bounds the angle at n in the triangle of a, p and n by α (Wang et al. 2017, equation 8).
+    It bounds the angle at n in the triangle of a, p and n by α (Wang et al. 2017, in its N-pair form).
     """
     anchor_BD, positive_BD = _directions(anchor_BD, valid_B), _directions(positive_BD, valid_B)
     square = jnp.square(jnp.tan(jnp.deg2rad(alpha_degrees)))

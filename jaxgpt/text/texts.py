@@ -122,8 +122,8 @@ def prepare_texts(
     return PreparedTexts(
         codec=codec,
         corpus_hash=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
-        train_tokens=sum(len(part.ids) for part in train),
-        val_tokens=sum(len(part.ids) for part in val),
+        train_tokens=sum(int(part.starts[-1]) for part in train),
+        val_tokens=sum(int(part.starts[-1]) for part in val),
         seq_len=length,
         shuffle=data.shuffle,
         weights=tuple(source.weight for source in data.sources),

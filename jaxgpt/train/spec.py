@@ -124,6 +124,12 @@ class Run(Spec):
             raise ConfigError(
                 f"data.seq_len: {self.seq_len} tokens do not divide over exec.mesh sequence = {shape['sequence']}"
             )
+        for axis in ("sequence", "pipeline") if self.objective.texts else ():
+            if shape[axis] > 1:
+                raise ConfigError(
+                    f"exec.mesh.{axis}: {shape[axis]}; objective {self.objective.kind} draws dropout for whole rows; "
+                    "split over data, fsdp or tensor"
+                )
         check_pipeline(self, shape)
 
     def with_vocabulary(self, size: int) -> "Run":

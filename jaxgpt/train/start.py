@@ -21,6 +21,8 @@ SHAPED = frozenset({"d_ff", "d_head", "num_kv_heads", "qkv_bias", "o_bias"})
 """Fields that stand for a default where they are null; what they come to shows in the weights' shapes."""
 HEADS = ("task", "pooler", "head")
 """Parts of a tree that may be new, or be left behind."""
+PROBE = "The quick brown fox jumps over 13 lazy dogs; naïve, isn't it?"
+"""By its ids two vocabularies are told apart."""
 
 
 def started(run: Run, codec: Codec, state: State) -> State:
@@ -42,7 +44,7 @@ def started(run: Run, codec: Codec, state: State) -> State:
         held = theirs.get(name)
         if held is not None and held.shape == leaf.shape:
             kept[name] = jax.device_put(held, leaf.sharding)
-        elif held is None and name.split("/")[0] in HEADS:
+        elif held is None and _head(name):
             kept[name] = leaf
         else:
             problems.append(f"{name}: {path} has {None if held is None else held.shape}, the model {leaf.shape}")
@@ -51,9 +53,6 @@ def started(run: Run, codec: Codec, state: State) -> State:
         raise ConfigError([f"start: {problem}" for problem in problems])
     params = unflatten_dict(kept, sep="/")
     return state._replace(params=params, ema=None if state.ema is None else jax.tree.map(jnp.copy, params))
-
-
-PROBE = "The quick brown fox jumps over 13 lazy dogs; naïve, isn't it?"
 
 
 def _head(name: str) -> bool:

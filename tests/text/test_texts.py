@@ -39,7 +39,7 @@ def test_a_row_is_its_texts_within_their_frame(tmp_path, csv):
             assert not batch["tokens" + name][i][len(ids) :].any()
             texts.append(held.codec.decode(ids[1:-1]))
         seen.append(tuple(texts))
-    assert set(seen) <= pairs and len(set(seen)) == len({*seen})
+    assert set(seen) <= pairs and len(set(seen)) == count
     whole = held.val_batches(4)
     assert sum(int((b["segments"].any(1)).sum()) for b in whole) == len(held.val[0]) == len(TRIPLES) - count
     assert whole[len(whole) - 1]["tokens"].shape == (4, 12)

@@ -111,6 +111,12 @@ def test_every_text_counts_as_tokens(home, columns, texts):
     assert first(home).row_tokens == 8
 
 
+@pytest.mark.parametrize("axis", ["sequence", "pipeline"])
+def test_a_mesh_that_parts_rows_is_refused(home, axis):
+    with pytest.raises(ConfigError, match=rf"exec\.mesh\.{axis}: 2; objective info_nce draws dropout for whole rows"):
+        second(home, **{f"exec.mesh.{axis}": 2}).check_devices(2)
+
+
 def test_a_vocabulary_without_a_mask_is_refused(home):
     spec = first(home).evolve(tokenizer="byte")
     with pytest.raises(ConfigError, match=r"objective\.masking\.mask_id: the tokenizer has no \[MASK\]"):
