@@ -19,3 +19,16 @@ def encode_once(encode: Encode, *columns: Sequence[str]) -> tuple[np.ndarray, li
     if vectors_UD.ndim != 2 or len(vectors_UD) != len(row):
         raise ValueError(f"encode: shape {vectors_UD.shape} for {len(row)} texts; expected a row for each")
     return vectors_UD, index
+
+
+def remembering(encode: Encode) -> Encode:
+    """`encode`, which is asked for the same text once."""
+    known: dict[str, np.ndarray] = {}
+
+    def recall(texts: list[str]) -> np.ndarray:
+        new = [text for text in texts if text not in known]
+        if new:
+            known.update(zip(new, encode(new), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return recall

@@ -121,7 +121,7 @@ def _train(
         )
     first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
     state = state if found else started(spec, prepared.codec, state)
-    alike, measures = similarity(spec, prepared.codec), len(held_out) > 0 or spec.eval.sts is not None
+    alike, measures = similarity(spec, prepared.codec, mine), len(held_out) > 0 or spec.eval.sts is not None
     dropout_key = jax.random.fold_in(key, 1)
 
     with (

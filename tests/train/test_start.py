@@ -1,9 +1,12 @@
 """From one run's weights to the next: SimCSE starts where a masked model ended, is scored on pairs, and encodes."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
+from jaxgpt.evals.heat import Heat, heat
 from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.spec import ConfigError, apply_overrides, parse
 from jaxgpt.train import Run, run
@@ -63,6 +66,9 @@ def test_goes_on_from_the_weights_and_is_scored(home, monkeypatch):
     m = load(home / "second", best=False)
     found = sts(lambda texts: m.encode(texts, quiet=True), read_subsets(home / "pairs.csv"))
     np.testing.assert_allclose(found["sts/all"], result["val/sts"], atol=1e-3)
+    left = Heat.of_json(json.loads((home / "second" / "similarity.json").read_text()))
+    mine = heat(lambda texts: m.encode(texts, quiet=True), read_subsets(home / "pairs.csv"))
+    np.testing.assert_allclose(left.cosines, mine.cosines, atol=1e-4)
     old = load(home / "first").params
     tokens = np.abs(np.asarray(m.params["embed"]["token"]) - old["embed"]["token"])
     assert tokens.max() < 0.05, "four steps move a weight by 0.04 at most"
