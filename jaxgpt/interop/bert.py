@@ -1,11 +1,8 @@
-"""Hugging Face `bert`: google-bert/bert-base-uncased and its kin, MiniLM too, with pooler and masked head.
-
-The next-sentence head of BertForPreTraining is left out on the way in.
-"""
+"""Hugging Face `bert`: google-bert/bert-base-uncased and its kin, MiniLM too, with all heads of pre-training."""
 
 from collections.abc import Collection
 
-from jaxgpt.interop.bert_config import Dialect, read_config, write_config
+from jaxgpt.interop.bert_config import Dialect, Heads, read_config, write_config
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import BERT, Encoder
@@ -44,9 +41,10 @@ NAMES = NameMap(
         Row("cls.predictions.bias", ("head/bias",), bare=True),
         *pair("cls.predictions.transform.dense", "head/dense", bare=True),
         *pair("cls.predictions.transform.LayerNorm", "head/norm", norm=True, bare=True),
+        *pair("cls.seq_relationship", "next_sentence", bare=True),
     ),
     prefix="bert.",
-    buffers=BUFFERS + r"|cls\.seq_relationship\.(weight|bias)",
+    buffers=BUFFERS,
     copies={
         "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",
@@ -58,19 +56,30 @@ DIALECT = Dialect(
     defaults={},
     offset=False,
     head_activation=None,
-    heads={"BertModel": (True, False), "BertForMaskedLM": (False, True), "BertForPreTraining": (True, True)},
+    heads={
+        "BertModel": Heads(pooler=True),
+        "BertForMaskedLM": Heads(masked=True),
+        "BertForPreTraining": Heads(pooler=True, masked=True, next_sentence=True),
+        "BertForNextSentencePrediction": Heads(pooler=True, next_sentence=True),
+    },
 )
 
 
 def names_of(model: Encoder, names: NameMap) -> NameMap:
-    """The map of a model's class: that without a masked head writes names without the prefix."""
-    return names if model.masked_head else names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
+    """The map of a model's class: that without either head writes names without the prefix."""
+    return (
+        names
+        if model.masked_head or model.next_sentence
+        else names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
+    )
 
 
 def fit(model: Encoder, tensors: Collection[str], names: NameMap, masked_head: str) -> Encoder:
     """The model with the heads that a file holds: bert-base-uncased calls itself BertForMaskedLM and has a pooler."""
     held = {names.today(name) for name in tensors}
-    return model.evolve(pooler="pooler.dense.weight" in held, masked_head=masked_head in held)
+    pooler = "pooler.dense.weight" in held
+    judges = pooler and "cls.seq_relationship.weight" in held
+    return model.evolve(pooler=pooler, next_sentence=judges, masked_head=masked_head in held)
 
 
 FAMILY = Family(

@@ -50,6 +50,14 @@ ONLY = {
 """Keys that change the computation in a way our encoders do not have, with the value that does not."""
 
 
+class Heads(NamedTuple):
+    """What a class has above its blocks."""
+
+    pooler: bool = False
+    masked: bool = False
+    next_sentence: bool = False
+
+
 class Dialect(NamedTuple):
     """How one Hugging Face family differs from the others."""
 
@@ -60,9 +68,8 @@ class Dialect(NamedTuple):
     """Whether positions start behind the padding id."""
     head_activation: Activation | None
     """The masked head's; None: that of the blocks."""
-    heads: Mapping[str, tuple[bool, bool]]
-    """Whether each class has the pooler, and the masked head. The first has no masked head, and is meant where a
-    file names none."""
+    heads: Mapping[str, Heads]
+    """Each class's. The first has the pooler alone, and is meant where a file names none."""
 
 
 def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) -> E:
@@ -86,15 +93,16 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
         problems.append(f"max_position_embeddings: {positions!r} with pad_token_id {padding!r} leave no position")
     if problems:
         raise ConfigError(problems)
-    pooler, masked_head = dialect.heads[names[0]]
+    heads = dialect.heads[names[0]]
     tree = {
         "norm": {"kind": "layer"},
         "embed_norm": {"kind": "layer", "eps": held["layer_norm_eps"]},
         "feed_forward": {"kind": "mlp", "activation": activation},
         "position": {"kind": "learned", "offset": offset},
         "context": positions - offset,
-        "pooler": pooler,
-        "masked_head": masked_head,
+        "pooler": heads.pooler,
+        "next_sentence": heads.next_sentence,
+        "masked_head": heads.masked,
         "head_activation": dialect.head_activation or activation,
     }
     return parse(family, apply_overrides(tree, {ours: held[key] for key, ours in FIELDS.items() if key in held}))
@@ -124,6 +132,10 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "qkv_bias": (model.has_qkv_bias, "true"),
         "o_bias": (model.has_o_bias, "true"),
         "head": (model.head is None, "none"),
+        "next_sentence": (
+            not model.next_sentence or any(has.next_sentence for has in dialect.heads.values()),
+            "false",
+        ),
         "token_types": (model.token_types > 0, "at least 1"),
         "head_activation": (
             not (model.masked_head and known) or model.head_activation == (dialect.head_activation or activation),
@@ -159,11 +171,10 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
 
 
 def architecture(model: Encoder, dialect: Dialect) -> str:
-    """The class that has the model's heads, or the one that has its masked head and lets the pooler lie."""
-    if not model.masked_head:
-        return next(iter(dialect.heads))
+    """The class that has the model's heads; else the one with its masked head that lets a pooler lie, or the first."""
     named = {has: name for name, has in dialect.heads.items()}
-    return named.get((model.pooler, True)) or named[False, True]
+    heads = Heads(model.pooler, model.masked_head, model.next_sentence)
+    return named.get(heads) or (named[Heads(masked=True)] if model.masked_head else next(iter(dialect.heads)))
 
 
 def _positions(dialect: Dialect) -> str:

@@ -4,7 +4,7 @@ Of their 514 positions the first two are never those of a token: positions start
 """
 
 from jaxgpt.interop.bert import BODY, BUFFERS, OLD, fit, names_of, pair
-from jaxgpt.interop.bert_config import Dialect, read_config, write_config
+from jaxgpt.interop.bert_config import Dialect, Heads, read_config, write_config
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import RoBERTa
@@ -30,7 +30,7 @@ DIALECT = Dialect(
     defaults={"vocab_size": 50265, "pad_token_id": 1},
     offset=True,
     head_activation=GELU(),
-    heads={"RobertaModel": (True, False), "RobertaForMaskedLM": (False, True)},
+    heads={"RobertaModel": Heads(pooler=True), "RobertaForMaskedLM": Heads(masked=True)},
 )
 FAMILY = Family(
     model_type="roberta",

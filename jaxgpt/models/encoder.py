@@ -3,13 +3,13 @@
 B batch, T tokens, D model width, V vocabulary.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, model_validator
 
 from jaxgpt.models.transformer import Transformer
 from jaxgpt.nn.dropout import Dropout
@@ -17,6 +17,7 @@ from jaxgpt.nn.embed import Embed
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.head import MaskedHead, Pooler
 from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.activations import GELU, Activation
@@ -40,10 +41,18 @@ class Encoder(Transformer):
     """Segments that a token may belong to, each with an embedding (sentence A or B); 0: none."""
     pooler: bool = True
     """Whether a dense layer with tanh summarises a row by its first token."""
+    next_sentence: bool = False
+    """Whether two logits on the pooler's summary tell if a row's second segment follows its first."""
     masked_head: bool = True
     """Whether hidden states are scored against the vocabulary; without it the model ends with them."""
     head_activation: Activation = GELU()
     """Of the masked head."""
+
+    @model_validator(mode="after")
+    def _summed_up(self) -> Self:
+        if self.next_sentence and not self.pooler:
+            raise ValueError("next_sentence judges the pooler's summary; set pooler true")
+        return self
 
     def build(
         self, kernel: Kernel = Reference(), dtype: DTypeLike = "float32", loop: Loop = "unroll", remat: Remat = "none"
@@ -58,10 +67,12 @@ class Encoder(Transformer):
 
     @property
     def looked_up(self) -> int:
-        """Positions, types, tokens where no head scores against them, and the pooler, which one token a row meets."""
+        """Positions, types, tokens where no head scores against them; and what only a row's first token meets, pooler
+        and next-sentence head."""
         tokens = 0 if self.masked_head else (self.vocab_size or 0)
         pooler = self.d_model + 1 if self.pooler else 0
-        return self.position_table + (self.token_types + tokens + pooler) * self.d_model
+        judge = 2 * (self.d_model + 1) if self.next_sentence else 0
+        return self.position_table + (self.token_types + tokens + pooler) * self.d_model + judge
 
 
 class Outputs(NamedTuple):
@@ -73,6 +84,8 @@ class Outputs(NamedTuple):
     """(B, D); None without a pooler."""
     logits: jax.Array | None
     """(B, T, V); None without a masked head."""
+    follows: jax.Array | None = None
+    """(B, 2), next sentence or not; None without that head."""
 
 
 class EncoderModel(nn.Module):
@@ -86,7 +99,8 @@ class EncoderModel(nn.Module):
     remat: Remat
 
     def setup(self) -> None:
-        """Names the children: embed, norm_e, blocks, norm_f (unless post-norm), pooler, head (the masked one), task."""
+        """Names the children: embed, norm_e, blocks, norm_f (unless post-norm), pooler, next_sentence, head (the
+        masked one), task."""
         spec = self.spec
         if spec.vocab_size is None:
             raise ValueError("model.vocab_size is not set")
@@ -104,6 +118,9 @@ class EncoderModel(nn.Module):
         self.blocks = spec.stack(self.kernel, self.dtype, self.loop, self.remat)
         self.norm_f = spec.norm.module("norm_f") if spec.norm_place != "post" else None
         self.pooler = Pooler(self.dtype, spec.init_std) if spec.pooler else None
+        self.next_sentence = None
+        if spec.next_sentence:
+            self.next_sentence = Linear(2, self.dtype, spec.init_std, bias=True)
         self.head = None
         if spec.masked_head:
             self.head = MaskedHead(spec.vocab_size, self.dtype, spec.init_std, spec.head_activation, spec.norm)
@@ -183,6 +200,12 @@ class EncoderModel(nn.Module):
             raise ValueError("model.pooler is off: the model has no summary of a row")
         return self.pooler(hidden_BTD[:, 0])
 
+    def follows(self, hidden_BTD: jax.Array) -> jax.Array:
+        """(B, T, D) -> logits (B, 2): that the second segment follows the first, and that it does not."""
+        if self.next_sentence is None:
+            raise ValueError("model.next_sentence is off: the model does not judge what follows")
+        return self.next_sentence(self.pool(hidden_BTD))
+
     def outputs(
         self,
         tokens_BT: jax.Array,
@@ -197,6 +220,7 @@ class EncoderModel(nn.Module):
             hidden_BTD,
             None if self.pooler is None else self.pool(hidden_BTD),
             None if self.head is None else self.unembed(hidden_BTD),
+            None if self.next_sentence is None else self.follows(hidden_BTD),
         )
 
     def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
 from jaxgpt.ops.contrastive import alignment, matryoshka, uniformity
 from jaxgpt.ops.dropping import by_row
 from jaxgpt.ops.pooling import normalise
-from jaxgpt.text import Codec
+from jaxgpt.text import Codec, Data
 
 COLDEST = 0.01
 """A learned temperature goes no lower (Radford et al. 2021, section 2.5)."""
@@ -74,9 +74,9 @@ class Contrastive(Objective):
         """See Objective."""
         return self if self.masking is None else self.evolve(masking=self.masking.settle(codec, "objective.masking"))
 
-    def problems(self, model: Model, texts: int, rows: int) -> list[str]:
+    def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """See Objective."""
-        found = []
+        found, texts = [], data.texts
         if not texts:
             found.append(f"objective {self.kind} compares texts; say with data.columns which of a record's")
         if self.most_texts is not None and texts > self.most_texts:
@@ -154,7 +154,7 @@ class Contrastive(Objective):
             if self.masking is not None and key is not None:
                 with by_row(rows[:, 0]):
                     mine = {"tokens": tokens[:, 0], "segments": segments[:, 0], "words": words}
-                    mean, count = self.masking.loss(model, params, mine, jax.random.fold_in(drawn, 1), True, None)
+                    mean, count, _ = self.masking.loss(model, params, mine, jax.random.fold_in(drawn, 1), True, None)
                     told = mean * count, count
             return z.reshape(-1, C, z.shape[-1]), sown_by_name(sown.get("losses", {})), told
 

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from jaxgpt.models import Model
 from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
 from jaxgpt.ops.losses import chunked_cross_entropy
-from jaxgpt.text import Codec
+from jaxgpt.text import Codec, Data
 
 
 class LanguageModel(Objective):
@@ -34,9 +34,9 @@ class LanguageModel(Objective):
         """See Objective."""
         return self
 
-    def problems(self, model: Model, texts: int, rows: int) -> list[str]:
+    def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """See Objective."""
-        return [f"objective {self.kind} reads windows of a corpus; leave data.columns out"] if texts else []
+        return [f"objective {self.kind} reads windows of a corpus; leave data.columns out"] if data.texts else []
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None

@@ -8,11 +8,13 @@ from flax import linen as nn
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from jaxgpt.models import Encoder, Model
+from jaxgpt.objectives.next_sentence import NextSentence
 from jaxgpt.objectives.objective import Batch, Objective
+from jaxgpt.ops.framing import framed
 from jaxgpt.ops.losses import chunked_cross_entropy
 from jaxgpt.ops.masking import hide
 from jaxgpt.spec import ConfigError, Spec
-from jaxgpt.text import Codec
+from jaxgpt.text import Codec, Data
 
 
 class Masking(Spec):
@@ -46,8 +48,10 @@ class Masking(Spec):
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array, train: bool, chunk: int | None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Mean cross-entropy in nats of the hidden tokens, and how many there were. Draws masks and dropout."""
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Mean cross-entropy in nats of the hidden tokens, how many there were, and the hidden states (B, T, D).
+
+        Draws masks and dropout."""
         masks, dropout = jax.random.split(key)
         size = model.spec.vocab_size
         read_BT, told_BT = hide(
@@ -59,9 +63,11 @@ class Masking(Spec):
             positions=batch.get("positions"),
             segments=batch.get("segments"),
             train=train,
+            token_types=batch.get("token_types"),
             rngs={"dropout": dropout},
             method="hidden",
         )
+        all_BTD = hidden_BTD
         targets_BT = batch["tokens"]
         if self.predictions is not None and self.predictions < targets_BT.shape[1]:
             _, at_BP = jax.lax.top_k(told_BT.astype(jnp.float32), self.predictions)
@@ -70,7 +76,7 @@ class Masking(Spec):
         unembed = lambda h: model.apply({"params": params}, h, method="unembed")  # noqa: E731
         _, nll_BT = chunked_cross_entropy(unembed, hidden_BTD, targets_BT, chunk)
         count = jnp.sum(told_BT, dtype=jnp.float32)
-        return jnp.sum(jnp.where(told_BT, nll_BT, 0.0)) / jnp.maximum(count, 1.0), count
+        return jnp.sum(jnp.where(told_BT, nll_BT, 0.0)) / jnp.maximum(count, 1.0), count, all_BTD
 
 
 class MaskedLanguageModel(Objective):
@@ -78,6 +84,12 @@ class MaskedLanguageModel(Objective):
 
     citation = "Devlin et al. 2019, section 3.1"
     masking: Masking = Masking()
+    next_sentence: NextSentence | None = None
+    """Where given, rows are pairs of segments, and the model tells which of them belong together: `{}` is BERT's."""
+    frame: tuple[tuple[NonNegativeInt, ...], tuple[NonNegativeInt, ...]] | None = None
+    """Ids in front of a row that is cut from a corpus, and behind it and between its segments. None: the tokenizer's,
+    BERT's `[CLS]` and `[SEP]`, in place of the row's last tokens. Rows of texts have theirs, those of `documents:
+    separate` none."""
     chunk: PositiveInt | None = None
     """Tokens whose logits exist at once; None: all."""
 
@@ -88,20 +100,37 @@ class MaskedLanguageModel(Objective):
 
     def settle(self, codec: Codec) -> "MaskedLanguageModel":
         """See Objective."""
-        return self.evolve(masking=self.masking.settle(codec, "objective.masking"))
+        frame = codec.frame if self.frame is None else self.frame
+        if self.next_sentence is not None and not all(frame):
+            raise ConfigError("objective.frame: the tokenizer has no [CLS] and [SEP]; use wordpiece, or name their ids")
+        return self.evolve(masking=self.masking.settle(codec, "objective.masking"), frame=frame)
 
-    def problems(self, model: Model, texts: int, rows: int) -> list[str]:
+    def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """See Objective."""
-        more = [f"objective {self.kind} reads one text a row; set data.columns 1 or data.apart"] if texts > 1 else []
-        return needs_masked_head(model, self.kind) + more
+        found = needs_masked_head(model, self.kind)
+        if data.texts > 1:
+            found.append(f"objective {self.kind} reads one text a row; set data.columns 1 or data.apart")
+        return found + ([] if self.next_sentence is None else self.next_sentence.problems(model, data, rows))
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """See Objective.loss. Evaluation hides the same tokens of a batch each time."""
+        """See Objective.loss. Evaluation hides the same tokens of a batch each time, and makes the same pairs; of both
+        it reports the hidden tokens' loss, and in `aux/` what is told of pairs."""
         drawn = jax.random.key(0) if key is None else key
-        loss, count = self.masking.loss(model, params, batch, drawn, key is not None, self.chunk)
-        return loss, {"loss": loss, "weight": count}
+        frame = self.frame or ((), ())
+        if self.next_sentence is None:
+            read = dict(batch)
+            if "segments" not in batch:
+                read["tokens"], read["words"] = framed(batch["tokens"], batch["words"], *frame)
+            loss, count, _ = self.masking.loss(model, params, read, drawn, key is not None, self.chunk)
+            return loss, {"loss": loss, "weight": count}
+        read, made, valid_B = self.next_sentence.pairs(batch, jax.random.fold_in(drawn, 1), frame)
+        loss, count, hidden_BTD = self.masking.loss(model, params, read, drawn, key is not None, self.chunk)
+        judged, accuracy = self.next_sentence.loss(model, params, hidden_BTD, made, valid_B)
+        whole = loss if key is None else loss + self.next_sentence.weight * judged
+        aux = {"aux/next_sentence": judged, "aux/next_sentence_accuracy": accuracy}
+        return whole, {"loss": loss, "weight": count} | aux
 
 
 def needs_masked_head(model: Model, kind: str) -> list[str]:

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxgpt.models import Model
 from jaxgpt.spec import Seam
-from jaxgpt.text import Codec
+from jaxgpt.text import Codec, Data
 
 Batch = Mapping[str, jax.Array]
 """`tokens`, `targets` int32 (B, T); where needed `weights` float32, `segments`, `positions` and `words` int32 (B, T).
@@ -34,8 +34,8 @@ class Objective(Seam, seam="objective"):
         """With what the vocabulary decides. Raises ConfigError for a vocabulary that lacks what is needed."""
 
     @abstractmethod
-    def problems(self, model: Model, texts: int, rows: int) -> list[str]:
-        """Why it cannot train this model on batches of `rows` rows of so many texts (0: windows), a line each."""
+    def problems(self, model: Model, data: Data, rows: int) -> list[str]:
+        """Why it cannot train this model on batches of `rows` rows of such data, a line each."""
 
     @abstractmethod
     def loss(

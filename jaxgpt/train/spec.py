@@ -100,7 +100,7 @@ class Run(Spec):
             for name, case in self.model.cases(self.seq_len, self.dtype, "row", False, "cpu").items()
             if self.objective.next_token and sees_ahead(case.pattern, self.seq_len)
         ]
-        problems += self.objective.problems(self.model, self.data.texts, self.batch_size // self.exec.accumulate)
+        problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")
         if problems:

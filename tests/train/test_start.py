@@ -75,6 +75,9 @@ def test_goes_on_from_the_weights_and_is_scored(home, monkeypatch):
     assert m.encode(["an nab"], quiet=True).shape == (1, 16)
     again = run(spec, home / "second", quiet=True)
     assert again == result
+    codec = load(home / "first").codec
+    frame = made(home, objective="masked_language_model", eval={}).settled(codec).objective.frame
+    assert frame == codec.frame and all(frame), "windows of a corpus are read within [CLS] and [SEP]"
 
 
 def test_what_does_not_fit_is_told_at_once(home):
