@@ -1,18 +1,19 @@
 """Which pooling makes the best vector of a sentence (Gao et al. 2021, table 6)?
 
-    JAXGPT_DATA=<folder with stsb_en/> jaxgpt ablate experiments/pooling.py
+    JAXGPT_DATA=<folder> jaxgpt train configs/bert/small_cpu.yaml --out runs/bert/s0
+    JAXGPT_DATA=<folder> jaxgpt ablate experiments/pooling.py
 
-Twenty-four runs of a small BERT, as in simcse_dropout.py: about 15 minutes on 2 cores, by `lab plan`. `cls` and
+Twenty-four runs from one small BERT, as in simcse_dropout.py: about 15 minutes on 2 cores. `cls` and
 `cls_before_pooler` have SimCSE's projection, dense and tanh, which the latter uses in training only.
 """
 
 from jaxgpt.lab import Experiment
 
-SHORT = {"steps": 60}
+SHORT = {"steps": 60, "start": "runs/bert/s0"}
 
 experiment = Experiment(
     question="Which pooling makes the best vector of a sentence?",
-    base="configs/simcse/demo.yaml",
+    base="configs/simcse/small_cpu.yaml",
     arms={
         "mean": SHORT | {"model.head.pooling": "mean"},
         "cls": SHORT | {"model.head": {"kind": "contrastive", "pooling": "cls", "projection": "tanh"}},
