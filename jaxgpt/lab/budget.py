@@ -5,7 +5,6 @@ Reading a longer run off in the middle would not do: its learning rate is still 
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from jaxgpt.spec import ConfigError
@@ -28,13 +27,7 @@ class Cost(NamedTuple):
 def cost(run: Any) -> Cost:
     """Of one step; the vocabulary must be settled."""
     tokens = run.batch_size * run.row_tokens
-    return Cost(tokens, tokens * _flops_per_token(run.model, run.seq_len))
-
-
-@lru_cache(maxsize=1024)
-def _flops_per_token(model: Any, length: int) -> float:
-    """Once for all arms that share a model: its parameters are counted by tracing it."""
-    return float(model.flops_per_token(length, dense=False))
+    return Cost(tokens, tokens * run.flops_per_token(dense=False))
 
 
 def settled(run: Any) -> Any:

@@ -63,8 +63,13 @@ class Decoder(Transformer):
 
     @property
     def looked_up(self) -> int:
-        """The positions' table."""
-        return self.position_table
+        """Positions, and tokens where the output has a table of its own."""
+        return self.position_table + (0 if self.tied else (self.vocab_size or 0) * self.d_model)
+
+    @property
+    def scores_by_table(self) -> bool:
+        """See Transformer."""
+        return self.tied
 
     @property
     def endless(self) -> bool:

@@ -74,6 +74,11 @@ class Encoder(Transformer):
         judge = 2 * (self.d_model + 1) if self.next_sentence else 0
         return self.position_table + (self.token_types + tokens + pooler) * self.d_model + judge
 
+    @property
+    def scores_by_table(self) -> bool:
+        """See Transformer."""
+        return self.masked_head
+
 
 class Outputs(NamedTuple):
     """All that an encoder says of a batch."""

@@ -32,8 +32,9 @@ class Model(Seam, seam="model"):
         """A fresh parameter tree, float32. Under `jax.eval_shape` it costs nothing."""
 
     @abstractmethod
-    def flops_per_token(self, length: int, dense: bool = True) -> float:
-        """Forward and backward. `dense`: attention counted as if every key were seen (PaLM, appendix B; nanoGPT)."""
+    def flops_per_token(self, length: int, dense: bool = True, scored: float = 1.0) -> float:
+        """Forward and backward. `dense`: attention counted as if every key were seen (PaLM, appendix B; nanoGPT).
+        `scored`: share of the tokens that get logits."""
 
     @abstractmethod
     def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:

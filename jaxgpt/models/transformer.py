@@ -75,13 +75,13 @@ class Transformer(BlockSpec, Model):
             raise ValueError("; ".join(problems))
         return self
 
-    def flops_per_token(self, length: int, dense: bool = True) -> float:
+    def flops_per_token(self, length: int, dense: bool = True, scored: float = 1.0) -> float:
         """6·(parameters that a token meets, less those looked up) + 12·layers·heads·d_head·keys.
 
-        Keys are `length`, or what patterns keep.
+        Keys are `length`, or what patterns keep. Those that score against the vocabulary meet a share `scored`.
         """
         keys = sum(length if dense else mean_keys(pattern, length) for pattern in self.layer_patterns)
-        met = self.count() - self.idle - self.looked_up
+        met = self.count() - self.idle - self.looked_up - (1 - scored) * self.scoring
         return 6 * met + 12 * self.num_heads * self.head_width * keys
 
     def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:
@@ -120,6 +120,18 @@ class Transformer(BlockSpec, Model):
     @abstractmethod
     def looked_up(self) -> int:
         """Parameters that no token is multiplied with: tables of which rows are taken."""
+
+    @property
+    @abstractmethod
+    def scores_by_table(self) -> bool:
+        """Whether the token table scores hidden states too."""
+
+    @property
+    def scoring(self) -> int:
+        """Parameters by which a token gets its logits."""
+        shapes = self.shapes()
+        table = shapes["embed"]["token"].size if self.scores_by_table else 0
+        return table + sum(leaf.size for leaf in jax.tree.leaves(shapes.get("head", {})))
 
     @property
     def position_table(self) -> int:

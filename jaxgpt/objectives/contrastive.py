@@ -93,6 +93,12 @@ class Contrastive(Objective):
             found += [f"objective.widths {wide} exceed the vectors' {head.size(model.d_model)}"] if wide else []
         return found + ([] if self.masking is None else needs_masked_head(model, f"{self.kind}'s masking"))
 
+    def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
+        """See Objective. No token gets logits, but those of anchors that are filled in, which are read once more."""
+        length = data.seq_len or model.context
+        filled = 0.0 if self.masking is None else self.masking.flops_per_token(model, length, dense)
+        return model.flops_per_token(length, dense, scored=0.0) + filled / max(2, data.texts)
+
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -46,6 +46,11 @@ class Masking(Spec):
             raise ConfigError(f"{field}.mask_id: the tokenizer has no [MASK]; use a wordpiece tokenizer, or name an id")
         return self if self.mask_id is not None else self.evolve(mask_id=codec.mask)
 
+    def flops_per_token(self, model: Model, length: int, dense: bool) -> float:
+        """Only tokens among `predictions` get logits."""
+        scored = 1.0 if self.predictions is None else min(1.0, self.predictions / length)
+        return model.flops_per_token(length, dense, scored)
+
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array, train: bool, chunk: int | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -111,6 +116,10 @@ class MaskedLanguageModel(Objective):
         if data.texts > 1:
             found.append(f"objective {self.kind} reads one text a row; set data.columns 1 or data.apart")
         return found + ([] if self.next_sentence is None else self.next_sentence.problems(model, data, rows))
+
+    def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
+        """See Objective."""
+        return self.masking.flops_per_token(model, data.seq_len or model.context, dense)
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None

@@ -37,6 +37,10 @@ class Objective(Seam, seam="objective"):
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """Why it cannot train this model on batches of `rows` rows of such data, a line each."""
 
+    def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
+        """What training costs by it for each token of `Run.row_tokens`, as `Model.flops_per_token` counts."""
+        return model.flops_per_token(data.seq_len or model.context, dense)
+
     @abstractmethod
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None

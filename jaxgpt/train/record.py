@@ -55,7 +55,7 @@ class Record:
         self._began = time.monotonic()
         self._mark: tuple[float, int] | None = None
         self._bits = tokens_per_byte / math.log(2) if tokens_per_byte and run.objective.next_token else None
-        self._flops = run.model.flops_per_token(run.seq_len)
+        self._flops = run.flops_per_token()
 
     @property
     def seconds(self) -> float:

@@ -77,6 +77,10 @@ class Run(Spec):
         """Tokens that a row puts through the model, padding included: of all its texts, a lone one twice."""
         return self.seq_len * (max(2, self.data.texts) if self.objective.texts else 1)
 
+    def flops_per_token(self, dense: bool = True) -> float:
+        """Of training, for each of `row_tokens`; the vocabulary must be settled. See Model."""
+        return self.objective.flops_per_token(self.model, self.data, dense)
+
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result: all but `exec`."""
         return self.model_dump(mode="json", exclude={"exec"})

@@ -54,9 +54,6 @@ class Model(Spec):
     def count(self) -> int:
         return (self.vocab_size + 12 * self.d_model) * self.d_model
 
-    def flops_per_token(self, length: int, dense: bool = True) -> float:
-        return 6.0 * self.count()
-
 
 class Optim(Spec):
     lr: float = 1e-3
@@ -75,6 +72,9 @@ class FakeRun(Spec):
     @property
     def row_tokens(self) -> int:
         return self.seq_len
+
+    def flops_per_token(self, dense: bool = True) -> float:
+        return 6.0 * self.model.count()
 
     def identity(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"exec"})

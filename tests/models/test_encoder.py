@@ -64,7 +64,9 @@ def test_flops_count_what_tokens_are_multiplied_with():
     assert model.flops_per_token(8, dense=False) == 6 * layers + attention, "every key is seen"
     assert model.evolve(pooler=True).flops_per_token(8) == model.flops_per_token(8)
     head = 32 * 16 + 32 + 16 * 16 + 3 * 16
-    assert model.evolve(masked_head=True).flops_per_token(8) == 6 * (layers + head) + attention
+    scored = model.evolve(masked_head=True, pooler=True, next_sentence=True)
+    assert scored.flops_per_token(8) == 6 * (layers + head) + attention
+    assert scored.flops_per_token(8, scored=0.25) == 6 * (layers + head / 4) + attention
 
 
 def test_every_token_sees_every_other(spec, weights):

@@ -142,6 +142,14 @@ def test_flops_of_gpt2():
     assert model.flops_per_token(1024, dense=False) == 6 * (124_439_808 - table) + 12 * 12 * 768 * 512.5
 
 
+def test_flops_of_an_output_of_its_own():
+    """One table scores, the other is looked up, tied or not."""
+    tied = Decoder(num_layers=1, d_model=8, num_heads=2, vocab_size=12, context=16, position="none")
+    own = tied.evolve(tied=False)
+    assert own.count() == tied.count() + 12 * 8 and own.flops_per_token(16) == tied.flops_per_token(16)
+    assert own.flops_per_token(16, scored=0) == tied.flops_per_token(16, scored=0) == tied.flops_per_token(16) - 6 * 96
+
+
 def test_flops_of_alternating_patterns():
     model = Decoder(
         num_layers=4, d_model=8, num_heads=2, vocab_size=8, context=64, position="none",

@@ -6,8 +6,9 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgpt.models import BERT, GPT2
-from jaxgpt.objectives import InfoNCE
+from jaxgpt.objectives import InfoNCE, MaskedLanguageModel
 from jaxgpt.ops.contrastive import info_nce
+from jaxgpt.text import Data
 
 KEY = jax.random.key(1)
 SIZE = {"num_layers": 1, "d_model": 16, "num_heads": 2, "context": 8, "vocab_size": 32, "dropout": 0.3}
@@ -98,3 +99,17 @@ def test_one_positive_of_two_rows_is_no_negative(weights):
         batch[name][1] = batch[name][0]
     loss = lambda **given: jax.jit(lambda b: InfoNCE(**given).loss(model, params, b, None)[0])(batch)  # noqa: E731
     assert loss(mask_duplicates=True) < loss()
+
+
+def test_flops_count_the_logits_that_are_made():
+    """None for a contrast; where anchors are filled in, those of `predictions`, in a pass more for one of the texts."""
+    model = MODELS["encoder"]
+    bare = model.flops_per_token(8, scored=0.0)
+    lone, three = Data(columns=1), Data(columns=3)
+    assert InfoNCE().flops_per_token(model, lone) == bare < model.flops_per_token(8)
+    told = InfoNCE(masking={"mask_id": 3, "predictions": 2})
+    once = MaskedLanguageModel(masking={"mask_id": 3, "predictions": 2}).flops_per_token(model, lone)
+    assert once == model.flops_per_token(8, scored=0.25)
+    assert (
+        told.flops_per_token(model, lone) == bare + once / 2 and told.flops_per_token(model, three) == bare + once / 3
+    )

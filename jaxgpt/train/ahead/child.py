@@ -40,8 +40,8 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     return {
         "kernels": kernels(run, token_parts=made.batch.mesh.shape["sequence"]),
         "tokens": run.batch_size * run.row_tokens,
-        "flops_per_token": run.model.flops_per_token(run.seq_len),
-        "flops_per_token_true": run.model.flops_per_token(run.seq_len, dense=False),
+        "flops_per_token": run.flops_per_token(),
+        "flops_per_token_true": run.flops_per_token(dense=False),
         "params_bytes": held(made.state.params),
         "optimizer_bytes": held(made.state.opt_state),
         "argument_bytes": memory.argument_size_in_bytes,
