@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgpt.models import BERT
 from jaxgpt.objectives import MaskedLanguageModel
@@ -36,6 +37,16 @@ def test_the_choice_is_added_in_training_alone(loss):
     assert 0.1 < metrics["aux/next_sentence"] < 5 and 0 <= metrics["aux/next_sentence_accuracy"] <= 1
     plain, held = loss()
     assert plain == held["loss"] and held["aux/next_sentence"] > 0
+
+
+def test_eight_devices_draw_the_same_pairs(loss, weights):
+    """A second segment may come from another device."""
+    params, module = weights(MODEL), MODEL.build()
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    everywhere, rows = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
+    step = jax.jit(lambda b, p: OBJECTIVE.loss(module, p, b, jax.random.key(1)), in_shardings=(rows, everywhere))
+    spread, alone = step(BATCH, params), loss(key=jax.random.key(1))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), spread, alone)
 
 
 def test_rows_without_text_to_their_end_are_not_judged(loss):
