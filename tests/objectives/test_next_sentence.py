@@ -1,7 +1,6 @@
 """Next-sentence prediction: learned where it can be, scored on whole rows, added to the masked loss, refused early."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -27,8 +26,8 @@ BATCH = {
 @pytest.fixture(scope="module")
 def loss(weights):
     params, module = weights(MODEL), MODEL.build()
-    run = jax.jit(lambda batch, key, params=params: OBJECTIVE.loss(module, params, batch, key))
-    return lambda batch=BATCH, key=None: jax.tree.map(float, run(batch, key))
+    run = jax.jit(lambda batch, key, params: OBJECTIVE.loss(module, params, batch, key))
+    return lambda batch=BATCH, key=None, **other: jax.tree.map(float, run(batch, key, params | other))
 
 
 def test_the_choice_is_added_in_training_alone(loss):
@@ -58,12 +57,10 @@ def test_rows_without_text_to_their_end_are_not_judged(loss):
     assert none["aux/next_sentence"] == 0 == none["aux/next_sentence_accuracy"]
 
 
-def test_hugging_face_order_of_the_two_logits(weights):
+def test_hugging_face_order_of_the_two_logits(loss):
     """0: follows, 1: does not (BertForPreTraining's `next_sentence_label`)."""
-    params = weights(MODEL)
-    sure = {"weight": jnp.zeros((16, 2)), "bias": jnp.array([9.0, -9.0])}
-    module = MODEL.build()
-    _, metrics = OBJECTIVE.loss(module, {**params, "next_sentence": sure}, BATCH, jax.random.key(0))
+    sure = {"weight": np.zeros((16, 2), np.float32), "bias": np.array([9, -9], np.float32)}
+    _, metrics = loss(key=jax.random.key(0), next_sentence=sure)
     _, made, _ = OBJECTIVE.next_sentence.pairs(BATCH, jax.random.fold_in(jax.random.key(0), 1), ((1,), (2,)))
     assert metrics["aux/next_sentence_accuracy"] == 1 - made.swapped_B.mean()
 
