@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgpt.parallel.accord import process_count
 from jaxgpt.train.manifest import DamagedError
 
 _PART = re.compile(r"(?!\.+$)[\w.+-]+")
@@ -99,7 +100,15 @@ def _with_elements(named: Mapping[str, Any]) -> dict[str, Any]:
 def _handler() -> Any:
     import orbax.checkpoint as ocp
 
-    return ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=True, use_compression=False)
+    # Replicas that share a process share its disk: slicing arrays among them would gain nothing, and compile a program
+    # for each device and shape.
+    arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=process_count() > 1)
+    handlers = ocp.type_handlers.create_type_handler_registry(
+        (jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())
+    )
+    return ocp.PyTreeCheckpointHandler(
+        use_ocdbt=True, use_zarr3=True, use_compression=False, type_handler_registry=handlers
+    )
 
 
 def _absolute(directory: Path) -> Any:

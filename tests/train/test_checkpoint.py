@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorstore
 from checkpoints import assert_bitwise, make_tree, steps
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.spec import ConfigError, JaxgptError, digest
 from jaxgpt.terminal import console
@@ -61,6 +62,24 @@ def test_restores_to_the_sharding_asked_for(ckpt):
     _, tree, _ = restore(ckpt, like)
     assert all(leaf.sharding == sharding for leaf in jax.tree.leaves(tree))
     assert_bitwise(tree, make_tree(200))
+
+
+def test_saving_replicas_compiles_nothing(tmp_path):
+    """Of eight devices Orbax would slice every array in eight, by a program each."""
+    mesh = jax.make_mesh((8,), ("data",))
+    tree = {"w": jax.device_put(np.arange(16.0, dtype=np.float32), NamedSharding(mesh, PartitionSpec()))}
+    compiled = []
+    note = lambda name, seconds, **facts: compiled.append(name) if name.endswith("backend_compile_duration") else None  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        jax.jit(lambda x: x * 3.25)(np.float32(1))
+        assert compiled, "the listener hears compilations"
+        compiled.clear()
+        save(tmp_path, 1, tree, {})
+        assert not compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    np.testing.assert_array_equal(restore(tmp_path, tree)[1]["w"], np.arange(16.0))
 
 
 def test_a_part_and_an_abstract_tree_are_enough(ckpt):
