@@ -134,8 +134,8 @@ class MaskedLanguageModel(Objective):
                 read["tokens"], read["words"] = framed(batch["tokens"], batch["words"], *frame)
             loss, count, _ = self.masking.loss(model, params, read, drawn, key is not None, self.chunk)
             return loss, {"loss": loss, "weight": count}
-        read, made, valid_B = self.next_sentence.pairs(batch, jax.random.fold_in(drawn, 1), frame)
-        loss, count, hidden_BTD = self.masking.loss(model, params, read, drawn, key is not None, self.chunk)
+        pairs, made, valid_B = self.next_sentence.pairs(batch, jax.random.fold_in(drawn, 1), frame)
+        loss, count, hidden_BTD = self.masking.loss(model, params, pairs, drawn, key is not None, self.chunk)
         judged, accuracy = self.next_sentence.loss(model, params, hidden_BTD, made, valid_B)
         whole = loss if key is None else loss + self.next_sentence.weight * judged
         aux = {"aux/next_sentence": judged, "aux/next_sentence_accuracy": accuracy}
