@@ -168,14 +168,25 @@ def evaluate(
         str | None, typer.Option(help="hidden states to a vector: mean, cls, ...", metavar="NAME")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="texts at a time", metavar="N", min=1)] = 32,
+    picture: Annotated[Path | None, typer.Option(help="a heat map of sixteen pairs' cosines", metavar="FILE")] = None,
 ) -> None:
     """How good a model's sentence embeddings are: Spearman on scored pairs, or finding documents."""
     from jaxgpt.evals import open_task, show
+    from jaxgpt.evals.vectors import remembering
     from jaxgpt.train.load import load
 
     measure = open_task(task, path)
+    draw = None
+    if picture is not None:
+        from jaxgpt.lab.report.heat_alone import drawing
+
+        draw = drawing(task, path, picture)
     model = load(run)
-    show(measure(lambda texts: model.encode(texts, batch_size, pooling)), json_path)
+    encode = remembering(lambda texts: model.encode(texts, batch_size, pooling))
+    show(measure(encode), json_path)
+    if draw is not None:
+        draw(encode, str(run))
+        console.print(f"heat map: {picture}", markup=False, soft_wrap=True)
 
 
 @app.command()

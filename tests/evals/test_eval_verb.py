@@ -11,6 +11,7 @@ from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.interop.hf_export import write_folder
 from jaxgpt.models import BERT
 from jaxgpt.text import WordPiece
+from jaxgpt.train.load import Loaded
 
 WORDS = ["banana", "bandana", "an", "nab", "bad", "dab"]
 PAIRS = "banana an,nab,4.5\nbad dab,an an,1\nbanana,bandana nab,3\ndab,nab,2.25\n"
@@ -67,6 +68,17 @@ def test_json_on_standard_output_with_another_pooling(call, folder):
     assert json.loads(out)["sts/uniformity"] != json.loads(other)["sts/uniformity"]
 
 
+def test_a_picture_encodes_nothing_twice(call, monkeypatch, tmp_path):
+    asked, encode = [], Loaded.encode
+    monkeypatch.setattr(
+        Loaded, "encode", lambda model, texts, *rest: asked.extend(texts) or encode(model, texts, *rest)
+    )
+    status, out, err = call("MODEL", "sts", "--path", "pairs.csv", "--picture", str(tmp_path / "heat.png"))
+    assert (status, err) == (0, [f"heat map: {tmp_path}/heat.png"]) and "sts/all" in out
+    assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
+    assert len(asked) == len(set(asked)) == 7
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -77,6 +89,9 @@ def test_json_on_standard_output_with_another_pooling(call, folder):
         (["nowhere", "sts", "--path", "pairs.csv"], "nowhere: is not there"),
         (["nowhere", "sts"], "Missing option '--path'"),
         (["MODEL", "sts", "--path", "pairs.csv", "--pooling", "men"], "pooling: unknown 'men'; did you mean 'mean'?"),
+        (["nowhere", "sts", "--path", "pairs.csv", "--picture", "a.txt"], "--picture: 'a.txt' does not end in a pic"),
+        (["nowhere", "sts", "--path", "pairs.csv", "--picture", "no/a.png"], "--picture: 'no/a.png': there is no fol"),
+        (["nowhere", "retrieval", "--path", "answers.tsv", "--picture", "a.png"], "--picture: task 'retrieval' has no"),
         (["MODEL", "sts", "--path", "pairs.csv", "--batch-size", "0"], "Invalid value for '--batch-size'"),
     ],
 )

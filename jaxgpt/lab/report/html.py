@@ -20,6 +20,7 @@ from jaxgpt.lab.report.effort import (
 )
 from jaxgpt.lab.report.environment import environment
 from jaxgpt.lab.report.figure import panels, svg
+from jaxgpt.lab.report.heat_runs import every_run
 from jaxgpt.lab.report.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
 from jaxgpt.lab.report.markdown import FEW
 from jaxgpt.lab.report.palette import of_arms
@@ -101,8 +102,21 @@ def _pictures(findings: Findings) -> str:
         "curves": "Curves: all of training and, enlarged, its end" + rungs + ".",
         "forest": "Differences: a dot for each seed’s pair, a diamond for their mean, a line for its 95% interval.",
         "sphere": "Sphere: a dot for each run, a diamond for their mean.",
+        "heat": "Heat maps: rows are first texts, columns second ones, the pair that people scored highest at the top "
+        "left; framed are the pairs; an arm’s map is the mean of its runs’.",
     }
-    return f'<div class="panels">{figures}</div>' + note(" ".join(words[panel.name] for panel in held))
+    told = note(" ".join(words[panel.name] for panel in held))
+    return f'<div class="panels">{figures}</div>{told}{_heat_runs(findings)}'
+
+
+def _heat_runs(findings: Findings) -> str:
+    drawn, inches = every_run(findings)
+    if not drawn:
+        return ""
+    picture = inline(drawn, "heats", "Heat maps of the cosines of scored pairs of texts, one for each run")
+    return fold(
+        "Similarity, run by run", f'<div class="scroll"><figure style="width:{inches:.1f}in">{picture}</figure></div>'
+    )
 
 
 def _laws(findings: Findings) -> str:

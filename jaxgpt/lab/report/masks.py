@@ -5,10 +5,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from jaxgpt.disk import atomic
 from jaxgpt.lab.report.figure import STYLE
-from jaxgpt.lab.report.palette import MUTED, PAGE
+from jaxgpt.lab.report.palette import MUTED
 from jaxgpt.lab.report.panels import LINE, draw_folded, draw_legend, draw_matrix, scale_of, write
+from jaxgpt.lab.report.picture import DPI, checked, save
 from jaxgpt.lab.report.views import HARD, View, fields, numbers, views
 from jaxgpt.ops.patterns import mean_keys
 from jaxgpt.spec import ConfigError
@@ -17,14 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI, _SIDE, _FOLD = 200, 1.92, 0.8  # inches, as all lengths here; _SIDE is 3 pixels for each of panels.CELLS
+_SIDE, _FOLD = 1.92, 0.8  # inches, as all lengths here; _SIDE is 3 pixels for each of panels.CELLS
 _COLUMNS, _GAP, _LEFT = 4, 0.44, 0.5
-_UNDRAWABLE = {"pgf", "raw", "rgba"}  # text that needs TeX, and pixels without their shape
-_OPTIONS: dict[str, Any] = {
-    "png": {"pil_kwargs": {"optimize": True}},
-    "pdf": {"metadata": {"CreationDate": None}},
-    "svg": {"metadata": {"Date": None}},
-}
 
 
 def draw_patterns(model: Any, length: int, path: Path) -> None:
@@ -34,25 +28,12 @@ def draw_patterns(model: Any, length: int, path: Path) -> None:
     """
     import matplotlib
 
-    ending = _ending(path)
+    ending = checked(path, "--pattern")
     patterns = getattr(model, "layer_patterns", ())
     if not patterns:
         raise ConfigError(f"--pattern: model.kind '{model.kind}' has no attention patterns; leave the option out")
     with matplotlib.rc_context(STYLE):
-        figure = _figure(views(patterns, model.num_heads), length, model)
-        with atomic(path) as file:
-            figure.savefig(file, format=ending, dpi=_DPI, facecolor=PAGE, **_OPTIONS.get(ending, {}))
-
-
-def _ending(path: Path) -> str:
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    ending = path.suffix[1:].lower()
-    if ending not in FigureCanvasBase.get_supported_filetypes().keys() - _UNDRAWABLE:
-        raise ConfigError(f"--pattern: '{path}' does not end in a picture's format; use .png, .pdf or .svg")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--pattern: '{path}': there is no folder '{path.parent}'; make it, or name another")
-    return ending
+        save(_figure(views(patterns, model.num_heads), length, model), path, ending)
 
 
 def _figure(shown: tuple[View, ...], length: int, model: Any) -> "Figure":
@@ -78,7 +59,7 @@ def _figure(shown: tuple[View, ...], length: int, model: Any) -> "Figure":
         x, y = _LEFT + index % columns * (_SIDE + _GAP), foot + (rows - 1 - index // columns) * tall + 0.3
         draw_matrix(axes(x, y, _SIDE, _SIDE), view.pattern, scale, index % columns == 0)
         y += _SIDE + 0.1
-        draw_folded(axes(x, y, _FOLD, _FOLD), view.pattern, scale, _FOLD * _DPI)
+        draw_folded(axes(x, y, _FOLD, _FOLD), view.pattern, scale, _FOLD * DPI)
         y += _FOLD
         write(axes(x + _FOLD + 0.1, y, 1, 1), _facts(view, length, model))
         write(axes(x, y + title - 0.25, 1, 1), lines, color=MUTED)

@@ -9,6 +9,9 @@ GROUND = {"facecolor": PAGE, "edgecolor": "none", "pad": 1.5}
 OWN, SEEN, UNSEEN = "#e69f00", "#0072b2", "#e6eaef"
 """Attention pictures: the query's own position, the keys that it sees, those that it does not."""
 
+COSINES = ("#10233c", "#0072b2", "#e69f00", "#fff0b8")
+"""Heat maps, by day and by night: what shades.py makes its scale of, from dark to light."""
+
 _DARK = {INK: "#e8ebef", MUTED: "#98a3af", RULE: "#39414a", PAGE: "#14181d"}
 
 _BASELINE = ("#56606b", "#a3aebb")

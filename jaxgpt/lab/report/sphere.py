@@ -4,7 +4,8 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from jaxgpt.lab.findings import Findings, Outcome
-from jaxgpt.lab.report.palette import GROUND, MUTED, of_arms
+from jaxgpt.lab.report.labels import Point, name_points
+from jaxgpt.lab.report.palette import MUTED, of_arms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,25 +27,19 @@ def draw_sphere(ax: "Axes", findings: Findings) -> None:
     from matplotlib.ticker import MaxNLocator
 
     colour = of_arms(findings.plan.experiment)
+    means: dict[str, Point] = {}
+    dots: list[Point] = []
     for name, outcomes in measured(findings).items():
         across, up = ([float(one.result[key]) for one in outcomes] for key in KEYS)
         ax.plot(across, up, "o", color=colour[name], alpha=0.45, markersize=3.6, markeredgewidth=0)
         ax.plot([mean(across)], [mean(up)], "D", color=colour[name], markersize=5.5, markeredgewidth=0)
-        ax.annotate(
-            name,
-            (mean(across), mean(up)),
-            (0, 7),
-            textcoords="offset points",
-            ha="center",
-            color=colour[name],
-            fontweight="bold",
-            fontsize="small",
-            bbox=GROUND,
-        )
+        means[name] = mean(across), mean(up)
+        dots += zip(across, up, strict=True)
     ax.margins(0.18)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.annotate("↙ better", (0, 0), (4, 4), xycoords="axes fraction", textcoords="offset points", color=MUTED)
+    better = ax.annotate("↙ better", (0, 0), (4, 4), "axes fraction", "offset points", color=MUTED)
     ax.set_xlabel("uniformity")
     ax.set_ylabel("alignment")
     ax.set_title("Vectors on the sphere", loc="right")
+    name_points(ax, means, colour, dots, [better])

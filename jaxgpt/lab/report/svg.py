@@ -7,12 +7,13 @@ from jaxgpt.lab.report.palette import dark_twins
 
 
 def inline(document: str, prefix: str, label: str) -> str:
-    """The `<svg>` element alone. `prefix` keeps its ids apart from other pictures', `label` is read aloud."""
+    """The `<svg>` element alone. `prefix` keeps its ids apart from other pictures', `label` is read aloud. Links to the
+    rows of runs stay."""
     element = document[document.index("<svg") :].strip()
     element = re.sub(r"\s*<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'\s+xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")
     element = re.sub(r'\bid="', f'id="{prefix}-', element)
-    element = re.sub(r'(href="|url\()#', rf"\g<1>#{prefix}-", element)
+    element = re.sub(r'(href="|url\()#(?!run-)', rf"\g<1>#{prefix}-", element)
     element = re.sub(
         r'<svg width="[^"]*" height="[^"]*"', f'<svg role="img" aria-label="{escape(label)}"', element, count=1
     )
