@@ -9,7 +9,7 @@ Twenty-four runs from one small BERT, as in simcse_dropout.py: about 15 minutes 
 
 from jaxgpt.lab import Experiment
 
-SHORT = {"steps": 60, "start": "runs/bert/s0"}
+SHORT = {"steps": 60, "start": "runs/bert/s0", "eval.every": 20}
 
 experiment = Experiment(
     question="Which pooling makes the best vector of a sentence?",

@@ -12,7 +12,7 @@ Without dropout, or with one mask, the two copies of a sentence are equal: the c
 
 from jaxgpt.lab import Experiment
 
-SHORT = {"steps": 60, "start": "runs/bert/s0"}
+SHORT = {"steps": 60, "start": "runs/bert/s0", "eval.every": 20}
 
 experiment = Experiment(
     question="Which dropout rate makes the best positives, and what if both copies share a mask?",

@@ -9,7 +9,7 @@ starts at 0.05.
 
 from jaxgpt.lab import Experiment
 
-SHORT = {"steps": 60, "start": "runs/bert/s0"}
+SHORT = {"steps": 60, "start": "runs/bert/s0", "eval.every": 20}
 
 experiment = Experiment(
     question="Which temperature suits InfoNCE, and does learning it help?",
