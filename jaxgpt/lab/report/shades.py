@@ -13,8 +13,6 @@ from jaxgpt.lab.report.palette import COSINES
 if TYPE_CHECKING:
     from matplotlib.colors import ListedColormap
 
-LOW, HIGH = "#10233c", "#fff0b8"
-_STOPS = (LOW, "#0072b2", "#e69f00", HIGH)
 _LMS = np.array(
     [[0.41222147, 0.53633254, 0.05144599], [0.2119035, 0.68069955, 0.10739696], [0.0883024, 0.281719, 0.629978]]
 )
