@@ -3,7 +3,7 @@
     JAXGPT_DATA=<folder> jaxgpt train configs/bert/small_cpu.yaml --out runs/bert/s0
     JAXGPT_DATA=<folder> jaxgpt ablate experiments/pooling.py
 
-Twenty-four runs from one small BERT, as in simcse_dropout.py: about 15 minutes on 2 cores. `cls` and
+Twenty-four runs from one small BERT, as in simcse_dropout.py: about 7 minutes on 2 cores. `cls` and
 `cls_before_pooler` have SimCSE's projection, dense and tanh, which the latter uses in training only.
 """
 

@@ -4,7 +4,7 @@
     JAXGPT_DATA=<folder> jaxgpt ablate experiments/simcse_dropout.py
 
 Thirty runs of unsupervised SimCSE on the sentences of STS-B's training part, all from one small BERT, as the
-paper's are from one: about 20 minutes on 2 cores after the BERT's 3. Scored by Spearman's correlation on
+paper's are from one: about 8 minutes on 2 cores after the BERT's 2. Scored by Spearman's correlation on
 STS-B's dev part.
 
 Without dropout, or with one mask, the two copies of a sentence are equal: the contrast still pushes others away.
