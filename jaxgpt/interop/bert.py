@@ -67,11 +67,9 @@ DIALECT = Dialect(
 
 def names_of(model: Encoder, names: NameMap) -> NameMap:
     """The map of a model's class: that without either head writes names without the prefix."""
-    return (
-        names
-        if model.masked_head or model.next_sentence
-        else names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
-    )
+    if model.masked_head or model.next_sentence:
+        return names
+    return names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
 
 
 def fit(model: Encoder, tensors: Collection[str], names: NameMap, masked_head: str) -> Encoder:

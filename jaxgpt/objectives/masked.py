@@ -54,9 +54,8 @@ class Masking(Spec):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array, train: bool, chunk: int | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Mean cross-entropy in nats of the hidden tokens, how many there were, and the hidden states (B, T, D).
-
-        Draws masks and dropout."""
+        """Draws masks and dropout: mean cross-entropy in nats of the hidden tokens, how many there were, and the hidden
+        states (B, T, D)."""
         masks, dropout = jax.random.split(key)
         size = model.spec.vocab_size
         read_BT, told_BT = hide(
