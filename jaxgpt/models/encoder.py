@@ -89,7 +89,7 @@ class Outputs(NamedTuple):
     """(B, D); None without a pooler."""
     logits: jax.Array | None
     """(B, T, V); None without a masked head."""
-    follows: jax.Array | None = None
+    follows: jax.Array | None
     """(B, 2), next sentence or not; None without that head."""
 
 

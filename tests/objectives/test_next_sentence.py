@@ -1,4 +1,4 @@
-"""Next-sentence prediction: learned where it can be, scored on whole rows, added to the masked loss, refused early."""
+"""Next-sentence prediction: scored on whole rows, added to the masked loss, the same on any mesh, refused early."""
 
 import jax
 import numpy as np
