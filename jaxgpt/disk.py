@@ -11,11 +11,24 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from jaxgpt.spec import JaxgptError
+from jaxgpt.spec.errors import quote
 
 
 def cache_dir() -> Path:
     """The folder JAXGPT_CACHE, or ~/.cache/jaxgpt: token files and compiled programs."""
     return Path(os.environ.get("JAXGPT_CACHE") or Path.home() / ".cache" / "jaxgpt")
+
+
+def resolve(path: str | Path) -> Path:
+    """The absolute path that a user meant: `~` expanded, links and `..` followed, relative to the current folder.
+
+    Called once, where a path comes in; nothing below has to think of it again. The path need not exist. Raises
+    JaxgptError for what cannot be a path: a NUL character, `~` of a user who is not there, a circle of links.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise JaxgptError(f"{quote(str(path))}: not a path: {error}; give another") from None
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What a user sees when input is bad: one line a problem, never a traceback."""
 
 import difflib
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Mapping
 
 
 class JaxgptError(Exception):
@@ -14,6 +15,23 @@ class ConfigError(JaxgptError):
     def __init__(self, problems: str | Iterable[str]):
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def quote(value: object, most: int = 60) -> str:
+    """`value` as an error line shows it: its repr on one line, without control characters, at most `most` characters.
+
+    Never fails: a stranger's integer may have too many digits for Python to print, and a string a million characters.
+    """
+    if isinstance(value, str | bytes):
+        value = value[: most + 1]
+    elif isinstance(value, int) and abs(value) >= 10**most:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = reprlib.repr(value) if isinstance(value, Mapping | list | tuple | set) else repr(value)
+    except Exception as error:  # of a class that we do not know
+        text = f"<{type(value).__name__}: {type(error).__name__}>"
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
