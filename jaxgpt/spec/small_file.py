@@ -13,9 +13,9 @@ MOST = 1 << 20
 def read_small(path: str | Path, most: int = MOST) -> str:
     """The text of a regular file of at most `most` bytes, UTF-8 whatever the locale, without its byte order mark.
 
-    Line ends are as they stand in the file. Raises ConfigError, one line that begins with the path, for what is missing,
-    unreadable, too large, not UTF-8, or no regular file: a pipe, which would never end, a device, a folder, or a link
-    to one of these.
+    Line ends are as they stand in the file. Raises ConfigError, one line that begins with the path, for what is
+    missing, unreadable, too large, not UTF-8, or no regular file: a pipe, which would never end, a device, a folder, or
+    a link to one of these.
     """
     raw = read_small_bytes(path, most)
     try:
