@@ -1,6 +1,7 @@
 """Strict by default: 8 simulated devices, warnings are errors, no cache of this machine is read or written.
 
 XLA compiles without optimisation, which takes an eighth of the time; parameters come from numpy, which takes none.
+JAXGPT_TEST_XLA_FLAGS is added to its flags, here and in every process that a test starts: `make test-isa` sets it.
 """
 
 import gc
@@ -11,8 +12,8 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    " --xla_cpu_parallel_codegen_split_count=1 --xla_llvm_disable_expensive_passes=true"
-)
+    " --xla_cpu_parallel_codegen_split_count=1 --xla_llvm_disable_expensive_passes=true "
+) + os.environ.get("JAXGPT_TEST_XLA_FLAGS", "")
 os.environ["JAXGPT_CACHE"] = tempfile.mkdtemp(prefix="jaxgpt-tests-")
 os.environ.setdefault("JAXGPT_TEST_DATA", os.environ.pop("JAXGPT_DATA", ""))
 
