@@ -30,10 +30,11 @@ def generate(
     seed: int = 0,
     eot: int | None = None,
     dtype: str = "float32",
+    has_text: np.ndarray | None = None,
 ) -> list[list[int]]:
     """New ids for each prompt, up to `max_new` and up to (without) end-of-text. See `stream`."""
     out: list[list[int]] = [[] for _ in prompts]
-    for pieces in stream(model, params, prompts, max_new, sampling, seed, eot, dtype, every=max_new):
+    for pieces in stream(model, params, prompts, max_new, sampling, seed, eot, dtype, has_text, every=max_new):
         for row, piece in zip(out, pieces, strict=True):
             row += piece
     return out
@@ -53,15 +54,18 @@ def stream(
     seed: int = 0,
     eot: int | None = None,
     dtype: str = "float32",
+    has_text: np.ndarray | None = None,
     every: int = 16,
 ) -> Iterator[list[list[int]]]:
     """Yields the ids each row has gained, after every `every` tokens.
 
-    A row that outgrows the model's context goes on from its last half context, read afresh, unless the model is endless
-    (see Decoder.endless): then it simply goes on, in constant memory. Raises ConfigError for an empty prompt, an id
-    outside the vocabulary, or a prompt longer than the context.
+    `has_text`, bool, says which ids may be drawn (`Codec.has_text`): those that it does not reach, as of a padded
+    vocabulary, may not. None: all. A row that outgrows the model's context goes on from its last half context, read
+    afresh, unless the model is endless (see Decoder.endless): then it simply goes on, in constant memory. Raises
+    ConfigError for an empty prompt, an id outside the vocabulary, or a prompt longer than the context.
     """
     _check(model, prompts)
+    drawable_V = _drawable(model, has_text)
     params = ready(params)
     module = model.build(Auto(), dtype)
     context = None if model.endless else model.context
@@ -75,7 +79,7 @@ def stream(
                 rows = [row[-half:] if len(row) >= context else row for row in rows]
             count = min(count, max(1, context - max(map(len, rows))))
         key = jax.random.fold_in(jax.random.key(seed), written)
-        for new in _window(module, params, rows, count, sampling, key, eot, every):
+        for new in _window(module, params, rows, count, sampling, key, eot, drawable_V, every):
             for row, ids in zip(rows, new, strict=True):
                 row += ids
             yield [_until(ids, eot, ended, index) for index, ids in enumerate(new)]
@@ -92,17 +96,18 @@ def _window(
     sampling: Sampling,
     key: jax.Array,
     eot: int | None,
+    drawable_V: np.ndarray | None,
     every: int,
 ) -> Iterator[list[list[int]]]:
     """`count` tokens for each row, `every` at a time, all within one cache."""
     tokens_BP, lengths_B = _pad(rows)
     P = tokens_BP.shape[1]
     slots = -(-(P + count) // GRAIN) * GRAIN
-    state = begin(module, sampling, eot, slots, params, tokens_BP, lengths_B, key, min(every, count))
+    state = begin(module, sampling, eot, slots, params, drawable_V, tokens_BP, lengths_B, key, min(every, count))
     for start in range(0, count, every):
         stop = min(start + every, count)
         if start:
-            state = advance(module, sampling, eot, params, state, stop - start)
+            state = advance(module, sampling, eot, params, drawable_V, state, stop - start)
         yield np.asarray(state.tokens_BS[:, P + start : P + stop]).tolist()
 
 
@@ -125,6 +130,16 @@ def _check(model: Decoder, prompts: Sequence[Sequence[int]]) -> None:
             raise ConfigError(f"prompt {row}: holds ids outside the vocabulary of {vocab}; use the model's tokenizer")
         if len(prompt) > model.context and not model.endless:
             raise ConfigError(f"prompt {row}: {len(prompt)} tokens exceed model.context {model.context}; shorten it")
+
+
+def _drawable(model: Decoder, has_text: np.ndarray | None) -> np.ndarray | None:
+    """bool (V,), or None where every id of the model has a text, as is usual: then nothing is computed for it."""
+    if has_text is None:
+        return None
+    drawable_V = np.zeros(model.vocab_size or 0, bool)
+    size = min(len(drawable_V), len(has_text))
+    drawable_V[:size] = has_text[:size]
+    return None if drawable_V.all() else drawable_V
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -38,12 +38,14 @@ def begin(
     eot: int | None,
     slots: int,
     params: Any,
+    drawable_V: jax.Array | None,
     tokens_BP: jax.Array,
     lengths_B: jax.Array,
     key: jax.Array,
     count: jax.Array,
 ) -> Decoding:
-    """Reads the prompts in one pass, writes the first `count` tokens."""
+    """Reads the prompts in one pass, writes the first `count` tokens. `drawable_V`, bool: which ids may be drawn; None:
+    all."""
     B, P = tokens_BP.shape
     spec = module.spec
     lacks_B = P - lengths_B
@@ -64,20 +66,32 @@ def begin(
         done_B=jnp.zeros(B, bool),
         key=key,
     )
-    state = _write(module, sampling, eot, params, state, hidden[:, -1])
-    return _loop(module, sampling, eot, params, state, count - 1)
+    state = _write(module, sampling, eot, params, drawable_V, state, hidden[:, -1])
+    return _loop(module, sampling, eot, params, drawable_V, state, count - 1)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=5)
 def advance(
-    module: nn.Module, sampling: Sampling, eot: int | None, params: Any, state: Decoding, count: jax.Array
+    module: nn.Module,
+    sampling: Sampling,
+    eot: int | None,
+    params: Any,
+    drawable_V: jax.Array | None,
+    state: Decoding,
+    count: jax.Array,
 ) -> Decoding:
     """Writes `count` more tokens."""
-    return _loop(module, sampling, eot, params, state, count)
+    return _loop(module, sampling, eot, params, drawable_V, state, count)
 
 
 def _loop(
-    module: nn.Module, sampling: Sampling, eot: int | None, params: Any, state: Decoding, count: jax.Array
+    module: nn.Module,
+    sampling: Sampling,
+    eot: int | None,
+    params: Any,
+    drawable_V: jax.Array | None,
+    state: Decoding,
+    count: jax.Array,
 ) -> Decoding:
     def go_on(carry: tuple[jax.Array, Decoding]) -> jax.Array:
         left, state = carry
@@ -91,16 +105,24 @@ def _loop(
         layout = Layout(pos_B1, slot=state.slot, lacks=state.lacks_B, slots=state.tokens_BS.shape[1])
         hidden, cache = module.apply({"params": params}, last_B1, layout, state.cache, method="extend")
         state = state._replace(cache=cache)
-        return left - 1, _write(module, sampling, eot, params, state, hidden[:, -1])
+        return left - 1, _write(module, sampling, eot, params, drawable_V, state, hidden[:, -1])
 
     return jax.lax.while_loop(go_on, body, (count, state))[1]
 
 
 def _write(
-    module: nn.Module, sampling: Sampling, eot: int | None, params: Any, state: Decoding, hidden_BD: jax.Array
+    module: nn.Module,
+    sampling: Sampling,
+    eot: int | None,
+    params: Any,
+    drawable_V: jax.Array | None,
+    state: Decoding,
+    hidden_BD: jax.Array,
 ) -> Decoding:
     """Draws the next token of every row; rows that have ended repeat end-of-text."""
     logits_BV = module.apply({"params": params}, hidden_BD, method="unembed")
+    if drawable_V is not None:
+        logits_BV = jnp.where(drawable_V, logits_BV, -jnp.inf)
     new_B = sampling.draw(logits_BV, state.seen_BV, jax.random.fold_in(state.key, state.slot))
     done_B = state.done_B
     if eot is not None:

@@ -41,7 +41,7 @@ class ByteCodec(Codec):
                 pieces.append(piece.decode("utf-8", "replace") + END_OF_TEXT)
                 piece = bytearray()
             else:
-                piece += bytes([token]) if token < 256 else "\ufffd".encode()
+                piece += bytes([token]) if 0 <= token < 256 else "\ufffd".encode()
         return "".join([*pieces, piece.decode("utf-8", "replace")])
 
     def tokenizer_json(self) -> str:

@@ -64,8 +64,8 @@ class CharCodec(Codec):
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The characters, joined."""
-        return "".join(self.alphabet[token] for token in ids)
+        """The characters, joined; U+FFFD for an id without one."""
+        return "".join(self.alphabet[token] if 0 <= token < self.vocab_size else "\ufffd" for token in ids)
 
     def tokenizer_json(self) -> str:
         """BPE with no merges."""

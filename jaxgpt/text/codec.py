@@ -47,7 +47,14 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`. Bytes that are not UTF-8, as at the edge of a cut sequence, become U+FFFD."""
+        """The text of `ids`. Bytes that are not UTF-8, as at the edge of a cut sequence, become U+FFFD, and so may ids
+        without text."""
+
+    @cached_property
+    def has_text(self) -> np.ndarray:
+        """bool (V,): which ids stand for a text or a special token. A vocabulary's ids may have gaps, and a model's
+        table may have rows beyond it; what has no text is never drawn."""
+        return np.ones(self.vocab_size, bool)
 
     @abstractmethod
     def tokenizer_json(self) -> str:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -53,8 +54,16 @@ class HuggingFaceCodec(Codec):
         return [np.array(encoding.ids, np.int64) for encoding in encodings]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """By the vocabulary's own decoder; special tokens print by name."""
-        return self._tokenizer.decode([int(token) for token in ids], skip_special_tokens=False)
+        """By the vocabulary's own decoder; special tokens print by name, and ids without text not at all."""
+        known = [int(token) for token in ids if 0 <= token < self.vocab_size]
+        return self._tokenizer.decode(known, skip_special_tokens=False)
+
+    @cached_property
+    def has_text(self) -> np.ndarray:
+        """False in the gaps between the ids of the vocabulary and of its added tokens."""
+        named_V = np.zeros(self.vocab_size, bool)
+        named_V[list(self._tokenizer.get_vocab(with_added_tokens=True).values())] = True
+        return named_V
 
     def tokenizer_json(self) -> str:
         """As `tokenizers` writes it."""

@@ -107,7 +107,9 @@ class Loaded:
         )
         rows, ends = self._rows(prompts), self._ends
         eot = ends[0] if ends else None
-        new = generate(self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype)
+        new = generate(
+            self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
+        )
         texts = [self.tokenizer.continuation(row, _until(ids, ends)) for row, ids in zip(rows, new, strict=True)]
         return [_cut(text, stop) for text in texts]
 
@@ -117,7 +119,8 @@ class Loaded:
         shown = ""
         rows, ends = self._rows([prompt]), self._ends
         eot = ends[0] if ends else None
-        for (piece,) in stream(self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype):
+        known = self.tokenizer.has_text
+        for (piece,) in stream(self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype, known):
             ids += piece
             text = self.tokenizer.continuation(rows[0], _until(ids, ends)).rstrip("\ufffd")
             if text.startswith(shown):

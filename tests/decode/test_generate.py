@@ -191,6 +191,17 @@ def test_end_of_text_ends_a_row_and_only_that_row(model, written):
     assert joined(pieces) == expected
 
 
+def test_an_id_without_text_is_never_drawn(model, written):
+    spec, params = model
+    likely = {token for row in written for token in row}
+    has_text = np.array([token not in likely for token in range(spec.vocab_size - 3)])  # the last three are padding
+    assert written[0][0] in likely and has_text.any()
+    for sampling in (Sampling(), Sampling(temperature=5.0, repetition_penalty=1.5)):
+        new = generate(spec, params, PROMPTS, NEW, sampling, has_text=has_text)
+        assert all(token < len(has_text) and has_text[token] for row in new for token in row)
+    assert generate(spec, params, PROMPTS, NEW, has_text=np.ones(spec.vocab_size, bool)) == written
+
+
 def test_one_candidate_is_greedy(model, written):
     assert generate(*model, PROMPTS, NEW, Sampling(temperature=0.7, top_k=1)) == written
 

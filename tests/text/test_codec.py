@@ -15,7 +15,7 @@ from jaxgpt.spec import ConfigError, members, parse
 from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Tokenizer, WordPiece
 from jaxgpt.text.build import LINE
 from jaxgpt.text.byte import symbols
-from jaxgpt.text.huggingface import Learned
+from jaxgpt.text.huggingface import HuggingFaceCodec, Learned
 
 SAMPLE = "don't stop; the café's naïve 1234 x=1  \n\tstate_of_the_art 日本語 🙂👩‍👩‍👧 Ünïcode\r\n" * 3
 KINDS: dict[str, Tokenizer] = {
@@ -169,6 +169,22 @@ def test_lines_encode_apart_as_together(kind: str, text: str):
     assert codec(kind).splits_at_lines
     apart = codec(kind).encode_batch(LINE.split(text))
     assert [token for ids in apart for token in ids] == codec(kind).encode(text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_id_of_a_trained_vocabulary_has_text(kind: str):
+    assert codec(kind).has_text.shape == (codec(kind).vocab_size,) and codec(kind).has_text.all()
+    assert isinstance(codec(kind).decode([10**6, -1]), str)
+
+
+def test_gaps_between_ids_have_no_text():
+    import tokenizers as hf
+
+    tokenizer = hf.Tokenizer(hf.models.BPE(vocab={"a": 0, "b": 3}, merges=[]))
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    gaps = HuggingFaceCodec(tokenizer)
+    assert gaps.has_text.tolist() == [True, False, True, True]  # the special token counts on from the number of entries
+    assert gaps.decode([0, 1, 3]) == gaps.decode([0, 3])
 
 
 def test_load_of_a_missing_folder_names_the_file(tmp_path):
