@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jaxgpt.disk import resolve, typed
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import console
 
@@ -22,10 +23,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-Config = Annotated[Path, typer.Argument(help="a run's YAML file", metavar="CONFIG.yaml")]
+
+
+def _target(word: str) -> Path:
+    """A place to write to; `-` is standard output."""
+    return Path(word) if word == "-" else resolve(word)
+
+
+Config = Annotated[Path, typer.Argument(help="a run's YAML file", metavar="CONFIG.yaml", parser=resolve)]
 Overrides = Annotated[list[str] | None, typer.Argument(help="fields to change: a.b=c", metavar="[a.b=c ...]")]
+Source = Annotated[
+    Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN", parser=resolve)
+]
 Seeds = Annotated[int | None, typer.Option(help="paired seeds for each arm", metavar="N")]
-Out = Annotated[Path | None, typer.Option(help="directory of the results", metavar="DIR")]
+Out = Annotated[Path | None, typer.Option(help="directory of the results", metavar="DIR", parser=resolve)]
 
 
 @app.callback()
@@ -61,7 +72,9 @@ def train(
 
 @app.command()
 def ablate(
-    experiment: Annotated[Path, typer.Argument(help="a question's Python file", metavar="EXPERIMENT.py")],
+    experiment: Annotated[
+        Path, typer.Argument(help="a question's Python file", metavar="EXPERIMENT.py", parser=resolve)
+    ],
     overrides: Overrides = None,
     seeds: Seeds = None,
     out: Out = None,
@@ -75,9 +88,10 @@ def ablate(
 lab = typer.Typer(help="A sweep in parts, for many machines: DIR is its folder.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
 Target = Annotated[
-    Path, typer.Argument(help="a question's Python file, or a sweep's folder", metavar="EXPERIMENT.py|DIR")
+    Path,
+    typer.Argument(help="a question's Python file, or a sweep's folder", metavar="EXPERIMENT.py|DIR", parser=resolve),
 ]
-Folder = Annotated[Path, typer.Argument(help="a sweep's folder", metavar="DIR")]
+Folder = Annotated[Path, typer.Argument(help="a sweep's folder", metavar="DIR", parser=resolve)]
 
 
 @lab.command("plan")
@@ -136,7 +150,7 @@ def lab_why(target: Target, overrides: Overrides = None, seeds: Seeds = None, ou
 
 @app.command()
 def sample(
-    run: Annotated[Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN")],
+    run: Source,
     prompt: Annotated[str, typer.Option(help="text to continue", metavar="TEXT")] = "\n",
     max_new: Annotated[int, typer.Option(help="tokens to write", metavar="N", min=1)] = 256,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token", metavar="T")] = 0.8,
@@ -157,18 +171,21 @@ def sample(
 
 @app.command("eval")
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN")],
+    run: Source,
     task: Annotated[str, typer.Argument(help="sts or retrieval", metavar="TASK")],
     *,
     path: Annotated[str, typer.Option(help="the task's data, here or in JAXGPT_DATA", metavar="FILE|DIR")],
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="where the figures go; - is standard output", metavar="PATH")
+        Path | None,
+        typer.Option("--json", help="where the figures go; - is standard output", metavar="PATH", parser=_target),
     ] = None,
     pooling: Annotated[
         str | None, typer.Option(help="hidden states to a vector: mean, cls, ...", metavar="NAME")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="texts at a time", metavar="N", min=1)] = 32,
-    picture: Annotated[Path | None, typer.Option(help="a heat map of sixteen pairs' cosines", metavar="FILE")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="a heat map of sixteen pairs' cosines", metavar="FILE", parser=resolve)
+    ] = None,
 ) -> None:
     """How good a model's sentence embeddings are: Spearman on scored pairs, or finding documents."""
     from jaxgpt.evals import open_task, show
@@ -184,24 +201,29 @@ def evaluate(
     model = load(run)
     encode = remembering(lambda texts: model.encode(texts, batch_size, pooling))
     show(measure(encode), json_path)
-    if draw is not None:
-        draw(encode, str(run))
-        console.print(f"heat map: {picture}", markup=False, soft_wrap=True)
+    if picture is not None and draw is not None:
+        draw(encode, typed(run))
+        console.print(f"heat map: {typed(picture)}", markup=False, soft_wrap=True)
 
 
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="a run, a Hugging Face folder, a .gguf file, a .bin of llama2.c", metavar="SRC")
+        Path,
+        typer.Argument(
+            help="a run, a Hugging Face folder, a .gguf file, a .bin of llama2.c", metavar="SRC", parser=resolve
+        ),
     ],
-    target: Annotated[Path, typer.Argument(help="a new folder, for transformers, or a .gguf file", metavar="DST")],
+    target: Annotated[
+        Path, typer.Argument(help="a new folder, for transformers, or a .gguf file", metavar="DST", parser=resolve)
+    ],
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16", metavar="TYPE")] = "float32",
 ) -> None:
     """Write a model for other libraries, whole or not at all; `jaxgpt.load` reads every format as it is."""
     from jaxgpt.train.convert import convert as write
 
     write(source, target, dtype)
-    console.print(f"wrote {target}", markup=False, soft_wrap=True)
+    console.print(f"wrote {typed(target)}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -209,7 +231,9 @@ def show(
     config: Config,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
-    pattern: Annotated[Path | None, typer.Option(help="draw the attention patterns too", metavar="PICTURE")] = None,
+    pattern: Annotated[
+        Path | None, typer.Option(help="draw the attention patterns too", metavar="PICTURE", parser=resolve)
+    ] = None,
     sharding: Annotated[bool, typer.Option("--sharding", help="what lies where on exec.mesh, and its bytes")] = False,
 ) -> None:
     """The resolved config, exact parameter count, FLOPs per token and memory; allocates nothing."""
@@ -223,7 +247,7 @@ def show(
         from jaxgpt.lab.report.masks import draw_patterns
 
         draw_patterns(spec.model, spec.seq_len, pattern)
-        console.print(f"pattern pictures: {pattern}", markup=False, soft_wrap=True)
+        console.print(f"pattern pictures: {typed(pattern)}", markup=False, soft_wrap=True)
     if sharding:
         from jaxgpt.train.sharding import sharding_table
 
@@ -250,7 +274,9 @@ def compile_for_tpu(
     *,
     topology: Annotated[str, typer.Option(help="v5p:8x8x16, or v5p:8x8x16*2 for two slices", metavar="SLICE")],
     mesh: Annotated[str, typer.Option(help="sizes of exec.mesh: fsdp=128,tensor=8", metavar="AXIS=N,...")] = "",
-    json_path: Annotated[Path | None, typer.Option("--json", help="where the figures go", metavar="PATH")] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="where the figures go", metavar="PATH", parser=resolve)
+    ] = None,
     search: Annotated[bool, typer.Option("--search", help="try meshes that keep --mesh's axes, and rank them")] = False,
 ) -> None:
     """Compile the training step for TPUs that are not there: memory, collectives, predicted time and MFU."""

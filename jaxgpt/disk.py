@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,19 +17,41 @@ from jaxgpt.spec.errors import quote
 
 def cache_dir() -> Path:
     """The folder JAXGPT_CACHE, or ~/.cache/jaxgpt: token files and compiled programs."""
-    return Path(os.environ.get("JAXGPT_CACHE") or Path.home() / ".cache" / "jaxgpt")
+    return resolve(os.environ.get("JAXGPT_CACHE") or "~/.cache/jaxgpt", "JAXGPT_CACHE")
 
 
-def resolve(path: str | Path) -> Path:
-    """The absolute path that a user meant: `~` expanded, links and `..` followed, relative to the current folder.
+def resolve(path: str | Path, name: str = "") -> Path:
+    """The absolute path that a user meant: `~` expanded, links to folders and `..` followed, relative to the current
+    folder. A link to a file keeps its own name, by which formats and runs are told apart.
 
     Called once, where a path comes in; nothing below has to think of it again. The path need not exist. Raises
-    JaxgptError for what cannot be a path: a NUL character, `~` of a user who is not there, a circle of links.
+    JaxgptError, with the option or field `name` in front, for what cannot be a path: nothing at all, a NUL character,
+    `~` of a user who is not there, a name that is too long, a circle of links, a folder that may not be entered.
     """
     try:
-        return Path(path).expanduser().resolve()
+        if not str(path):
+            raise ValueError("it is empty")
+        given = Path(path).expanduser()
+        whole = given.resolve()
+        try:
+            folder = stat.S_ISDIR(os.stat(whole).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            folder = False
+        os.fspath(whole).encode()  # a name that is not UTF-8 could be written to no config, report or terminal
+        return whole if folder or given.name in ("", "..") else given.parent.resolve() / given.name
     except (OSError, RuntimeError, ValueError) as error:
-        raise JaxgptError(f"{quote(str(path))}: not a path: {error}; give another") from None
+        said = getattr(error, "strerror", None) or error
+        if isinstance(error, UnicodeError):
+            said = "its name is not UTF-8"
+        front = f"{name}: " if name else ""
+        raise JaxgptError(f"{front}{quote(str(path), 200)}: not a path: {said}; give another") from None
+
+
+def typed(path: Path) -> str:
+    """`path` as one would type it here: relative to the current folder where it lies below it."""
+    with suppress(OSError, ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def refused(jaxgpt_):
         status, out, err = jaxgpt_(*words)
         assert (status, out, len(err)) == (2, "", 1), (status, out, err)
         assert err[0].startswith("error: ")
-        return err[0].removeprefix("error: ")
+        return err[0].removeprefix("error: ").replace(f"{Path.cwd()}/", "")
 
     return call
 

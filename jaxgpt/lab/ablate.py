@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from jaxgpt.disk import resolve, typed
 from jaxgpt.lab.drift import drift
 from jaxgpt.lab.execute import execute_sweep
 from jaxgpt.lab.findings import Findings, analyse_sweep
@@ -25,7 +26,7 @@ def ablate(path: Path, overrides: list[str], seeds: int | None, out: Path | None
     before anything runs when a field of any arm is wrong, SweepError when every arm fails alike, KeyboardInterrupt once
     it has said how to continue.
     """
-    sweep = open_sweep(Path(path), overrides, seeds, out)
+    sweep = open_sweep(path, overrides, seeds, out)
     sweep.plans()  # faults of any arm, before anything is written
     sweep.write()
     execute_sweep(sweep)
@@ -48,13 +49,14 @@ def _report(sweep: Sweep, strict: bool) -> Path:
 
 def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path | None) -> Sweep:
     """The sweep that a word on the command line means: an experiment's file, or the folder of a sweep."""
+    target, out = resolve(target), None if out is None else resolve(out, "--out")
     if target.is_dir():
         if overrides or seeds is not None or out is not None:
             raise ConfigError(f"{target}: a planned sweep takes no changes; name its experiment's file to plan it anew")
         return from_folder(target)
-    options = [*(["--seeds", str(seeds)] if seeds is not None else []), *(["--out", str(out)] if out else [])]
-    command = shlex.join(["jaxgpt", "ablate", str(target), *overrides, *options])
-    sweep = from_file(target, overrides, seeds, out or RUNS, command)
+    options = [*(["--seeds", str(seeds)] if seeds is not None else []), *(["--out", typed(out)] if out else [])]
+    command = shlex.join(["jaxgpt", "ablate", typed(target), *overrides, *options])
+    sweep = from_file(target, overrides, seeds, out or resolve(RUNS), command)
     if sweep.settings.fuse != "off":
         from jaxgpt.parallel import split_cpu
 
@@ -80,5 +82,5 @@ def present(findings: Findings) -> Path:
         for row in rows:
             table.add_row(*row)
         results.print(table, "", soft_wrap=True)
-    results.print(verdict(findings), f"report: {written}", sep="\n", soft_wrap=True, markup=False)
+    results.print(verdict(findings), f"report: {typed(written)}", sep="\n", soft_wrap=True, markup=False)
     return written

@@ -9,6 +9,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
+from jaxgpt.disk import resolve
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.source import PREFIX
 from jaxgpt.spec import ConfigError, Spec, digest
@@ -22,7 +23,7 @@ def load(path: str | Path) -> Experiment:
     Importing the file registers the seam members it declares. Raises ConfigError with one line when the file is
     missing, does not run, or holds no Experiment or several.
     """
-    path = Path(path)
+    path = resolve(path)
     module = import_file(path)
     found = {id(held): (held_as, held) for held_as, held in vars(module).items() if isinstance(held, Experiment)}
     if len(found) != 1:

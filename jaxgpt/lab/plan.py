@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jaxgpt.disk import resolve as resolve_path
 from jaxgpt.lab.budget import AS_CONFIGURED, Pacer, steps
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.source import own_code
@@ -160,8 +161,9 @@ def _base_tree(base: str | dict[str, Any], near: Path | None) -> dict[str, Any]:
         near = near.resolve()
         folders = [near, *near.parents, *folders]
     for folder in folders:
-        if (folder / base).is_file():
-            return read_yaml(folder / base)
+        path = resolve_path(base if base.startswith("~") else folder / base, "base")
+        if path.is_file():
+            return read_yaml(path)
     known = (p.name for folder in folders for p in (folder / base).parent.glob("*.yaml"))
     raise ConfigError(f"base: no file {base!r} in {folders[0]} or above it{did_you_mean(Path(base).name, known)}")
 

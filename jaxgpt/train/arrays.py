@@ -69,7 +69,7 @@ def finish(directory: Path, named: Mapping[str, Any]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:  # Orbax globs below the path it is given, and `--out` may hold a [
         link = Path(folder) / "arrays"
-        link.symlink_to(directory.absolute())
+        link.symlink_to(directory.resolve())
         _handler().finalize(epath.Path(link))
     _check_plain(directory, _with_elements(named))
 
@@ -114,7 +114,7 @@ def _handler() -> Any:
 def _absolute(directory: Path) -> Any:
     from etils import epath
 
-    return epath.Path(directory.absolute())
+    return epath.Path(directory.resolve())  # Orbax and its array store take `..` in a path for another folder
 
 
 def _restore_args(leaf: Any) -> Any:
@@ -137,7 +137,7 @@ def _check_plain(directory: Path, wanted: Mapping[str, Any]) -> None:
     import tensorstore
 
     try:
-        base = {"driver": "file", "path": f"{directory.absolute()}/"}
+        base = {"driver": "file", "path": f"{directory.resolve()}/"}
         store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
         stored = {name: store.read(f"{name}/zarr.json") for name in wanted}
         texts = {name: future.result().value for name, future in stored.items()}

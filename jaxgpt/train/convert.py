@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgpt.disk import resolve
 from jaxgpt.interop.families import by_model
 from jaxgpt.interop.hf_export import write_folder
 from jaxgpt.interop.recognize import read_source
@@ -47,7 +48,7 @@ class _Held(NamedTuple):
         return notes
 
 
-def convert(source: Path, target: Path, dtype: str = "float32", best: bool = True) -> None:
+def convert(source: str | Path, target: str | Path, dtype: str = "float32", best: bool = True) -> None:
     """Writes the model at `source` (what `jaxgpt.load` reads) to `target`, whole or not at all, in `dtype`.
 
     `target` is a `.gguf` file for families that GGUF has here, else a Hugging Face folder, and must not be there. A
@@ -56,6 +57,7 @@ def convert(source: Path, target: Path, dtype: str = "float32", best: bool = Tru
     """
     if dtype not in DTYPES:
         raise ConfigError(f"--dtype: {dtype!r}; expected one of {', '.join(DTYPES)}")
+    source, target = resolve(source), resolve(target)
     if target.suffix in NO_FOLDER:
         raise ConfigError(f"{target}: expected a folder, or a file that ends in .gguf")
     if target.exists() and not (target.is_dir() and target.suffix != ".gguf" and not any(target.iterdir())):

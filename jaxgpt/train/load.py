@@ -14,6 +14,7 @@ from jax.sharding import SingleDeviceSharding
 from jax.typing import ArrayLike
 
 from jaxgpt.decode import Sampling, generate, ready, stream
+from jaxgpt.disk import resolve
 from jaxgpt.models import Decoder, Encoder, Model
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.pooling import Recipe
@@ -163,7 +164,7 @@ def load(
 
     Raises ConfigError when there is no such thing at `path`, and JaxgptError listing all tensors that do not fit.
     """
-    path = Path(path)
+    path = resolve(path)
     keep_freed_memory()
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"dtype: {dtype!r}; expected one of {', '.join(DTYPES)}")

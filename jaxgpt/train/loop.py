@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from jaxgpt.disk import atomic, cache_dir, strict, write_json_atomic
+from jaxgpt.disk import atomic, cache_dir, resolve, strict, write_json_atomic
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
@@ -50,7 +50,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     Where `jax.distributed` is initialised, all processes call this alike and share the run; `out` must be on a file
     system that all see. When one of them fails, all end.
     """
-    out, quiet = Path(out), quiet or process_index() > 0
+    out, quiet = resolve(out), quiet or process_index() > 0
     with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as held:
         agree_on_run(spec)
         spec.check_devices(len(training_devices()))

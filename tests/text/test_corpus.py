@@ -77,7 +77,7 @@ def test_the_hash_follows_content_and_names_only(corpus: Path, tmp_path: Path):
 def test_a_bare_name_is_looked_up_in_the_data_folder_first(corpus: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("JAXGPT_DATA", str(tmp_path))
     assert hash_of("corpus") == hash_of("corpus/*.txt") == hash_of(corpus)
-    refused("corpsu", r"data\.corpus: 'corpsu' is not there: tried .*/corpsu and corpsu; .*did you mean 'corpus'")
+    refused("corpsu", r"data\.corpus: 'corpsu' is not there: tried .*/corpsu and .*/corpsu; .*did you mean 'corpus'")
     refused("*.none", r"data\.corpus: no file matches '\*\.none' here or in ")
 
 
