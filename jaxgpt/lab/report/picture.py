@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxgpt.disk import atomic
+from jaxgpt.disk import atomic, typed
 from jaxgpt.lab.report.palette import PAGE
 from jaxgpt.spec import ConfigError
 
@@ -26,9 +26,9 @@ def checked(path: Path, option: str) -> str:
 
     ending = path.suffix[1:].lower()
     if ending not in FigureCanvasBase.get_supported_filetypes().keys() - _UNDRAWABLE:
-        raise ConfigError(f"{option}: '{path}' does not end in a picture's format; use .png, .pdf or .svg")
+        raise ConfigError(f"{option}: '{typed(path)}' does not end in a picture's format; use .png, .pdf or .svg")
     if not path.parent.is_dir():
-        raise ConfigError(f"{option}: '{path}': there is no folder '{path.parent}'; make it, or name another")
+        raise ConfigError(f"{option}: '{typed(path)}': there is no folder '{typed(path.parent)}'; make it, or name another")
     return ending
 
 
