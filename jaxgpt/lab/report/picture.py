@@ -28,7 +28,9 @@ def checked(path: Path, option: str) -> str:
     if ending not in FigureCanvasBase.get_supported_filetypes().keys() - _UNDRAWABLE:
         raise ConfigError(f"{option}: '{typed(path)}' does not end in a picture's format; use .png, .pdf or .svg")
     if not path.parent.is_dir():
-        raise ConfigError(f"{option}: '{typed(path)}': there is no folder '{typed(path.parent)}'; make it, or name another")
+        raise ConfigError(
+            f"{option}: '{typed(path)}': there is no folder '{typed(path.parent)}'; make it, or name another"
+        )
     return ending
 
 
