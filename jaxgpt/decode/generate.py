@@ -8,17 +8,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
-from jaxgpt.decode.loop import advance, begin, unstack
+from jaxgpt.decode.loop import Inputs, Program, advance, begin, unstack
 from jaxgpt.decode.sampling import Sampling
 from jaxgpt.models import Decoder
 from jaxgpt.ops.attention import Auto
-from jaxgpt.spec import ConfigError
+from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec.arguments import whole
+from jaxgpt.spec.errors import quote
 
 GRAIN = 64
 """Cache slots are rounded up to a multiple of this, and prompts to a power of two: few lengths are ever compiled."""
+MOST_NEW, MOST_SEED = 1_000_000, 2**32 - 1
+"""The most tokens that are written in a call, and the largest seed that is not another one's."""
 
 
 def generate(
@@ -33,8 +37,9 @@ def generate(
     has_text: np.ndarray | None = None,
 ) -> list[list[int]]:
     """New ids for each prompt, up to `max_new` and up to (without) end-of-text. See `stream`."""
+    max_new = whole("max_new", max_new, 0, MOST_NEW)
     out: list[list[int]] = [[] for _ in prompts]
-    for pieces in stream(model, params, prompts, max_new, sampling, seed, eot, dtype, has_text, every=max_new):
+    for pieces in stream(model, params, prompts, max_new, sampling, seed, eot, dtype, has_text, every=max(max_new, 1)):
         for row, piece in zip(out, pieces, strict=True):
             row += piece
     return out
@@ -61,15 +66,16 @@ def stream(
 
     `has_text`, bool, says which ids may be drawn (`Codec.has_text`): those that it does not reach, as of a padded
     vocabulary, may not. None: all. A row that outgrows the model's context goes on from its last half context, read
-    afresh, unless the model is endless (see Decoder.endless): then it simply goes on, in constant memory. Raises
-    ConfigError for an empty prompt, an id outside the vocabulary, or a prompt longer than the context.
+    afresh, unless the model is endless (see Decoder.endless): then it simply goes on, in constant memory.
+
+    Raises ConfigError for an empty prompt, an id outside the vocabulary, or a prompt longer than the context, and
+    JaxgptError where the model computes NaN or infinity.
     """
-    _check(model, prompts)
-    drawable_V = _drawable(model, has_text)
-    params = ready(params)
-    module = model.build(Auto(), dtype)
+    max_new, seed = whole("max_new", max_new, 0, MOST_NEW), whole("seed", seed, 0, MOST_SEED)
+    rows = _checked(model, prompts)
+    inputs = Inputs(ready(params), sampling.values, _drawable(model, has_text))
+    program = Program(model.build(Auto(), dtype), sampling.steps, eot)
     context = None if model.endless else model.context
-    rows = [list(prompt) for prompt in prompts]
     ended, written = [False] * len(rows), 0
     while written < max_new and not all(ended):
         count = max_new - written
@@ -79,7 +85,7 @@ def stream(
                 rows = [row[-half:] if len(row) >= context else row for row in rows]
             count = min(count, max(1, context - max(map(len, rows))))
         key = jax.random.fold_in(jax.random.key(seed), written)
-        for new in _window(module, params, rows, count, sampling, key, eot, drawable_V, every):
+        for new in _window(program, inputs, rows, count, key, every):
             for row, ids in zip(rows, new, strict=True):
                 row += ids
             yield [_until(ids, eot, ended, index) for index, ids in enumerate(new)]
@@ -89,25 +95,22 @@ def stream(
 
 
 def _window(
-    module: nn.Module,
-    params: Any,
-    rows: Sequence[Sequence[int]],
-    count: int,
-    sampling: Sampling,
-    key: jax.Array,
-    eot: int | None,
-    drawable_V: np.ndarray | None,
-    every: int,
+    program: Program, inputs: Inputs, rows: Sequence[Sequence[int]], count: int, key: jax.Array, every: int
 ) -> Iterator[list[list[int]]]:
     """`count` tokens for each row, `every` at a time, all within one cache."""
     tokens_BP, lengths_B = _pad(rows)
     P = tokens_BP.shape[1]
     slots = -(-(P + count) // GRAIN) * GRAIN
-    state = begin(module, sampling, eot, slots, params, drawable_V, tokens_BP, lengths_B, key, min(every, count))
+    state = begin(program, slots, inputs, tokens_BP, lengths_B, key, min(every, count))
     for start in range(0, count, every):
         stop = min(start + every, count)
         if start:
-            state = advance(module, sampling, eot, params, drawable_V, state, stop - start)
+            state = advance(program, inputs, state, stop - start)
+        if not state.finite:
+            raise JaxgptError(
+                f"generate: the model computes NaN or infinity in {jnp.dtype(program.module.dtype)}; load it with "
+                "dtype float32, or, where that is so already, other weights"
+            )
         yield np.asarray(state.tokens_BS[:, P + start : P + stop]).tolist()
 
 
@@ -121,15 +124,24 @@ def _until(ids: list[int], eot: int | None, ended: list[bool], row: int) -> list
     return ids
 
 
-def _check(model: Decoder, prompts: Sequence[Sequence[int]]) -> None:
-    vocab = model.vocab_size or 0
+def _checked(model: Decoder, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The prompts as lists. Raises ConfigError naming the first that cannot be continued."""
+    vocab, rows = model.vocab_size or 0, []
     for row, prompt in enumerate(prompts):
-        if not prompt:
+        try:
+            ids = np.asarray(prompt)
+        except (TypeError, ValueError, OverflowError):  # of uneven depth
+            ids = np.asarray(None)
+        if ids.shape == (0,):
             raise ConfigError(f"prompt {row}: empty; give at least one token")
-        if min(prompt) < 0 or max(prompt) >= vocab:
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise ConfigError(f"prompt {row}: {quote(prompt)}, expected a list of token ids")
+        if ids.min() < 0 or ids.max() >= vocab:
             raise ConfigError(f"prompt {row}: holds ids outside the vocabulary of {vocab}; use the model's tokenizer")
-        if len(prompt) > model.context and not model.endless:
-            raise ConfigError(f"prompt {row}: {len(prompt)} tokens exceed model.context {model.context}; shorten it")
+        if len(ids) > model.context and not model.endless:
+            raise ConfigError(f"prompt {row}: {len(ids)} tokens exceed model.context {model.context}; shorten it")
+        rows.append(ids.tolist())
+    return rows
 
 
 def _drawable(model: Decoder, has_text: np.ndarray | None) -> np.ndarray | None:

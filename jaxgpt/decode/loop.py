@@ -8,12 +8,30 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from jaxgpt.decode.sampling import Sampling
+from jaxgpt.decode.sampling import Steps, Values, draw
 from jaxgpt.nn.cache import KV
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.stack import split_layers
+
+
+class Program(NamedTuple):
+    """What is compiled for: another value is another program."""
+
+    module: nn.Module
+    steps: Steps
+    eot: int | None
+
+
+class Inputs(NamedTuple):
+    """What a program is given, the same for every token."""
+
+    params: Any
+    values: Values
+    drawable_V: jax.Array | np.ndarray | None
+    """bool: which ids may be drawn; None: all."""
 
 
 class Decoding(NamedTuple):
@@ -28,33 +46,32 @@ class Decoding(NamedTuple):
     cache: tuple[KV, ...]
     seen_BV: jax.Array | None
     done_B: jax.Array
+    finite: jax.Array
+    """bool scalar: whether all that tokens were drawn from was numbers."""
     key: jax.Array
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1))
 def begin(
-    module: nn.Module,
-    sampling: Sampling,
-    eot: int | None,
+    program: Program,
     slots: int,
-    params: Any,
-    drawable_V: jax.Array | None,
+    inputs: Inputs,
     tokens_BP: jax.Array,
     lengths_B: jax.Array,
     key: jax.Array,
     count: jax.Array,
 ) -> Decoding:
-    """Reads the prompts in one pass, writes the first `count` tokens. `drawable_V`, bool: which ids may be drawn; None:
-    all."""
+    """Reads the prompts in one pass, writes the first `count` tokens."""
     B, P = tokens_BP.shape
+    module = program.module
     spec = module.spec
     lacks_B = P - lengths_B
     pos_BP = jnp.arange(P, dtype=jnp.int32) - lacks_B[:, None]
     layout = Layout(pos_BP, slot=jnp.int32(0), lacks=lacks_B, slots=slots)
     cache = spec.cache(B, slots, module.dtype)
-    hidden, cache = module.apply({"params": params}, tokens_BP, layout, cache, method="extend")
+    hidden, cache = module.apply({"params": inputs.params}, tokens_BP, layout, cache, method="extend")
     seen = None
-    if sampling.repetition_penalty is not None:
+    if program.steps.penalises:
         hot = jax.nn.one_hot(tokens_BP, spec.vocab_size, dtype=jnp.bool_) & (pos_BP >= 0)[..., None]
         seen = jnp.any(hot, 1)
     state = Decoding(
@@ -64,35 +81,20 @@ def begin(
         cache=cache,
         seen_BV=seen,
         done_B=jnp.zeros(B, bool),
+        finite=jnp.bool_(True),
         key=key,
     )
-    state = _write(module, sampling, eot, params, drawable_V, state, hidden[:, -1])
-    return _loop(module, sampling, eot, params, drawable_V, state, count - 1)
+    state = _write(program, inputs, state, hidden[:, -1])
+    return _loop(program, inputs, state, count - 1)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=5)
-def advance(
-    module: nn.Module,
-    sampling: Sampling,
-    eot: int | None,
-    params: Any,
-    drawable_V: jax.Array | None,
-    state: Decoding,
-    count: jax.Array,
-) -> Decoding:
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
+def advance(program: Program, inputs: Inputs, state: Decoding, count: jax.Array) -> Decoding:
     """Writes `count` more tokens."""
-    return _loop(module, sampling, eot, params, drawable_V, state, count)
+    return _loop(program, inputs, state, count)
 
 
-def _loop(
-    module: nn.Module,
-    sampling: Sampling,
-    eot: int | None,
-    params: Any,
-    drawable_V: jax.Array | None,
-    state: Decoding,
-    count: jax.Array,
-) -> Decoding:
+def _loop(program: Program, inputs: Inputs, state: Decoding, count: jax.Array) -> Decoding:
     def go_on(carry: tuple[jax.Array, Decoding]) -> jax.Array:
         left, state = carry
         return (left > 0) & ~jnp.all(state.done_B)
@@ -103,36 +105,34 @@ def _loop(
         last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.slot), (B, 1))
         pos_B1 = state.slot - state.lacks_B[:, None]
         layout = Layout(pos_B1, slot=state.slot, lacks=state.lacks_B, slots=state.tokens_BS.shape[1])
-        hidden, cache = module.apply({"params": params}, last_B1, layout, state.cache, method="extend")
-        state = state._replace(cache=cache)
-        return left - 1, _write(module, sampling, eot, params, drawable_V, state, hidden[:, -1])
+        given = {"params": inputs.params}
+        hidden, cache = program.module.apply(given, last_B1, layout, state.cache, method="extend")
+        return left - 1, _write(program, inputs, state._replace(cache=cache), hidden[:, -1])
 
     return jax.lax.while_loop(go_on, body, (count, state))[1]
 
 
-def _write(
-    module: nn.Module,
-    sampling: Sampling,
-    eot: int | None,
-    params: Any,
-    drawable_V: jax.Array | None,
-    state: Decoding,
-    hidden_BD: jax.Array,
-) -> Decoding:
+def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Array) -> Decoding:
     """Draws the next token of every row; rows that have ended repeat end-of-text."""
-    logits_BV = module.apply({"params": params}, hidden_BD, method="unembed")
-    if drawable_V is not None:
-        logits_BV = jnp.where(drawable_V, logits_BV, -jnp.inf)
-    new_B = sampling.draw(logits_BV, state.seen_BV, jax.random.fold_in(state.key, state.slot))
+    logits_BV = program.module.apply({"params": inputs.params}, hidden_BD, method="unembed")
+    if inputs.drawable_V is not None:
+        logits_BV = jnp.where(inputs.drawable_V, logits_BV, -jnp.inf)
+    key = jax.random.fold_in(state.key, state.slot)
+    new_B = draw(program.steps, inputs.values, logits_BV, state.seen_BV, key)
     done_B = state.done_B
-    if eot is not None:
-        new_B = jnp.where(done_B, eot, new_B)
-        done_B = done_B | (new_B == eot)
+    if program.eot is not None:
+        new_B = jnp.where(done_B, program.eot, new_B)
+        done_B = done_B | (new_B == program.eot)
     seen = state.seen_BV
     if seen is not None:
         seen = seen | jax.nn.one_hot(new_B, seen.shape[1], dtype=jnp.bool_)
-    tokens_BS = jax.lax.dynamic_update_slice(state.tokens_BS, new_B[:, None], (0, state.slot + 1))
-    return state._replace(tokens_BS=tokens_BS, slot=state.slot + 1, seen_BV=seen, done_B=done_B)
+    return state._replace(
+        tokens_BS=jax.lax.dynamic_update_slice(state.tokens_BS, new_B[:, None], (0, state.slot + 1)),
+        slot=state.slot + 1,
+        seen_BV=seen,
+        done_B=done_B,
+        finite=state.finite & jnp.all(jnp.isfinite(hidden_BD)),
+    )
 
 
 @jax.jit

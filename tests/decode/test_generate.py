@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from jaxgpt.decode import Sampling, generate, stream
+from jaxgpt.decode.loop import advance, begin
 from jaxgpt.models import Decoder
 from jaxgpt.nn.layout import Layout
-from jaxgpt.spec import ConfigError, members
+from jaxgpt.spec import ConfigError, JaxgptError, members
 
 STRETCHED = {
     "rotary_linear": {"kind": "rotary_linear", "factor": 2},
@@ -183,6 +184,24 @@ def test_draws_stay_among_the_likeliest_and_follow_the_seed(model):
     assert generate(spec, params, prompts, NEW, hot, seed=2) != new
 
 
+def test_another_setting_compiles_nothing(model):
+    """There are ten programs at most: with a penalty or without; greedy, or drawn with and without both cuts."""
+    settings = [
+        Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
+        for temperature in (0.0, 1e-38, 0.5, 0.8, 1.0)
+        for top_k in (None, 1, 40, 10**30)
+        for top_p in (None, 0.5, 0.9, 1.0)
+        for penalty in (None, 1.1, 1.3)
+    ]
+    assert len({sampling.steps for sampling in settings}) == 10
+    some = [sampling for sampling in settings if sampling.steps == settings[-1].steps or sampling == settings[0]]
+    before = begin._cache_size(), advance._cache_size()
+    for index, sampling in enumerate(some):
+        for _ in stream(*model, PROMPTS, 3 + index % 9, sampling, seed=index, every=2):
+            pass
+    assert len(some) > 12 and (begin._cache_size() - before[0], advance._cache_size() - before[1]) <= (2, 2)
+
+
 def test_end_of_text_ends_a_row_and_only_that_row(model, written):
     eot = written[0][4]
     expected = [ids[: ids.index(eot)] if eot in ids else ids for ids in written]
@@ -269,9 +288,42 @@ def test_nothing_asked_is_nothing_written(model):
         ([[1, 32]], "prompt 0: holds ids outside the vocabulary of 32"),
         ([[1, -1]], "prompt 0: holds ids outside the vocabulary of 32"),
         ([[1], [1] * 25], "prompt 1: 25 tokens exceed model.context 24"),
+        (["text"], "prompt 0: 'text', expected a list of token ids"),
+        ([[1], [1.5]], "prompt 1: .1.5., expected a list of token ids"),
+        ([[1, [2]]], "prompt 0: .*, expected a list of token ids"),
+        ([[1, None]], "prompt 0: .*, expected a list of token ids"),
+        ([[10**30]], "prompt 0: .*, expected a list of token ids"),
+        ([7], "prompt 0: 7, expected a list of token ids"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(model, prompts, message):
     with pytest.raises(ConfigError, match=message) as caught:
         generate(*model, prompts, 4)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_new": 2.5}, "max_new: 2.5, expected a whole number from 0 to 1,000,000"),
+        ({"max_new": -1}, "max_new: -1, expected"),
+        ({"max_new": True}, "max_new: True, expected"),
+        ({"max_new": None}, "max_new: None, expected"),
+        ({"max_new": 10**12}, "max_new: 1000000000000, expected"),
+        ({"seed": 2**32}, "seed: 4294967296, expected a whole number from 0 to 4,294,967,295"),
+        ({"seed": -1}, "seed: -1, expected"),
+        ({"seed": 10**5000}, "seed: an integer of 16610 bits, expected"),
+    ],
+)
+def test_a_count_or_a_seed_that_cannot_be_is_refused(model, fields, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        generate(*model, PROMPTS, **{"max_new": 4} | fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_overflow_end_generation(model):
+    """Sound weights, but too large for what is computed in."""
+    spec, params = model
+    large = jax.tree.map(lambda leaf: np.asarray(leaf * 1e37, np.float32), params)
+    with pytest.raises(JaxgptError, match="computes NaN or infinity in float32"):
+        generate(spec, large, PROMPTS, 4)

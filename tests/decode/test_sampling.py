@@ -48,6 +48,50 @@ def test_frequencies_are_the_tempered_and_cut_distribution(fields, kept):
         assert stats.chisquare(counts[support], DRAWS * share[support]).pvalue > 1e-3
 
 
+def by_sorting(logits, temperature, top_k, top_p, key):
+    """What `draw` stands for, written down plainly."""
+    logits = logits / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        logits = jnp.where(logits < jnp.sort(logits, -1)[:, -top_k][:, None], -jnp.inf, logits)
+    if top_p is not None and top_p < 1:
+        descending = jnp.flip(jnp.sort(logits, -1), -1)
+        shares = jax.nn.softmax(descending, -1)
+        edge = jnp.min(jnp.where(jnp.cumsum(shares, -1) - shares < top_p, descending, jnp.inf), -1, keepdims=True)
+        logits = jnp.where(logits < edge, -jnp.inf, logits)
+    return jax.random.categorical(key, logits)
+
+
+@pytest.mark.parametrize("top_p", [None, 1e-6, 0.3, 0.95, 1.0])
+@pytest.mark.parametrize("top_k", [None, 1, 7, 50, 51, 10**30])
+def test_draws_are_those_of_sorting(top_k, top_p):
+    """Rows of small whole numbers, so that many logits are equal, and of any."""
+    rng = np.random.default_rng(0)
+    logits = np.concatenate([rng.integers(-3, 4, (300, 50)), rng.normal(size=(300, 50)) * 3]).astype(np.float32)
+    key = jax.random.key(3)
+    got = Sampling(temperature=0.7, top_k=top_k, top_p=top_p).draw(jnp.asarray(logits), None, key)
+    assert np.mean(got == by_sorting(logits, 0.7, top_k, top_p, key)) > 0.99  # but where rounding decides
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-38, 1e-30, 1e-12])
+def test_a_tiny_temperature_takes_the_likeliest(temperature):
+    logits = np.random.default_rng(0).normal(size=(64, 9)).astype(np.float32)
+    sampling = Sampling(temperature=temperature, top_p=0.9)
+    np.testing.assert_array_equal(sampling.draw(jnp.asarray(logits), None, jax.random.key(0)), logits.argmax(-1))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-38, 1.0, 1e300])
+def test_infinite_logits_are_certain_or_never_drawn(temperature):
+    logits = np.random.default_rng(0).normal(size=(64, 9)).astype(np.float32)
+    logits[:32, 3], logits[32:, :8] = np.inf, -np.inf
+    got = Sampling(temperature=temperature, top_k=5, top_p=0.9).draw(jnp.asarray(logits), None, jax.random.key(0))
+    np.testing.assert_array_equal(got, [3] * 32 + [8] * 32)
+
+
+def test_a_huge_temperature_makes_all_alike():
+    counts = np.bincount(draws(Sampling(temperature=1e300)), minlength=len(P))
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
 def test_the_seed_decides_the_draws():
     sampling = Sampling(temperature=1.0)
     np.testing.assert_array_equal(draws(sampling), draws(sampling))
@@ -78,13 +122,26 @@ def test_seen_tokens_are_penalised_whatever_their_sign():
     [
         ("temperature", -0.1),
         ("temperature", float("nan")),
+        ("temperature", True),
+        ("temperature", "0.5"),
+        ("temperature", None),
+        ("temperature", float("inf")),
         ("top_k", 0),
+        ("top_k", 2.0),
+        ("top_k", True),
         ("top_p", 0.0),
         ("top_p", 1.1),
+        ("top_p", float("nan")),
         ("repetition_penalty", 0.0),
+        ("repetition_penalty", [1.0]),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(field, value):
     with pytest.raises(ConfigError, match=rf"^{field}: .*got") as caught:
         Sampling.checked(**{field: value})
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_will_do():
+    fields = {"temperature": np.float32(0.5), "top_k": np.int64(3), "top_p": np.float64(0.5)}
+    assert Sampling.checked(**fields) == Sampling(temperature=0.5, top_k=3, top_p=0.5)
