@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jaxgpt import shipped
 from jaxgpt.disk import resolve, typed
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import console
@@ -25,12 +26,29 @@ app = typer.Typer(
 )
 
 
+def _config(word: str) -> Path:
+    return shipped.find(word, "config")
+
+
+def _experiment(word: str) -> Path:
+    return shipped.find(word, "experiment")
+
+
+def _sweep(word: str) -> Path:
+    return shipped.find(word, "experiment", folders=True)
+
+
 def _target(word: str) -> Path:
     """A place to write to; `-` is standard output."""
     return Path(word) if word == "-" else resolve(word)
 
 
-Config = Annotated[Path, typer.Argument(help="a run's YAML file", metavar="CONFIG.yaml", parser=resolve)]
+Config = Annotated[
+    Path,
+    typer.Argument(
+        help="a run's YAML file, or the name of one in `jaxgpt list configs`", metavar="CONFIG", parser=_config
+    ),
+]
 Overrides = Annotated[list[str] | None, typer.Argument(help="fields to change: a.b=c", metavar="[a.b=c ...]")]
 Source = Annotated[
     Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN", parser=resolve)
@@ -89,7 +107,9 @@ lab = typer.Typer(help="A sweep in parts, for many machines: DIR is its folder."
 app.add_typer(lab, name="lab")
 Target = Annotated[
     Path,
-    typer.Argument(help="a question's Python file, or a sweep's folder", metavar="EXPERIMENT.py|DIR", parser=resolve),
+    typer.Argument(
+        help="a question's Python file or name, or a sweep's folder", metavar="EXPERIMENT|DIR", parser=_sweep
+    ),
 ]
 Folder = Annotated[Path, typer.Argument(help="a sweep's folder", metavar="DIR", parser=resolve)]
 
@@ -286,21 +306,32 @@ def compile_for_tpu(
 
 
 @app.command("list")
-def list_seams(seam: Annotated[str | None, typer.Argument(help="one seam only", metavar="[SEAM]")] = None) -> None:
-    """What can be swapped: every seam's members with one line and a citation each."""
+def list_seams(
+    what: Annotated[
+        str | None, typer.Argument(help="one seam only, or configs, or experiments", metavar="WHAT")
+    ] = None,
+) -> None:
+    """What can be swapped: every seam's members with one line and a citation each; and the configs and experiments
+    that come with jaxgpt."""
+    for kind in shipped.KINDS:
+        if what == f"{kind}s":
+            for name, file in shipped.names(kind).items():
+                print(f"{name:26} {shipped.headline(file)}")
+            return
     import jaxgpt.lab
     import jaxgpt.train  # noqa: F401  declares every seam
     from jaxgpt.spec import ConfigError, members, seams
-    from jaxgpt.spec.errors import did_you_mean
+    from jaxgpt.spec.errors import did_you_mean, quote
 
     known = seams()
-    if seam is not None and seam not in known:
-        raise ConfigError(f"{seam}: no such seam{did_you_mean(seam, known)}")
-    for name in [seam] if seam else known:
+    if what is not None and what not in known:
+        near = did_you_mean(what, [*known, *(f"{kind}s" for kind in shipped.KINDS)])
+        raise ConfigError(f"{quote(what)[1:-1]}: no such seam{near}")
+    for name in [what] if what else known:
         print(f"{name}")
-        for kind, member in members(name).items():
+        for member_kind, member in members(name).items():
             line = next(iter((member.__doc__ or "").strip().splitlines()), "")
-            print(f"  {kind:14} {line}" + (f"  [{member.citation}]" if member.citation else ""))
+            print(f"  {member_kind:14} {line}" + (f"  [{member.citation}]" if member.citation else ""))
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from jaxgpt.lab.execute import execute_sweep
 from jaxgpt.lab.findings import Findings, analyse_sweep
 from jaxgpt.lab.sweep import Sweep, from_file, from_folder
 from jaxgpt.lab.verdict import verdict
+from jaxgpt.shipped import called
 from jaxgpt.spec import ConfigError
 
 RUNS = Path("runs")
@@ -55,7 +56,7 @@ def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path 
             raise ConfigError(f"{target}: a planned sweep takes no changes; name its experiment's file to plan it anew")
         return from_folder(target)
     options = [*(["--seeds", str(seeds)] if seeds is not None else []), *(["--out", typed(out)] if out else [])]
-    command = shlex.join(["jaxgpt", "ablate", typed(target), *overrides, *options])
+    command = shlex.join(["jaxgpt", "ablate", called(target), *overrides, *options])
     sweep = from_file(target, overrides, seeds, out or resolve(RUNS), command)
     if sweep.settings.fuse != "off":
         from jaxgpt.parallel import split_cpu

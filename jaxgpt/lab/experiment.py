@@ -21,8 +21,8 @@ class Experiment(Spec):
     question: str = Field(min_length=1)
     """In words, as the report's title."""
     base: str | dict[str, Any]
-    """The run that every arm starts from: a YAML file (looked up beside the experiment file, in its parent folders, and
-    in the working directory) or a mapping of fields."""
+    """The run that every arm starts from: a YAML file (looked up beside the experiment file, in its parent folders, in
+    the working directory, and among the configs that come with jaxgpt) or a mapping of fields."""
     arms: dict[str, dict[str, Any]] = Field(min_length=2)
     """What each arm changes: its name to dotted overrides. An arm without overrides is the base itself."""
     baseline: str

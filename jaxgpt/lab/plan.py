@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jaxgpt import shipped
 from jaxgpt.disk import resolve as resolve_path
 from jaxgpt.lab.budget import AS_CONFIGURED, Pacer, steps
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.source import own_code
 from jaxgpt.lab.tune import FIRST_SEED
 from jaxgpt.spec import ConfigError, apply_overrides, canonical, digest, parse
-from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.spec.yamlio import read_yaml
 
 
@@ -164,8 +165,11 @@ def _base_tree(base: str | dict[str, Any], near: Path | None) -> dict[str, Any]:
         path = resolve_path(base if base.startswith("~") else folder / base, "base")
         if path.is_file():
             return read_yaml(path)
-    known = (p.name for folder in folders for p in (folder / base).parent.glob("*.yaml"))
-    raise ConfigError(f"base: no file {base!r} in {folders[0]} or above it{did_you_mean(Path(base).name, known)}")
+    if (file := shipped.by_name(base, "config")) is not None:
+        return read_yaml(file)
+    known = [p.name for folder in folders for p in (folder / base).parent.glob("*.yaml")]
+    hint = did_you_mean(base if "/" in base else Path(base).name, [*known, *shipped.names("config")])
+    raise ConfigError(f"base: no file {quote(base)} in {folders[0]} or above it{hint}")
 
 
 def _id(run: Any) -> str:
