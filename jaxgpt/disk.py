@@ -29,6 +29,8 @@ def resolve(path: str | Path, name: str = "") -> Path:
     `~` of a user who is not there, a name that is too long, a circle of links, a folder that may not be entered.
     """
     try:
+        if not isinstance(path, str | Path):
+            raise TypeError("expected a string or a Path")
         if not str(path):
             raise ValueError("it is empty")
         given = Path(path).expanduser()
@@ -39,12 +41,12 @@ def resolve(path: str | Path, name: str = "") -> Path:
             folder = False
         os.fspath(whole).encode()  # a name that is not UTF-8 could be written to no config, report or terminal
         return whole if folder or given.name in ("", "..") else given.parent.resolve() / given.name
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         if isinstance(error, UnicodeError):
             said = "its name is not UTF-8"
-        front = f"{name}: " if name else ""
-        raise JaxgptError(f"{front}{quote(str(path), 200)}: not a path: {said}; give another") from None
+        front, shown = f"{name}: " if name else "", str(path) if isinstance(path, Path) else path
+        raise JaxgptError(f"{front}{quote(shown, 200)}: not a path: {said}; give another") from None
 
 
 def typed(path: Path) -> str:

@@ -18,6 +18,19 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
     return number
 
 
+def instance(name: str, value: Any, expected: str, *kinds: type) -> None:
+    """Raises ConfigError, saying what was `expected`, where `value` is of none of the `kinds`."""
+    if not isinstance(value, kinds):
+        raise ConfigError(f"{name}: {quote(value)}, expected {expected}")
+
+
+def choice(name: str, value: Any, options: Iterable[str]) -> None:
+    """Raises ConfigError where `value` is none of the `options`."""
+    options = tuple(options)
+    if not isinstance(value, str) or value not in options:
+        raise ConfigError(f"{name}: {quote(value)}; expected one of {', '.join(options)}")
+
+
 def strings(name: str, value: Any) -> list[str]:
     """The strings that `value` is: several, or a single one, which counts as a list of it. Raises ConfigError."""
     if isinstance(value, str):

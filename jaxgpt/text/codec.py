@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgpt.disk import atomic
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.arguments import instance, strings
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's name for the token that ends a document."""
@@ -61,12 +62,16 @@ class Codec(ABC):
         """The whole codec in the format of Hugging Face `tokenizers`."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of one text, no special tokens added."""
+        """Ids of one text, no special tokens added. Raises ConfigError for what is no string."""
+        instance("text", text, "a string", str)
         return self.arrays([text])[0].tolist()
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of many texts, in parallel where the codec can."""
-        return [ids.tolist() for ids in self.arrays(texts)]
+        """Ids of many texts, in parallel where the codec can. Raises ConfigError for what are no strings, and for a
+        single one, which would be taken letter by letter."""
+        if isinstance(texts, str):
+            raise ConfigError("texts: a single string; expected a list of them; `encode` takes one text")
+        return [ids.tolist() for ids in self.arrays(strings("texts", texts))]
 
     def word_starts(self, whole: bool) -> np.ndarray:
         """int8 (V,): 0 for special tokens, 1 for what begins a word, 2 for what continues one; if not `whole`, every

@@ -18,6 +18,7 @@ from jaxgpt.interop.sentence_export import beheaded
 from jaxgpt.models import Model
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.arguments import choice, instance
 from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Codec
 from jaxgpt.train.load import DTYPES, is_run, load
@@ -55,8 +56,8 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
     model that makes vectors of texts, by its head or by its recipe, becomes a sentence-transformers folder.
     Raises ConfigError and JaxgptError with one line for everything that does not fit.
     """
-    if dtype not in DTYPES:
-        raise ConfigError(f"--dtype: {dtype!r}; expected one of {', '.join(DTYPES)}")
+    choice("dtype", dtype, DTYPES)
+    instance("best", best, "True or False", bool)
     source, target = resolve(source), resolve(target)
     if target.suffix in NO_FOLDER:
         raise ConfigError(f"{target}: expected a folder, or a file that ends in .gguf")

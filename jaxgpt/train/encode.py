@@ -13,7 +13,8 @@ from flax import linen as nn
 from jaxgpt.models import Encoder, Model, Transformer
 from jaxgpt.ops.pooling import NAMES, Recipe, layered
 from jaxgpt.spec import ConfigError
-from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.spec.arguments import instance, strings, whole
+from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.terminal import Watch
 from jaxgpt.text import Codec
 
@@ -21,6 +22,8 @@ SHORTEST = 8
 """Tokens of the narrowest batch."""
 IN_FLIGHT = 2
 """Batches that the device works on while the host prepares the next."""
+MOST_ROWS = 1_000_000
+"""Of a batch."""
 PATIENCE = 3.0
 """Seconds before progress is shown."""
 
@@ -35,8 +38,9 @@ def recipe_for(model: Model, given: Recipe | None, pooling: str | None) -> Recip
     recipe = given or Recipe(() if headed else ("mean" if isinstance(model, Encoder) else "last",))
     if pooling is None:
         return recipe
+    instance("pooling", pooling, "the name of one, as 'mean'", str)
     if pooling not in NAMES:
-        raise ConfigError(f"pooling: unknown '{pooling}'{did_you_mean(pooling, NAMES)}")
+        raise ConfigError(f"pooling: unknown {quote(pooling)}{did_you_mean(pooling, NAMES)}")
     return recipe._replace(poolings=(pooling,))
 
 
@@ -111,20 +115,16 @@ def _width(module: nn.Module, recipe: Recipe, params: Any) -> int:
 def _checked(texts: Sequence[str], batch_size: int) -> list[str]:
     if isinstance(texts, str):
         raise ConfigError("texts: a single string; expected a list of them: m.encode([text])")
-    held = list(texts)
-    for row, text in enumerate(held):
-        if not isinstance(text, str):
-            raise ConfigError(f"texts: row {row} is {type(text).__name__} {str(text)[:40]!r}, expected a string")
-    if batch_size < 1:
-        raise ConfigError(f"batch_size: {batch_size}, expected at least 1")
-    return held
+    rows = strings("texts", texts)
+    whole("batch_size", batch_size, 1, MOST_ROWS)
+    return rows
 
 
 def _rows(codec: Codec, texts: Sequence[str], recipe: Recipe, limit: int) -> list[np.ndarray]:
     rows = codec.framed([recipe.prepare(text) for text in texts], limit)
     for row, ids in enumerate(rows):
         if not len(ids):
-            raise ConfigError(f"texts: row {row}, {texts[row][:40]!r}, has no token; leave it out")
+            raise ConfigError(f"texts: row {row}, {quote(texts[row])}, has no token; leave it out")
     return rows
 
 

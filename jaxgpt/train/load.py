@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import jax
@@ -20,6 +21,8 @@ from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
 from jaxgpt.spec import ConfigError, load_yaml
+from jaxgpt.spec.arguments import choice, instance, strings
+from jaxgpt.spec.errors import quote
 from jaxgpt.text import Codec
 from jaxgpt.train.checkpoint import restore
 from jaxgpt.train.encode import encode, recipe_for
@@ -79,7 +82,12 @@ class Loaded:
         """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
         if isinstance(self.model, Encoder) and not self.model.masked_head:
             raise ConfigError("model.masked_head: false, so these weights score no vocabulary; m.encode gives vectors")
-        ids = np.asarray(tokens)
+        try:
+            ids = np.asarray(tokens)
+        except Exception:  # rows of uneven length; what else may be wrong is for the class of `tokens` to say
+            raise ConfigError(
+                f"tokens: {quote(tokens)}, expected rows of one length; give them one by one, or pad them"
+            ) from None
         if ids.ndim != 2 or not ids.size or ids.dtype.kind not in "iu" or ids.shape[1] > self.model.context:
             raise ConfigError(
                 f"tokens: {ids.dtype} of shape {ids.shape}; expected integers (rows, up to {self.model.context})"
@@ -90,19 +98,24 @@ class Loaded:
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         max_new: int = 32,
         temperature: float = 0.0,
         top_k: int | None = None,
         top_p: float | None = None,
         repetition_penalty: float | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         seed: int = 0,
     ) -> list[str]:
         """Continuations of `prompts`, up to `max_new` tokens, end-of-text, or the first of the texts in `stop`.
 
-        The token that every text starts with, where the vocabulary has one, is put in front.
+        A single string is a list of it, as prompt and as stop: `m.generate("Once")` gives a list of one. The token that
+        every text starts with, where the vocabulary has one, is put in front. Another temperature, cut, penalty or seed
+        compiles nothing. Raises ConfigError naming the argument that cannot be.
         """
+        stops = strings("stop", stop)
+        if "" in stops:
+            raise ConfigError("stop: holds an empty text, at which nothing could be written; leave it out")
         sampling = Sampling.checked(
             temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
         )
@@ -112,10 +125,15 @@ class Loaded:
             self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
         )
         texts = [self.tokenizer.continuation(row, _until(ids, ends)) for row, ids in zip(rows, new, strict=True)]
-        return [_cut(text, stop) for text in texts]
+        return [_cut(text, stops) for text in texts]
 
     def stream(self, prompt: str, max_new: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
-        """The continuation of one prompt, piece by piece; a character is held back until its bytes are complete."""
+        """The continuation of one prompt, piece by piece; a character is held back until its bytes are complete.
+
+        Raises ConfigError, with the first piece, naming the argument that cannot be.
+        """
+        instance("prompt", prompt, "a string", str)
+        instance("sampling", sampling, "a Sampling, as of Sampling(temperature=0.8)", Sampling)
         ids: list[int] = []
         shown = ""
         rows, ends = self._rows([prompt]), self._ends
@@ -144,9 +162,9 @@ class Loaded:
             raise ConfigError(f"{self.model.kind}: fills in and encodes text, but does not continue it; use a decoder")
         return self.model
 
-    def _rows(self, prompts: Sequence[str]) -> list[list[int]]:
+    def _rows(self, prompts: str | Sequence[str]) -> list[list[int]]:
         begin = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
-        return [begin + ids for ids in self.tokenizer.encode_batch(list(prompts))]
+        return [begin + ids for ids in self.tokenizer.encode_batch(strings("prompts", prompts))]
 
 
 def load(
@@ -166,8 +184,11 @@ def load(
     """
     path = resolve(path)
     keep_freed_memory()
-    if dtype is not None and dtype not in DTYPES:
-        raise ConfigError(f"dtype: {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if dtype is not None:
+        choice("dtype", dtype, DTYPES)
+    instance("best", best, "True or False", bool)
+    instance("mesh", mesh, "a Mesh, as of Mesh(fsdp=8), or None", Mesh, NoneType)
+    instance("rules", rules, "Rules, as of Standard(), or None", Rules, NoneType)
     if is_run(path):
         return _load_run(path, best, dtype, mesh, rules)
     from jaxgpt.interop.recognize import read_source  # here: a run needs no other library's format
@@ -218,5 +239,5 @@ def _until(ids: list[int], ends: Sequence[int]) -> list[int]:
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:
-    ends = [text.find(word) for word in stop if word and word in text]
+    ends = [text.find(word) for word in stop if word in text]
     return text[: min(ends)] if ends else text

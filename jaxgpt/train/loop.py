@@ -14,6 +14,7 @@ from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
 from jaxgpt.parallel.watchdog import Watchdog
 from jaxgpt.spec import ConfigError, diff, dump_yaml
+from jaxgpt.spec.arguments import instance
 from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Prepared, PreparedTexts, prepare
@@ -50,6 +51,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     Where `jax.distributed` is initialised, all processes call this alike and share the run; `out` must be on a file
     system that all see. When one of them fails, all end.
     """
+    instance("spec", spec, "a Run, as of load_yaml(Run, 'config.yaml')", Run)
     out, quiet = resolve(out), quiet or process_index() > 0
     with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as held:
         agree_on_run(spec)

@@ -140,7 +140,7 @@ def content(folder):
         (["{at}/run", "{at}/run"], "{at}/run: is there already"),
         (["{at}/run", "{at}/pickled.bin"], "{at}/pickled.bin: expected a folder, or a file that ends in .gguf"),
         (["{at}/run", "{at}/new.safetensors"], "{at}/new.safetensors: expected a folder"),
-        (["{at}/run", "{at}/new", "--dtype", "int4"], "--dtype: 'int4'; expected one of float32"),
+        (["{at}/run", "{at}/new", "--dtype", "int4"], "dtype: 'int4'; expected one of float32"),
         (["{at}/run", "{at}/pickled.bin/new"], "{at}/pickled.bin/new: cannot be written"),
         (["{at}/sinusoidal", "{at}/new"], "model.position: "),
         (["{at}/first", "{at}/new.gguf"], "model: a 'openai-gpt' is not written as GGUF"),
