@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from jaxgpt.spec.base import Spec
-from jaxgpt.spec.errors import ConfigError, did_you_mean
+from jaxgpt.spec.errors import ConfigError, did_you_mean, quote
 from jaxgpt.spec.overrides import apply_overrides
 from jaxgpt.spec.seam import Seam
 
@@ -69,7 +69,7 @@ def _line(cls: type[Spec], tree: Any, problem: Any) -> str:
     if problem["type"] == "value_error":  # raised by our own validators: the message names fields and remedy itself
         message = message.removeprefix("Value error, ")
         return f"{path}: {message}" if path else message
-    return f"{path}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+    return f"{path}: {message[0].lower()}{message[1:]}, got {quote(problem['input'])}"
 
 
 def _siblings(cls: Any, tree: Any, where: list[str]) -> list[str]:
