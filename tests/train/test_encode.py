@@ -107,8 +107,8 @@ def test_progress_is_told_once_it_lasts(bert, monkeypatch, capsys):
     ("texts", "more", "message"),
     [
         ("banana", {}, r"texts: a single string; expected a list"),
-        (["an", 3], {}, r"texts: row 1 is int '3', expected a string"),
-        (["an"], {"batch_size": 0}, r"batch_size: 0, expected at least 1"),
+        (["an", 3], {}, r"texts: row 1 is int 3, expected a string"),
+        (["an"], {"batch_size": 0}, r"batch_size: 0, expected a whole number"),
         (["an"], {"pooling": "men"}, r"pooling: unknown 'men'; did you mean 'mean'\?"),
     ],
 )
