@@ -1,8 +1,7 @@
 """From specs to token files: find the text, learn the vocabulary, encode once, reuse by digest."""
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,18 +11,15 @@ from jaxgpt.disk import cache_dir
 from jaxgpt.spec import ConfigError, canonical, digest
 from jaxgpt.text.codec import Codec
 from jaxgpt.text.corpus import Corpus, Document, is_held_out, open_corpus
+from jaxgpt.text.cut import LONGEST, between_words
 from jaxgpt.text.data import Data
 from jaxgpt.text.prepared import Prepared, spelled
 from jaxgpt.text.texts import PreparedTexts, prepare_texts, read_rows
 from jaxgpt.text.tokenfile import TokenFile, TokenWriter, open_token_file
 from jaxgpt.text.tokenizer import Tokenizer
 
-CHUNK = 4 << 20
+CHUNK = LONGEST
 """Characters encoded at a time: enough to keep all cores busy, little enough to hold in memory."""
-PIECE = CHUNK // 16
-"""Characters after which a large document is cut at the next line."""
-LINE = re.compile(r"(?<=\S\n)(?=\S)")
-"""Where `Codec.splits_at_lines` allows a cut."""
 
 
 def prepare(
@@ -78,6 +74,7 @@ def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data
     if not tokenizer.needs_text:
         return tokenizer.train(lambda: ())
     if not (folder / "tokenizer_config.json").exists():  # the last file that `save` writes
+        from jaxgpt.terminal import Watch
 
         def texts() -> Iterable[str]:
             for corpus in corpora:
@@ -86,36 +83,32 @@ def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data
                     keep = data.val_fraction if not tokenizer.covers_held_out else 0.0
                     yield from (text for row in rows if not is_held_out(row[0], keep) for text in row)
                     continue
-                for document in _watched(corpus.documents(), f"read {corpus.name}", quiet):
-                    if tokenizer.covers_held_out or not document.held_out:
-                        yield document.text
+                with Watch(f"read {corpus.name}", total=100, unit="%", quiet=quiet) as watch:
+                    for piece in _pieces(corpus.documents(), between_words):
+                        if piece.text and (tokenizer.covers_held_out or not piece.held_out):
+                            yield piece.text
+                        watch.update(100 * piece.progress)
 
         tokenizer.train(texts).save(folder)
     return Codec.load(folder)
 
 
 def _encode(corpus: Corpus, codec: Codec, folder: Path, made_of: str, quiet: bool) -> None:
+    from jaxgpt.terminal import Watch
+
     eot = np.array([] if codec.eot is None else [codec.eot], np.int64)
-    documents = _watched(corpus.documents(), f"encode {corpus.name}", quiet)
     with (
         TokenWriter(folder / "val.tokens", codec.vocab_size, made_of) as val,
         TokenWriter(folder / "train.tokens", codec.vocab_size, made_of) as train,
+        Watch(f"encode {corpus.name}", total=100, unit="%", quiet=quiet) as watch,
     ):
-        for chunk in _chunks(_pieces(documents, codec.splits_at_lines)):
+        for chunk in _chunks(_pieces(corpus.documents(), codec.parts)):
             for piece, ids in zip(chunk, codec.arrays([piece.text for piece in chunk]), strict=True):
                 writer = val if piece.held_out else train
                 writer.add(ids, ends=False)
                 if piece.ends:
                     writer.add(eot)
-
-
-def _watched(documents: Iterator[Document], label: str, quiet: bool) -> Iterator[Document]:
-    from jaxgpt.terminal import Watch
-
-    with Watch(label, total=100, unit="%", quiet=quiet) as watch:
-        for document in documents:
-            yield document
-            watch.update(100 * document.progress)
+            watch.update(100 * chunk[-1].progress)
 
 
 class _Piece(NamedTuple):
@@ -123,16 +116,21 @@ class _Piece(NamedTuple):
     held_out: bool
     ends: bool
     """Whether its document ends with it."""
+    progress: float
+    """How far through the corpus it ends, from 0 to 1."""
 
 
-def _pieces(documents: Iterable[Document], split: bool) -> Iterator[_Piece]:
-    """Documents, large ones in parts if `split`: one great file is encoded on all cores and in little memory."""
-    for text, held_out, _ in documents:
-        begin = 0
-        while split and (cut := LINE.search(text, begin + PIECE)):
-            yield _Piece(text[begin : cut.start()], held_out, ends=False)
-            begin = cut.start()
-        yield _Piece(text[begin:], held_out, ends=True)
+def _pieces(documents: Iterable[Document], parts: Callable[[str], Iterable[str]]) -> Iterator[_Piece]:
+    """Documents, large ones in parts: one great file is encoded on all cores and in little memory."""
+    before = 0.0
+    for text, held_out, progress in documents:
+        read = 0
+        for part in parts(text):
+            read += len(part)
+            share = min(read / len(text), 1.0)
+            yield _Piece(part, held_out, False, before + share * (progress - before))
+        yield _Piece("", held_out, True, progress)
+        before = progress
 
 
 def _chunks(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:

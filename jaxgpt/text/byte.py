@@ -25,7 +25,6 @@ class ByteCodec(Codec):
     """Id = byte value; 256 ends a text."""
 
     form = "byte"
-    splits_at_lines = True
     vocab_size = 257
     eot = 256
 

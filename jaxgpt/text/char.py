@@ -28,7 +28,6 @@ class CharCodec(Codec):
     """Id = rank of the character in `alphabet`, which is sorted and has no duplicates."""
 
     form = "char"
-    splits_at_lines = True
     eot = None
 
     def __init__(self, alphabet: str):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import numpy as np
 from jaxgpt.disk import atomic
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance, strings
+from jaxgpt.text.cut import between_words
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's name for the token that ends a document."""
@@ -39,12 +40,14 @@ class Codec(ABC):
     """Ids that the vocabulary's template puts before and behind a text that is read as a whole: `[CLS]` and `[SEP]`."""
     mask: int | None = None
     """Id of the token that stands for a hidden one, `[MASK]`; None unless the vocabulary has one."""
-    splits_at_lines: bool
-    """Whether a text cut after a newline that has other than white space on both sides encodes to the same ids."""
 
     @abstractmethod
     def arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
         """One 1-D integer array of ids for each text: `encode_batch` without the cost of Python integers."""
+
+    def parts(self, text: str) -> Iterator[str]:
+        """Parts of a long text whose ids, one after another, are its ids: `arrays` encodes it so."""
+        return between_words(text)
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:

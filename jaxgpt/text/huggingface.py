@@ -1,8 +1,10 @@
 """Codecs that run in Hugging Face `tokenizers`: what the learned vocabularies share."""
 
+import re
+import threading
 from abc import abstractmethod
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +13,8 @@ from pydantic import Field
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.codec import END_OF_TEXT, Codec, first_line, read_json
+from jaxgpt.text.cut import LONGEST, at_most, between_words, to_learn
+from jaxgpt.text.interruptible import interruptible, until
 from jaxgpt.text.locate import locate
 from jaxgpt.text.tokenizer import Texts, Tokenizer
 
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 MASKS = ("[MASK]", "<mask>")
 """Names of the token that stands for a hidden one: BERT's and RoBERTa's."""
+SOON = 4096
+"""Characters that are encoded before anyone could press Ctrl-C."""
+WHITE = re.compile(r"\s")
 
 
 class HuggingFaceCodec(Codec):
@@ -29,18 +36,11 @@ class HuggingFaceCodec(Codec):
     form = "huggingface"
 
     def __init__(self, tokenizer: "hf.Tokenizer", end_of_text: str | None = END_OF_TEXT, begin: str | None = None):
-        from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
-
         tokenizer.encode_special_tokens = True  # their letters in a document are letters
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-        # Both part words at such a newline; of another's pre-tokenizer nothing is known.
-        splitter = tokenizer.pre_tokenizer
-        self.splits_at_lines = isinstance(splitter, BertPreTokenizer) or (
-            isinstance(splitter, ByteLevel) and splitter.use_regex and not splitter.add_prefix_space
-        )
         self.eot = tokenizer.token_to_id(end_of_text) if end_of_text is not None else None
         self.bos = tokenizer.token_to_id(begin) if begin is not None else None
         self.frame = _frame(tokenizer)
@@ -48,10 +48,56 @@ class HuggingFaceCodec(Codec):
         self.mask = next((index for index in found if index is not None), None)
 
     def arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """int64 ids, encoded on all cores."""
-        sound = [text.encode("utf-8", "replace").decode() for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(sound, add_special_tokens=False)
-        return [np.array(encoding.ids, np.int64) for encoding in encodings]
+        """int64 ids, encoded on all cores, in calls that end soon.
+
+        A text of more than `cut.LONGEST` characters is encoded in parts, and in a run of so many without any white
+        space or punctuation they meet within a word.
+        """
+        pieces = [
+            (row, part)
+            for row, text in enumerate(texts)
+            for part in self.parts(text.encode("utf-8", "replace").decode())
+        ]
+        ids: list[list[np.ndarray]] = [[] for _ in texts]
+        for some in _groups(pieces):
+            encode = partial(self._tokenizer.encode_batch_fast, [part for _, part in some], add_special_tokens=False)
+            encodings = encode() if sum(len(part) for _, part in some) < SOON else interruptible(encode)
+            for (row, _), encoding in zip(some, encodings, strict=True):
+                ids[row].append(np.array(encoding.ids, np.int64))
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in ids]
+
+    def parts(self, text: str) -> Iterator[str]:
+        """Cut between words where these rules part them anyway; else one part up to `cut.LONGEST` characters."""
+        if self._parts_words:
+            for words in between_words(text):
+                yield from at_most(words)
+            return
+        for index, part in enumerate(at_most(text)):
+            yield part[1:] if index and self._adds_space and part[0] == " " else part
+
+    @cached_property
+    def _parts_words(self) -> bool:
+        """Whether a cut between words changes no id, whatever the words."""
+        from tokenizers import normalizers, pre_tokenizers
+
+        splitter, normalizer = self._tokenizer.pre_tokenizer, self._tokenizer.normalizer
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        return (
+            isinstance(splitter, pre_tokenizers.BertPreTokenizer)
+            or (isinstance(splitter, pre_tokenizers.ByteLevel) and splitter.use_regex and not splitter.add_prefix_space)
+        ) and (
+            (normalizer is None or isinstance(normalizer, normalizers.BertNormalizer | normalizers.NFC))
+            and all(
+                token.special or not (token.lstrip or token.rstrip or WHITE.search(token.content)) for token in added
+            )
+        )
+
+    @cached_property
+    def _adds_space(self) -> bool:
+        """Whether a text is read as if a space stood before it."""
+        word, spaced = (self._tokenizer.encode(text, add_special_tokens=False).ids for text in ("a", " a"))
+        both = self._tokenizer.encode("a a", add_special_tokens=False).ids
+        return both == word + word != word + spaced
 
     def decode(self, ids: Sequence[int]) -> str:
         """By the vocabulary's own decoder; special tokens print by name, and ids without text not at all."""
@@ -68,6 +114,19 @@ class HuggingFaceCodec(Codec):
     def tokenizer_json(self) -> str:
         """As `tokenizers` writes it."""
         return self._tokenizer.to_str()
+
+
+def _groups(pieces: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Texts with their rows, so many together as make LONGEST characters."""
+    some, size = list[tuple[int, str]](), 0
+    for row, part in pieces:
+        if some and size + len(part) > LONGEST:
+            yield some
+            some, size = [], 0
+        some.append((row, part))
+        size += len(part)
+    if some:
+        yield some
 
 
 def _frame(tokenizer: "hf.Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -123,7 +182,11 @@ class Learned(Tokenizer):
 
     def train(self, texts: Texts) -> Codec:
         """Learns the vocabulary from `texts`, or imports it from `path`."""
-        return HuggingFaceCodec(self._learn(texts) if self.path is None else self._import(self.path), self.end_of_text)
+        if self.path is not None:
+            return HuggingFaceCodec(self._import(self.path), self.end_of_text)
+        stopped = threading.Event()
+        learned = interruptible(lambda: self._learn(lambda: until(stopped, to_learn(texts()))), stopped)
+        return HuggingFaceCodec(learned, self.end_of_text)
 
     def _import(self, name: str) -> "hf.Tokenizer":
         path = locate(name, "tokenizer.path")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from jaxgpt.spec import ConfigError, members, parse
 from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Tokenizer, WordPiece
-from jaxgpt.text.build import LINE
 from jaxgpt.text.byte import symbols
+from jaxgpt.text.cut import BETWEEN
 from jaxgpt.text.huggingface import HuggingFaceCodec, Learned
 
 SAMPLE = "don't stop; the café's naïve 1234 x=1  \n\tstate_of_the_art 日本語 🙂👩‍👩‍👧 Ünïcode\r\n" * 3
@@ -165,9 +165,8 @@ def test_a_damaged_alphabet_is_one_line(vocab, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=st.text(alphabet=SAMPLE, max_size=80).map(lambda text: text.replace("=", "\n")))
-def test_lines_encode_apart_as_together(kind: str, text: str):
-    assert codec(kind).splits_at_lines
-    apart = codec(kind).encode_batch(LINE.split(text))
+def test_words_encode_apart_as_together(kind: str, text: str):
+    apart = codec(kind).encode_batch(BETWEEN.split(text))
     assert [token for ids in apart for token in ids] == codec(kind).encode(text)
 
 

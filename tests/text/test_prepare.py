@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Prepared, Tokenizer, WordPiece, build, prepare
+from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Prepared, Tokenizer, WordPiece, build, cut, prepare
 from jaxgpt.text import prepared as module
 from jaxgpt.text.prepared import spelled
 
@@ -107,7 +107,7 @@ def test_a_large_document_is_encoded_in_pieces(make, tmp_path: Path, monkeypatch
     whole = prepared.codec.encode(text[: int(len(text) * 0.9)])
     for path in token_files(tmp_path):
         path.unlink()
-    monkeypatch.setattr(build, "PIECE", 20)
+    monkeypatch.setattr(cut, "PART", 20)
     monkeypatch.setattr(build, "CHUNK", 100)
     train = make(ByteBPE(vocab_size=300), corpus=str(tmp_path / "one.txt")).train[0]
     assert train.ids_N.tolist() == [*whole, prepared.codec.eot]
