@@ -12,17 +12,17 @@ def largest(tree):
     return max((_largest(_wide(leaf)) for leaf in jax.tree.leaves(tree)), default=0.0)
 
 
-def difference(got, want, *, scale=None):
-    """The largest difference as a share of each wanted array's largest value, or of `scale`. Shapes must agree."""
+def difference(got, want, *, scale=0.0):
+    """The largest difference as a share of each wanted array's largest value, or of `scale` where that is larger."""
     return max((_compare(name, *pair, scale)[0] for name, *pair in _pairs(got, want)), default=0.0)
 
 
-def assert_close(got, want, share=1e-5, *, scale=None):
+def assert_close(got, want, share=1e-5, *, scale=0.0):
     """Each array of `got` differs from that of `want` by at most `share` of the largest value in the latter.
 
     Both are an array, or trees of arrays with one structure. Values that are not finite must be the same. Where a
-    wanted array is nothing but zeros, so must be the other. `scale` replaces the largest value: for an array that is
-    small only because large numbers cancel, pass the size of those (`largest(tree)`).
+    wanted array is nothing but zeros, so must be the other. `scale` is the least that any array is measured with: for
+    arrays that are small only because large numbers cancel, pass the size of those (`largest(tree)`).
     """
     __tracebackhide__ = True
     for name, *pair in _pairs(got, want):
@@ -63,8 +63,9 @@ def _compare(name, got, want, scale):
     at = np.unravel_index(off.argmax(), off.shape)
     place = f"{name}{[int(index) for index in at]}" if at else name or "value"
     what = f"{place}: {got[at]:.9g}, expected {want[at]:.9g}"
-    size = _largest(want) if scale is None else float(scale)
+    own = _largest(want)
+    size = max(own, float(scale))
     if not size > 0:
         return np.inf, f"{what}; nothing but zeros is wanted and no scale is given"
-    share, name = float(off[at]) / size, "the largest value" if scale is None else "the scale"
+    share, name = float(off[at]) / size, "the largest value" if own >= scale else "the scale"
     return share, f"{what}; off by {off[at]:.3g}, which is {share:.3g} of {name} {size:.6g}"
