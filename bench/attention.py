@@ -159,7 +159,7 @@ def main() -> None:
     figures |= alternation(3 if options.quick else 5)
     if options.json is not None:
         picture(found, options.json.with_suffix(".png"))
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
     print(
         f"banded {figures['banded_speedup_4096']:.1f}x at 4096 (goal 8), "
         f"{figures['banded_speedup_16384']:.1f}x at 16384 (goal 24)"

@@ -115,7 +115,7 @@ def main() -> None:
     figures = correctness()
     for length in (8192, 16384, 32768):
         figures |= speed(length, 5 if options.quick else 20)
-    write(options.json, figures, jax.devices()[0].device_kind)
+    write(options, figures, jax.devices()[0].device_kind)
     for length, goal in ((8192, 1.9), (16384, 4.3), (32768, 9)):
         got = figures[f"cudnn_banded_speedup_forward_{length}"]
         print(f"cudnn band over dense, forward, {length}: {got:.2f}x (goal {goal})")

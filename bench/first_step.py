@@ -52,7 +52,7 @@ def main() -> None:
             times["cold_seconds"].append(first_step(cache, Path(folder) / f"cold_{index}"))
             times["warm_seconds"].append(first_step(cache, Path(folder) / f"warm_{index}"))
     figures = {name: statistics.median(took) for name, took in times.items()}
-    write(options.json, figures | {"with_token_files_to_build_seconds": building}, cpu())
+    write(options, figures | {"with_token_files_to_build_seconds": building}, cpu())
     for name, goal in GOALS.items():
         print(f"{name} {figures[name]:.1f} (goal <= {goal:.0f})")
 

@@ -125,7 +125,7 @@ def main() -> None:
         "steps_a_run": float(steps),
     }
     print("goals: " + ", ".join(f"{name} <= {goal}" for name, goal in GOALS.items()))
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
 
 
 def start(name: str, steps: int) -> "subprocess.Popen[str]":

@@ -86,7 +86,7 @@ def main() -> None:
         for setting in SETTINGS:
             if setting.config is config:
                 figures |= measure(setting, theirs, rounds)
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
     for setting in SETTINGS:
         print(f"{setting.name}: {figures[f'speedup_vs_hf_{setting.name}']:.2f}x Hugging Face (goal >= {setting.goal})")
 

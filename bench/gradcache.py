@@ -54,7 +54,7 @@ def main() -> None:
         "loss_difference": abs(float(whole) - float(parts)),
         "gradient_difference": max(jax.tree.leaves(apart)),
     }
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
 
 
 if __name__ == "__main__":

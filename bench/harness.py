@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: their two options, fair timing, and the file they leave."""
+"""What the scripts of this folder share: their options, fair timing, and the file they leave."""
 
 import argparse
 import importlib.metadata
@@ -12,23 +12,40 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from busy import LIMIT, Others, watched
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "transformers", "numpy")
 REST = 0.02
 """Seconds between two timed calls: thread pools spin for a while after their work and would slow the next library."""
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """`--json PATH` and `--quick`. Warns of a busy machine: it slows threads that wait for one another the most, so
-    that ratios between libraries mean little there."""
-    busy = os.getloadavg()[0]
-    if busy > 0.5:
-        print(f"warning: other programs keep {busy:.1f} cores busy; the figures will not hold", file=sys.stderr)
-    parser = argparse.ArgumentParser(description=description)
+def arguments(description: str, timed: bool = True, **more: dict[str, Any]) -> argparse.Namespace:
+    """`--json PATH`, `--quick` and `--busy`; `more`: further options, as argparse takes them.
+
+    Where something is `timed` and other programs keep the processor busy, now or while it is measured, there is one
+    line and exit status 2 instead of figures, unless `--busy` asks for them.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures are written")
     parser.add_argument("--quick", action="store_true", help="few repeats: minutes, not hours")
-    return parser.parse_args()
+    parser.add_argument("--busy", action="store_true", help="report although other programs use the processor")
+    for name, how in more.items():
+        parser.add_argument(f"--{name}", **how)
+    options = parser.parse_args()
+    options.others = None
+    if timed and not options.busy:
+        _refuse_if_busy(watched(), "keep")
+        options.others = Others()
+    return options
+
+
+def _refuse_if_busy(cores: float, verb: str) -> None:
+    if cores > LIMIT:
+        line = f"error: other programs {verb} {cores:.1f} cores busy; nothing is reported: wait, or add --busy"
+        print(line, file=sys.stderr)
+        raise SystemExit(2)
 
 
 def shakespeare() -> Path:
@@ -66,8 +83,10 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: 
     return {name: Times(statistics.median(took), min(took)) for name, took in times.items()}
 
 
-def write(path: Path | None, figures: Mapping[str, float], device: str) -> None:
-    """Prints the figures, and writes them with where they come from."""
+def write(options: argparse.Namespace, figures: Mapping[str, float], device: str) -> None:
+    """Prints the figures, and writes them with where they come from; refuses if the machine was busy meanwhile."""
+    if options.others is not None:
+        _refuse_if_busy(options.others.cores(), "kept")
     report = {
         "figures": {name: float(f"{value:.5g}") for name, value in figures.items()},
         "device": device,
@@ -77,8 +96,8 @@ def write(path: Path | None, figures: Mapping[str, float], device: str) -> None:
     }
     text = json.dumps(report, indent=2)
     print(text)
-    if path is not None:
-        path.write_text(text + "\n")
+    if options.json is not None:
+        options.json.write_text(text + "\n")
 
 
 def cpu() -> str:

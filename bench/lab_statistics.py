@@ -109,14 +109,14 @@ def ladders(draw: np.random.Generator, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = arguments("error rates and coverage of the lab's statistics")
+    options = arguments("error rates and coverage of the lab's statistics", timed=False)
     count = 2000 if options.quick else 10_000
     draw = np.random.default_rng(0)
     losses = np.loadtxt(PUBLISHED).ravel()
     figures = intervals(draw, count) | false_positives(draw, count) | planning(draw, count)
     figures |= ladders(draw, count // 10)
     figures |= {"modded_nanogpt_p": below(losses, 3.28), "modded_nanogpt_sd": summarise(losses).sd}
-    write(options.json, figures | {"simulations": count}, cpu())
+    write(options, figures | {"simulations": count}, cpu())
     most = binom.ppf(0.99, count, LEVEL) / count  # a true 5% stays below it in 99 of 100 such sets
     print(f"coverage_t_n6 {figures['coverage_t_n6']:.4f} (goal >= 0.93)")
     for name in ("false_positives_paired_n6", "family_wise_holm_n6"):

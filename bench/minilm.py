@@ -64,7 +64,7 @@ def main() -> None:
         "load_seconds": loading,
         "first_call_seconds": compiling,
     }
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
     print(f"STS-B test: {figures['stsb_test_spearman']:.2f} (goal {GOAL} ± {NEAR})")
 
 

@@ -7,7 +7,6 @@ its own, and is kept in runs/scale/: `--only "GPT-3 175B"` compiles that row and
 `--quick` compiles the smallest only and leaves docs/scale.md alone.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -66,11 +65,8 @@ DEPTHS = 12, 24, 48, 96
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures are written")
-    parser.add_argument("--quick", action="store_true", help="the smallest row only; docs/scale.md stays")
-    parser.add_argument("--only", default="", metavar="ROW", help="compile this row; the others are kept")
-    options = parser.parse_args()
+    one = {"default": "", "metavar": "ROW", "help": "compile this row; the others are kept"}
+    options = harness.arguments(__doc__, only=one)
     if find_spec("libtpu") is None:
         print("skipped: libtpu is not installed; make .venv-tpu/installed, then .venv-tpu/bin/python bench/scale.py")
         return
@@ -80,9 +76,9 @@ def main() -> None:
         if options.only in ("", row.name):
             (KEPT / f"{row.name}.json").write_text(json.dumps(compiled(row), indent=1))
     found = {row.name: json.loads(path.read_text()) for row in rows if (path := KEPT / f"{row.name}.json").exists()}
+    harness.write(options, figures(found), harness.cpu())
     if not options.quick:
         PAGE.write_text(page(found))
-    harness.write(options.json, figures(found), harness.cpu())
 
 
 def deepened(depth: int) -> Row:

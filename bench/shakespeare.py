@@ -37,7 +37,7 @@ def main() -> None:
         figures["val_loss_sd"] = round(statistics.stdev(losses), 4)
     figures["seconds_a_run"] = round(statistics.median(seconds), 1)
     print(f"goal: val_loss_mean <= {GOAL}")
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
 
 
 if __name__ == "__main__":

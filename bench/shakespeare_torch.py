@@ -23,7 +23,7 @@ def learning_rate(step: int, steps: int) -> float:
 
 def main() -> None:
     options = arguments(
-        "nanoGPT's CPU setting in torch: validation loss on the complete pass and as nanoGPT estimates it"
+        "nanoGPT's CPU setting in torch: loss on the complete pass and as nanoGPT estimates it", timed=False
     )
     steps = 200 if options.quick else 2000
     text = shakespeare().read_text()
@@ -65,7 +65,7 @@ def main() -> None:
         "val_loss_estimate_lowest": min(estimates),
         "val_loss_estimate_highest": max(estimates),
     }
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def main() -> None:
         "parameters": float(sum(leaf.size for leaf in jax.tree.leaves(Run.model_validate(FIELDS).model.shapes()))),
     }
     print(f"goal: fsdp_over_by_hand <= {GOAL}")
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ def scratch(seeds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = arguments("STS-B before and after unsupervised SimCSE, from scratch")
+    options = arguments("STS-B before and after unsupervised SimCSE, from scratch", timed=False)
     if not (Path(os.environ.get("JAXGPT_DATA", ".")) / "stsb_en").exists():
         print("skipped: no stsb_en here; set JAXGPT_DATA to the folder that holds it")
         return
-    write(options.json, scratch(1 if options.quick else 5), cpu())
+    write(options, scratch(1 if options.quick else 5), cpu())
 
 
 if __name__ == "__main__":

@@ -60,12 +60,12 @@ def minilm(folder: Path, seeds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = arguments("STS-B before and after unsupervised SimCSE, from MiniLM's weights")
+    options = arguments("STS-B before and after unsupervised SimCSE, from MiniLM's weights", timed=False)
     folder, data = os.environ.get("JAXGPT_MINILM"), Path(os.environ.get("JAXGPT_DATA", "."))
     if folder is None or not (data / "stsb_en").exists():
         print("skipped: set JAXGPT_MINILM to MiniLM's weights and JAXGPT_DATA to the folder that holds stsb_en/")
         return
-    write(options.json, minilm(Path(folder), 1 if options.quick else 5), cpu())
+    write(options, minilm(Path(folder), 1 if options.quick else 5), cpu())
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def main() -> None:
         "torch_sentences_per_second": per_second["torch"],
         "speedup_vs_sentence_transformers": per_second["ours"] / per_second["torch"],
     }
-    write(options.json, figures, jax.devices()[0].device_kind if GPU else cpu())
+    write(options, figures, jax.devices()[0].device_kind if GPU else cpu())
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def main() -> None:
     pairs = list(zip(mine_scored, peers, strict=False))
     figures["lambada_log_p_difference"] = max(abs(one.log_p - other.log_p) for one, other in pairs)
     figures["lambada_accuracy_written"] = written(items, ours)
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
     print(f"load {figures['load_seconds']:.1f} s, {figures['speedup_vs_hf']:.2f}x Hugging Face; {GOALS}")
 
 

@@ -92,7 +92,7 @@ def main() -> None:
         "compile_seconds": compile_plain,
         "compile_seconds_biased": compile_biased,
     }
-    write(options.json, figures, cpu())
+    write(options, figures, cpu())
     print(f"step_ratio_vs_hf_eager {figures['step_ratio_vs_hf_eager']:.3f} (goal <= {GOAL})")
 
 
