@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow parity trackers slurm ray bench tpu-compile clean
+.PHONY: demo test test-isa check slow parity trackers slurm ray bench tpu-compile clean
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -17,6 +17,17 @@ demo: .venv/installed  ## a first ablation on the standard library's source: abo
 
 test: .venv/installed  ## the tests
 	$(BIN)/python -m pytest
+
+test-isa: .venv/installed  ## the tests as on older processors: each instruction set that XLA may use here, in turn
+	@sets=; for known in sse4_2:SSE4_2 avx2:AVX2 avx512f:AVX512; do \
+	  ! grep -qw $${known%:*} /proc/cpuinfo 2> /dev/null || sets="$$sets $${known#*:}"; \
+	done; \
+	[ -n "$$sets" ] || { echo "error: /proc/cpuinfo names no instruction set that XLA could be held to"; exit 2; }; \
+	failed=; for isa in $$sets; do \
+	  echo "instruction set $$isa of$$sets"; \
+	  JAXGPT_TEST_XLA_FLAGS="--xla_cpu_max_isa=$$isa" $(BIN)/python -m pytest || failed="$$failed $$isa"; \
+	done; \
+	[ -z "$$failed" ] || { echo "error: the tests fail under$$failed"; exit 1; }
 
 check: .venv/installed  ## format, lint, types, floors
 	$(BIN)/ruff format --check .

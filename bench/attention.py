@@ -157,9 +157,9 @@ def main() -> None:
         growth = (found[last][name].bytes / last) / (found[first][name].bytes / first)
         figures[f"{name}_bytes_a_token_growth_{first}_to_{last}"] = growth
     figures |= alternation(3 if options.quick else 5)
+    write(options, figures, cpu())
     if options.json is not None:
         picture(found, options.json.with_suffix(".png"))
-    write(options, figures, cpu())
     print(
         f"banded {figures['banded_speedup_4096']:.1f}x at 4096 (goal 8), "
         f"{figures['banded_speedup_16384']:.1f}x at 16384 (goal 24)"
