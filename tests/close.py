@@ -12,6 +12,14 @@ def largest(tree):
     return max((_largest(_wide(leaf)) for leaf in jax.tree.leaves(tree)), default=0.0)
 
 
+def cancelled(grads):
+    """The scale for a gradient in which some parameter has none but for rounding: a hundredth of its largest value.
+
+    A key's bias is such a parameter. It adds the same to all scores of a query, which softmax takes off again.
+    """
+    return largest(grads) / 100
+
+
 def difference(got, want, *, scale=0.0):
     """The largest difference as a share of each wanted array's largest value, or of `scale` where that is larger."""
     return max((_compare(name, *pair, scale)[0] for name, *pair in _pairs(got, want)), default=0.0)
@@ -20,9 +28,9 @@ def difference(got, want, *, scale=0.0):
 def assert_close(got, want, share=1e-5, *, scale=0.0):
     """Each array of `got` differs from that of `want` by at most `share` of the largest value in the latter.
 
-    Both are an array, or trees of arrays with one structure. Values that are not finite must be the same. Where a
-    wanted array is nothing but zeros, so must be the other. `scale` is the least that any array is measured with: for
-    arrays that are small only because large numbers cancel, pass the size of those (`largest(tree)`).
+    Both are an array, or trees of arrays with one structure; a list of numbers is an array. Values that are not finite
+    must be the same. Where a wanted array is nothing but zeros, so must be the other. `scale` is the least that any
+    array is measured with: for arrays that are small only because large numbers cancel, pass the size of those.
     """
     __tracebackhide__ = True
     for name, *pair in _pairs(got, want):
@@ -34,10 +42,16 @@ def assert_close(got, want, share=1e-5, *, scale=0.0):
 def _pairs(got, want):
     """Path, array and wanted array of each leaf."""
     __tracebackhide__ = True
-    ours, theirs = jax.tree.structure(got), jax.tree.structure(want)
+    ours, theirs = (jax.tree.structure(tree, _is_array) for tree in (got, want))
     assert ours == theirs, f"structures differ: {ours}, expected {theirs}"
-    for (path, leaf), other in zip(jax.tree.leaves_with_path(got), jax.tree.leaves(want), strict=True):
+    pairs = zip(jax.tree.leaves_with_path(got, _is_array), jax.tree.leaves(want, _is_array), strict=True)
+    for (path, leaf), other in pairs:
         yield jax.tree_util.keystr(path), _wide(leaf), _wide(other)
+
+
+def _is_array(value):
+    """A list of numbers, of such lists, and so on."""
+    return isinstance(value, list) and all(isinstance(part, int | float) or _is_array(part) for part in value)
 
 
 def _wide(leaf):

@@ -74,6 +74,15 @@ def test_structures_and_shapes_must_agree():
     assert_close(np.zeros((0, 3)), np.zeros((0, 3)))
 
 
+def test_a_list_of_numbers_is_an_array():
+    assert_close(WANT, WANT.tolist())
+    assert_close(moved(39e-5).tolist(), WANT)
+    with pytest.raises(AssertionError, match=r"^\[0, 2\]: "):
+        assert_close(moved(1).tolist(), WANT.tolist())
+    with pytest.raises(AssertionError, match="structures differ"):
+        assert_close([jnp.float32(1.0), 2.0], np.array([1.0, 2.0]))
+
+
 def test_narrow_and_complex_numbers_are_compared_in_full():
     assert_close(jnp.bfloat16(WANT), WANT, share=2**-8)
     assert_close(jnp.asarray(WANT, jnp.float16), WANT, share=2**-11)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.ops.attention import Cudnn, Reference, Scores
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal
@@ -21,5 +22,5 @@ def test_the_call_means_the_pattern(pattern, monkeypatch):
     rng, at = np.random.default_rng(0), np.arange(12, dtype=np.int32)
     q, k, v = (rng.standard_normal((2, heads, 12, 8)).astype(np.float32) for heads in (4, 2, 2))
     scores = Scores(pattern, at, at, places="row")
-    np.testing.assert_allclose(Cudnn().compute(q, k, v, scores), Reference().attend(q, k, v, scores), atol=1e-5)
+    assert_close(Cudnn().compute(q, k, v, scores), Reference().attend(q, k, v, scores))
     assert asked == ["cudnn"]

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.ops.lookup import SMALL, lookup
 
@@ -18,7 +19,7 @@ def test_value_and_gradient_equal_takes(rows):
     run = lambda how: jax.jit(jax.value_and_grad(lambda table: jnp.sum(how(table) * mix)))(table)  # noqa: E731
     (value, grad), (want, want_grad) = run(lambda t: lookup(t, ids)), run(lambda t: jnp.take(t, ids, axis=0))
     assert value == pytest.approx(float(want), rel=1e-6)
-    np.testing.assert_allclose(grad, want_grad, atol=1e-6)
+    assert_close(grad, want_grad, 1e-6)
     assert lookup(table, ids).shape == (4, 5, 3)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.ops.positions import RelativeBias, Rotary, RotaryLinear, RotaryLlama3, RotaryYaRN
 
@@ -49,7 +50,7 @@ def theirs(kind, **scaling):
 )
 def test_stretched_rates_equal_theirs(ours, kind, scaling):
     rates, factor = theirs(kind, **scaling)
-    np.testing.assert_allclose(ours.rates(64), rates, rtol=2e-6)
+    assert_close(ours.rates(64), rates, 2e-6)
     assert ours.magnitude() == pytest.approx(factor, rel=1e-6)
 
 
@@ -63,7 +64,7 @@ def test_half_pairing_equals_llamas_rotation():
     cos, sin = embed(torch.tensor(x), torch.arange(50)[None])
     want, _ = apply_rotary_pos_emb(torch.tensor(x), torch.tensor(x), cos, sin)
     got = Rotary(pairing="half").rotate(x, np.arange(50, dtype=np.int32))
-    np.testing.assert_allclose(got, want.numpy(), atol=2e-5)
+    assert_close(got, want.numpy(), 2e-5)
 
 
 @pytest.mark.parametrize("two_sided", [False, True])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from close import assert_close
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.ops.attention import Auto, Bias, Chunked, Gathered, Reference, Ring, Scores, Splash
@@ -85,13 +86,6 @@ def put(placement, arrays):
     return [jax.device_put(x, NamedSharding(placement.mesh, spec)) for x, spec in zip(arrays, specs, strict=True)]
 
 
-def same(got, want, atol=1e-5):
-    assert len(got) == len(want)
-    for name, x, y in zip(("output", "q", "k", "v", "table"), got, want, strict=False):
-        if x is not None:
-            np.testing.assert_allclose(np.asarray(x, np.float32), np.asarray(y, np.float32), atol=atol, err_msg=name)
-
-
 EVERYWHERE = "causal", "banded", "segments, t5"
 MESHES = [{"data": 2, "sequence": 4}, {"data": 1, "sequence": 8}, {"data": 1, "sequence": 4, "tensor": 2}]
 ids = lambda x: " x ".join(f"{axis} {size}" for axis, size in x.items()) if isinstance(x, dict) else None  # noqa: E731
@@ -114,7 +108,7 @@ def expected(name):
 def test_value_and_gradients_equal_the_references(name, sizes, kernel):
     scores, arrays, want = expected(name)
     placement = on(**sizes)
-    same(jax.jit(both(kernel, scores, placement))(*put(placement, arrays)), want)
+    assert_close(jax.jit(both(kernel, scores, placement))(*put(placement, arrays)), want)
 
 
 def test_sixteen_bits_are_summed_in_thirty_two():
@@ -122,7 +116,7 @@ def test_sixteen_bits_are_summed_in_thirty_two():
     got = jax.jit(both(KERNELS[0], scores_of({"pattern": Causal()}), placement))(*put(placement, arrays))
     assert all(x.dtype == jnp.bfloat16 for x in got[:4])
     want = jax.jit(both(Reference(), scores_of({"pattern": Causal()})))(*(x.astype(np.float32) for x in arrays))
-    same(got, want, atol=3e-2)
+    assert_close(got, want, 3e-2)
 
 
 COLLECTIVES = {
@@ -208,7 +202,8 @@ def test_stages_are_mapped_over_an_axis_of_their_own(kernel):
     made = mapped.lower(*(jax.device_put(x, spec) for x in stages)).compile()
     got = made(*(jax.device_put(x, spec) for x in stages))
     for stage in range(2):
-        same([x[stage] for x in got], jax.jit(both(Reference(), scores))(*(x[stage] for x in stages))[:4])
+        want = jax.jit(both(Reference(), scores))(*(x[stage] for x in stages))[:4]
+        assert_close(tuple(x[stage] for x in got), want)
     groups = re.findall(r"(?:replica_groups|source_target_pairs)=(\{\{.*?\}\}|\[[^ ]*)", made.as_text())
     pairs = [[int(x) for x in group.split(",")] for text in groups for group in re.findall(r"\{([\d,]+)\}", text)]
     assert pairs and all(len({device // 4 for device in group}) == 1 for group in pairs)
@@ -220,7 +215,7 @@ def test_rows_that_devices_do_not_share_are_left_to_the_inner_kernel(kernel):
     scores = Scores(Causal(), at, at, places="row")
     placement = Placement(Mesh(sequence=8).build(), lambda path, shape: PartitionSpec())
     got = jax.jit(both(kernel, scores, placement))(*arrays)
-    same(got, jax.jit(both(BLOCKS, scores))(*arrays), atol=0)
+    assert_close(got, jax.jit(both(BLOCKS, scores))(*arrays), 0)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.kind)
@@ -238,11 +233,11 @@ def test_dropouts_gradient_is_that_of_the_weights_it_kept(kernel):
     assert 0.2 < 1 - (keep > 0).mean() < 0.3
     halves = keep.reshape(B, H, 2, 8, 2, 8) > 0
     assert len({half.tobytes() for half in np.moveaxis(halves, 3, 4).reshape(-1, 64)}) == B * H * 4
-    np.testing.assert_allclose(weights, w * keep, atol=1e-6)
+    assert_close(weights, w * keep, 2e-6)
     dw = np.einsum("bhtk,bhsk->bhts", do, v) * keep
     ds = w * (dw - (w * dw).sum(-1, keepdims=True)) / length**0.5
     want = w * keep @ v, ds @ k, np.swapaxes(ds, 2, 3) @ q, np.swapaxes(w * keep, 2, 3) @ do
-    same(run(q, k, v, do)[:4], [*want], atol=2e-5)
+    assert_close(run(q, k, v, do)[:4], want)
 
 
 def test_auto_takes_the_ring_where_tokens_are_split():

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.ops.attention import Reference, Scores
@@ -52,8 +53,7 @@ def compared(scores, length, groups=H):
     """Both kernels' output and gradients, from one program; their shapes, names and values agree."""
     both = jax.jit(lambda *x: [value_and_gradients(kernel, scores)(*x) for kernel in (SPLASH, Reference())])
     got, want = both(*case(length, groups))
-    for name, x, y in zip(["output", "q", "k", "v"], got, want, strict=True):
-        np.testing.assert_allclose(x, y, atol=5e-5, err_msg=name)
+    assert_close(got, want)
     return [np.asarray(x) for x in got]
 
 
@@ -104,8 +104,7 @@ def test_sharded_equals_unsharded():
     placed = [jax.device_put(x, NamedSharding(mesh, spec)) for x, spec in zip(values, specs, strict=True)]
     with placing(placement_of(Standard(), mesh)):
         compiled = jax.jit(lambda *x: run(*x)).lower(*placed).compile()
-    for x, y in zip(compiled(*placed), want, strict=True):
-        np.testing.assert_allclose(x, y, atol=5e-5)
+    assert_close(compiled(*placed), want)
     text = compiled.as_text()
     assert "all-reduce(" in text and not any(name in text for name in ("all-gather(", "all-to-all(", "permute("))
     assert compiled(*placed)[0].sharding.shard_shape((batch, H, length, K)) == (1, 2, length, K)
@@ -117,7 +116,7 @@ def test_seeds_fuse_by_vmap():
     many = [x.reshape(3, 2, *x.shape[1:]) for x in (q, k, v)]
     run = lambda *x: SPLASH.attend(*x, scores)  # noqa: E731
     whole, fused = jax.jit(lambda: (run(q, k, v), jax.vmap(run)(*many)))()
-    np.testing.assert_allclose(fused.reshape(whole.shape), whole, atol=2e-6)
+    assert_close(fused.reshape(whole.shape), whole, 2e-6)
 
 
 ON_TPU = Case(Causal(), 256, 256, 64, "bfloat16", "tpu", "row")
