@@ -218,13 +218,13 @@ def test_no_sweep_is_told_in_one_line(tmp_path):
         read_status(tmp_path)
 
 
-def test_a_thousand_finished_runs_are_read_in_a_second_and_without_jax(tmp_path):
+def test_a_thousand_finished_runs_are_read_in_a_moment_and_without_jax(tmp_path):
     for folder in make_sweep(tmp_path, seeds=500).values():
         finish(folder)
         write(folder / "metrics.jsonl", '{"step": 1}\n' * 100)
-    began = time.perf_counter()
+    began = time.process_time()
     found = read_status(tmp_path)
-    assert time.perf_counter() - began < 1.5
+    assert time.process_time() - began < 1
     assert found.counts == {"finished": 1000} and found.over and found.orphans == 0
     said = subprocess.run([sys.executable, "-c", SHOW, tmp_path], capture_output=True, text=True, check=True).stdout
     assert "1,000 runs: 1,000 finished" in said

@@ -45,7 +45,8 @@ experiment = Experiment(
 
 def start(verb, folder):
     command = [sys.executable, "-m", "jaxgpt.cli", "lab", verb, str(folder)]
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # no flag says how many devices
+    flags = f"--xla_backend_optimization_level=0 {os.environ.get('JAXGPT_TEST_XLA_FLAGS', '')}"
+    environment = os.environ | {"XLA_FLAGS": flags}  # none says how many devices
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 

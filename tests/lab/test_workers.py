@@ -92,7 +92,7 @@ def test_three_workers_do_each_run_once_and_one_that_is_killed_is_taken_over(stu
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     for worker in workers:
-        assert worker is victim or (worker.wait(60), worker.communicate())[0] == 0
+        assert worker is victim or (worker.wait(120), worker.communicate())[0] == 0
     found = events(folder)
     begun = [names.count("start") + names.count("resume") for names in found]
     assert len(found) == 12 and min(begun) == 1 and sum(begun) <= 13  # killed before it first saved, a run starts anew
@@ -111,7 +111,7 @@ def test_a_worker_that_waits_for_others_ends_by_a_signal_too(stub):
         wait_for(lambda: read_status(folder).counts["finished"] == 1)
         time.sleep(0.3)
         worker.send_signal(signal.SIGTERM)
-        out, err = worker.communicate(timeout=30)
+        out, err = worker.communicate(timeout=120)
     assert (worker.returncode, out) == (75, "") and "Traceback" not in err
     assert events(folder) == [["start", "finished"]]
 
@@ -148,7 +148,7 @@ def test_a_signal_saves_the_run_and_the_next_worker_goes_on_bitwise(real):
     worker = crew.start("work", cut)
     wait_for(lambda: any(log.stat().st_size for log in cut.glob("high/s*/metrics.jsonl")))
     worker.send_signal(signal.SIGTERM)
-    out, err = worker.communicate(timeout=60)
+    out, err = worker.communicate(timeout=120)
     assert (worker.returncode, out) == (75, "") and "Traceback" not in err
     (result,) = (json.loads(path.read_text()) for path in cut.glob("*/s*/result.json"))
     assert result["status"] == "stopped" and 0 < result["step"] < STEPS and list(cut.glob("*/s*/ckpt/step_*"))

@@ -42,7 +42,7 @@ def pair(case, folder):
 )
 def test_what_ends_one_ends_both(tmp_path, case, statuses, line):
     with pair(case, tmp_path) as both:
-        assert both.wait(seconds=40) == statuses, both.said(0) + both.said(1)
+        assert both.wait() == statuses, both.said(0) + both.said(1)
         assert both.said(0).splitlines() == ([line] if line else [])
 
 
@@ -52,6 +52,6 @@ def test_a_stopped_process_is_named(tmp_path, victim):
         for process in both.processes:
             assert process.stdout.readline() == b"begun\n", both.said(0) + both.said(1)
         both.signal(victim, STOP)
-        assert both.wait([1 - victim], seconds=40) == [1]
+        assert both.wait([1 - victim]) == [1]
         who = "the coordinator in process 0 has not answered" if victim == 0 else "process 1 ("
         assert both.said(1 - victim).startswith(f"error: {who}")

@@ -15,7 +15,7 @@ class Lab(Spec):
 
 
 def wait_for(there):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.02)
