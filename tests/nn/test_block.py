@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from close import assert_close, cancelled
 
 from jaxgpt.models import Decoder
 from jaxgpt.objectives import LanguageModel
@@ -47,10 +48,6 @@ def changed(params, scale, *ends):
     return jax.tree_util.tree_map_with_path(one, params)
 
 
-def close(got, want, atol=2e-5):
-    np.testing.assert_allclose(got, want, atol=atol)
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_scan_is_unroll_and_every_parameter_learns(name, weights):
     spec = decoder(**VARIANTS[name])
@@ -62,7 +59,7 @@ def test_scan_is_unroll_and_every_parameter_learns(name, weights):
         return jax.jit(jax.value_and_grad(loss))(params)
 
     scanned, unrolled = loss_and_gradient("scan"), loss_and_gradient("unroll")
-    jax.tree.map(lambda a, b: close(a, b, 2e-6), scanned, unrolled)
+    assert_close(scanned, unrolled, scale=cancelled(unrolled[1]))
     for path, leaf in jax.tree_util.tree_flatten_with_path(unrolled[1])[0]:
         shifts_nothing = [part.key for part in path[-2:]] == ["k", "bias"] and name != "parallel"
         assert np.isfinite(leaf).all() and (shifts_nothing or np.abs(leaf).max() > 1e-6), path
@@ -74,7 +71,7 @@ def test_parallel_sublayers_do_not_see_each_other(weights):
     params = weights(parallel)
     for silent in (("feed_forward/down/weight", "feed_forward/down/bias"), ("attention/o/weight", "attention/o/bias")):
         one = changed(params, 0, *silent)
-        close(logits(parallel, one), logits(sequential, one))
+        assert_close(logits(parallel, one), logits(sequential, one))
     assert np.abs(logits(parallel, params) - logits(sequential, params)).max() > 0.05
 
 
@@ -84,14 +81,14 @@ def test_one_norm_is_two_that_are_equal(weights):
     layers = params["blocks"]["layers"]
     assert "norm_2" not in layers
     twice = {**params, "blocks": {"layers": {**layers, "norm_2": layers["norm_1"]}}}
-    close(logits(one, params), logits(two, twice))
+    assert_close(logits(one, params), logits(two, twice))
 
 
 def test_norms_behind_sublayers_make_their_scale_vanish(weights):
     spec = decoder(norm_place="both", norm={"kind": "rms", "eps": 1e-12}, bias=False)
     params = weights(spec)
     louder = changed(params, 10, "attention/o/weight", "feed_forward/down/weight")
-    close(logits(spec, louder), logits(spec, params))
+    assert_close(logits(spec, louder), logits(spec, params))
     pre = {**params, "blocks": {"layers": {k: v for k, v in params["blocks"]["layers"].items() if "after" not in k}}}
     assert np.abs(logits(decoder(norm={"kind": "rms"}, bias=False), pre) - logits(spec, params)).max() > 0.05
 
@@ -99,9 +96,9 @@ def test_norms_behind_sublayers_make_their_scale_vanish(weights):
 def test_a_score_scale_is_a_factor_on_queries(weights):
     plain = decoder()
     params = weights(plain)
-    close(logits(decoder(score_scale=8**-0.5), params), logits(plain, params))
+    assert_close(logits(decoder(score_scale=8**-0.5), params), logits(plain, params))
     louder = changed(params, 3, "attention/q/weight", "attention/q/bias")
-    close(logits(decoder(score_scale=3 * 8**-0.5), params), logits(plain, louder))
+    assert_close(logits(decoder(score_scale=3 * 8**-0.5), params), logits(plain, louder))
     assert np.abs(logits(decoder(score_scale=1.0), params) - logits(plain, params)).max() > 1e-3
 
 
@@ -127,13 +124,13 @@ def test_the_head_is_capped_and_biased_in_the_loss_too(weights):
     params = weights(spec)
     raw = logits(plain, {**params, "head": {"weight": params["head"]["weight"]}}) + params["head"]["bias"]
     want = 2 * np.tanh(raw / 2)
-    close(logits(spec, params), want)
+    assert_close(logits(spec, params), want)
     assert np.abs(raw).max() > 2 > np.abs(want).max()
     batch = {"tokens": TOKENS[:, :-1], "targets": TOKENS[:, 1:]}
     nll = -np.asarray(jax.nn.log_softmax(jnp.asarray(want[:, :-1])))
     for chunk in (None, 3):
         loss = jax.jit(lambda p, c=chunk: LanguageModel(chunk=c).loss(spec.build(), p, batch, None)[0])(params)
-        close(loss, np.take_along_axis(nll, TOKENS[:, 1:, None], -1).mean(), 1e-5)
+        assert_close(loss, np.take_along_axis(nll, TOKENS[:, 1:, None], -1).mean(), 1e-5)
 
 
 def test_embeddings_are_scaled_on_the_way_in_alone(weights):
@@ -141,14 +138,14 @@ def test_embeddings_are_scaled_on_the_way_in_alone(weights):
     params = weights(plain)
     hidden = lambda spec, p: jax.jit(lambda p: spec.build().apply({"params": p}, TOKENS, method="hidden"))(p)  # noqa: E731
     louder = changed(params, 3, "embed/token")
-    close(hidden(scaled, params), hidden(plain, louder))
-    close(3 * logits(scaled, params), logits(plain, louder), 1e-4)
+    assert_close(hidden(scaled, params), hidden(plain, louder))
+    assert_close(3 * logits(scaled, params), logits(plain, louder), 1e-4)
 
 
 def test_normalised_embeddings_have_no_scale(weights):
     spec = decoder(embed_norm={"kind": "layer", "eps": 1e-12}, tied=False)
     params = weights(spec)
-    close(logits(spec, changed(params, 7, "embed/token")), logits(spec, params))
+    assert_close(logits(spec, changed(params, 7, "embed/token")), logits(spec, params))
 
 
 @pytest.mark.parametrize(
