@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from close import assert_close
 
 SEAM = "norm"
 EXAMPLES = {"layer": [{}, {"bias": False, "eps": 1e-2}], "rms": [{}, {"eps": 1e-2}, {"zero_centered": True}]}
@@ -40,9 +41,7 @@ def test_value_equals_the_formula(member, by_kind):
     x = (3 + 0.2 * rng.standard_normal((2, 5, 16))).astype(np.float32)
     run = jax.jit(lambda x: module.apply({"params": params}, x))
     want = by_kind(PLAIN)(member, x.astype(np.float64), **params)
-    np.testing.assert_allclose(run(x), want, atol=2e-5)
+    assert_close(run(x), want, 2e-5)
     low = run(jnp.bfloat16(x))
     assert low.dtype == jnp.bfloat16 and low.shape == x.shape
-    np.testing.assert_allclose(
-        low.astype(jnp.float32), by_kind(PLAIN)(member, np.float64(jnp.bfloat16(x)), **params), atol=0.05
-    )
+    assert_close(low.astype(jnp.float32), by_kind(PLAIN)(member, np.float64(jnp.bfloat16(x)), **params), 0.02)

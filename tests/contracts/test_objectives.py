@@ -6,6 +6,7 @@ Where a row's loss is its own, the weights are those by which parts add up.
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.models import BERT
 from jaxgpt.objectives import LanguageModel
@@ -61,12 +62,10 @@ def test_parts_add_up_to_the_whole(member: LanguageModel, losses, batch):
     parts = [losses(member)({**part, "weights": np.float32(part["weights"])}, None) for part in zeroed]
     weights = np.array([part["weight"] for _, part in parts])
     assert loss.dtype == np.float32 and loss.shape == ()
-    np.testing.assert_allclose(metrics["weight"], weights.sum(), rtol=1e-6)
-    np.testing.assert_allclose(loss, np.dot(weights, [part for part, _ in parts]) / weights.sum(), rtol=1e-5)
+    assert_close(metrics["weight"], weights.sum(), 1e-6)
+    assert_close(loss, np.dot(weights, [part for part, _ in parts]) / weights.sum())
     for name in metrics.keys() - {"weight"}:
-        np.testing.assert_allclose(
-            metrics[name], np.dot(weights, [part[name] for _, part in parts]) / weights.sum(), rtol=1e-5
-        )
+        assert_close(metrics[name], np.dot(weights, [part[name] for _, part in parts]) / weights.sum())
 
 
 def test_targets_without_weight_do_not_count(member: LanguageModel, losses, batch):
@@ -84,7 +83,7 @@ def test_padding_does_not_count(member, losses, rows):
         pytest.skip("windows have no padding but what has no weight")
     other = rows | {"tokens": np.where(rows["segments"] > 0, rows["tokens"], 7)}
     first, second = losses(member)(rows, None), losses(member)(other, None)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), first, second)
+    assert_close(first, second)
     empty = losses(member)({name: np.zeros_like(part) for name, part in rows.items()}, None)
     assert np.isfinite(empty[0]) and empty[1]["weight"] == 0
 
