@@ -51,7 +51,7 @@ def minilm(folder: Path, seeds: int) -> dict[str, float]:
     after = []
     for seed in range(seeds):
         given = {"start": str(folder), "tokenizer": {"kind": "wordpiece", "path": str(folder)}, "seed": seed}
-        after.append(run(parse(Run, apply_overrides(MINILM, given)), OUT / f"s{seed}")["val/sts"])
+        after.append(run(parse(Run, apply_overrides(MINILM, given, Run)), OUT / f"s{seed}")["val/sts"])
         print(f"seed {seed}: {start:.2f} -> {after[-1]:.2f}", flush=True)
     figures = {"before": start, "after": statistics.mean(after), "seeds": seeds}
     if seeds > 1:

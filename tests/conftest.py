@@ -43,7 +43,7 @@ def tiny():
     from jaxgpt.spec import apply_overrides, parse
     from jaxgpt.train import Run
 
-    return lambda **overrides: parse(Run, apply_overrides(TINY, overrides))
+    return lambda **overrides: parse(Run, apply_overrides(TINY, overrides, Run))
 
 
 @pytest.fixture(scope="session")

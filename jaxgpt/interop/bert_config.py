@@ -105,7 +105,9 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
         "masked_head": heads.masked,
         "head_activation": dialect.head_activation or activation,
     }
-    return parse(family, apply_overrides(tree, {ours: held[key] for key, ours in FIELDS.items() if key in held}))
+    return parse(
+        family, apply_overrides(tree, {ours: held[key] for key, ours in FIELDS.items() if key in held}, family)
+    )
 
 
 def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:

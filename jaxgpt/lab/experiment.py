@@ -9,7 +9,7 @@ from jaxgpt.lab.ladder import Ladder
 from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.tune import Tune
 from jaxgpt.spec import Spec, canonical
-from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.spec.errors import did_you_mean, quote
 
 Budget = Literal["tokens", "flops", "seconds"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -27,7 +27,7 @@ class Experiment(Spec):
     """What each arm changes: its name to dotted overrides. An arm without overrides is the base itself."""
     baseline: str
     """The arm that the others are compared with."""
-    seeds: int = Field(default=8, ge=1)
+    seeds: int = Field(default=8, ge=1, le=10_000)
     """Runs of each arm. Seed i is the base's seed + i in every arm, so that runs pair. Claims need 6 or more."""
     metric: str = "val/loss"
     """The figure of result.json to compare."""
@@ -65,9 +65,13 @@ class Experiment(Spec):
     def _named(cls, arms: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, overrides in arms.items():
             if not _NAME.fullmatch(name):
-                raise ValueError(f"arm name {name!r} becomes a folder: use letters, digits, '_', '.', '+' and '-' only")
+                raise ValueError(
+                    f"arm name {quote(name)} becomes a folder: use letters, digits, '_', '.', '+' and '-' only"
+                )
             if "seed" in overrides:
-                raise ValueError(f"arm {name!r} sets 'seed': seeds are shared by all arms; set it in the base instead")
+                raise ValueError(
+                    f"arm {quote(name)} sets 'seed': seeds are shared by all arms; set it in the base instead"
+                )
         return arms
 
     @model_validator(mode="after")
@@ -79,7 +83,7 @@ class Experiment(Spec):
         }
         for where, arms in named.items():
             problems += [
-                f"{where}: {a!r} is not an arm{did_you_mean(a, self.arms)}" for a in arms if a not in self.arms
+                f"{where}: {quote(a)} is not an arm{did_you_mean(a, self.arms)}" for a in arms if a not in self.arms
             ]
         for name, weights in self.contrasts.items():
             if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from jaxgpt.spec import Spec
+from jaxgpt.spec.errors import quote
 
 Axis = Literal["parameters", "flops", "tokens"]
 
@@ -29,7 +30,9 @@ class Ladder(Spec):
         for name, arms in self.rungs.items():
             count = len(set(arms))
             if count < fewest:
-                raise ValueError(f"series {name!r} has {count} rung{'s'[: count != 1]}; a {law} needs {fewest} or more")
+                raise ValueError(
+                    f"series {quote(name)} has {count} rung{'s'[: count != 1]}; a {law} needs {fewest} or more"
+                )
         return self
 
 

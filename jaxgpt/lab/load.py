@@ -14,7 +14,7 @@ from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.source import PREFIX
 from jaxgpt.spec import ConfigError, Spec, digest
 from jaxgpt.spec.errors import did_you_mean
-from jaxgpt.spec.yamlio import explain
+from jaxgpt.spec.explain import explain
 
 
 def load(path: str | Path) -> Experiment:
@@ -50,7 +50,7 @@ def import_file(path: Path) -> ModuleType:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from error
     except ValidationError as error:
         declared = Experiment if error.title == Experiment.__name__ else Spec
-        raise ConfigError([f"{path}: {problem}" for problem in explain(declared, {}, error).problems]) from error
+        raise ConfigError([f"{path}: {problem}" for problem in explain(declared, None, error).problems]) from error
     except Exception as error:
         raise ConfigError(f"{path}{_line_of(error, path)}: {type(error).__name__}: {error}") from error
     return module

@@ -121,17 +121,14 @@ def resolve(
     experiment: Experiment, near: Path | None, overrides: Iterable[str], spec: type[Any] | None
 ) -> dict[str, Any]:
     """Every arm's run, before seeds and budgets. Raises ConfigError with the problems of all arms at once."""
-    if spec is None:
-        from jaxgpt.train import Run
-
-        spec = Run
-    tree = base_tree(experiment, near, overrides)
+    spec = _run() if spec is None else spec
+    tree = base_tree(experiment, near, overrides, spec)
     parse(spec, tree)  # a fault of the base is reported once and in the base's own words
     runs: dict[str, Any] = {}
     problems: list[str] = []
     for arm, changes in experiment.arms.items():
         try:
-            runs[arm] = parse(spec, apply_overrides(tree, changes))
+            runs[arm] = parse(spec, apply_overrides(tree, changes, spec))
         except ConfigError as error:
             problems += [f"arms.{arm}: {problem}" for problem in error.problems]
     problems += _twins(runs)
@@ -140,9 +137,17 @@ def resolve(
     return runs
 
 
-def base_tree(experiment: Experiment, near: Path | None, overrides: Iterable[str]) -> dict[str, Any]:
+def base_tree(
+    experiment: Experiment, near: Path | None, overrides: Iterable[str], spec: type[Any] | None = None
+) -> dict[str, Any]:
     """The base as plain fields, overrides applied."""
-    return apply_overrides(_base_tree(experiment.base, near), overrides)
+    return apply_overrides(_base_tree(experiment.base, near), overrides, _run() if spec is None else spec)
+
+
+def _run() -> type[Any]:
+    from jaxgpt.train import Run
+
+    return Run
 
 
 def _count(experiment: Experiment, seeds: int | None) -> int:

@@ -1,11 +1,12 @@
 """How a sweep is executed. Recorded with it, and no part of any run's identity."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import PositiveFloat, PositiveInt, field_validator
+from pydantic import Field
 
 from jaxgpt.lab.engines import Engine, Here
 from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import Count
 
 
 class Lab(Spec):
@@ -16,16 +17,10 @@ class Lab(Spec):
     fuse: Literal["auto", "on", "off"] = "auto"
     """Whether runs that differ in seed and inputs only train as one program. `auto` times some steps both ways, once a
     sweep, and keeps to what it chose: fused and solo runs agree to rounding only, and are never paired."""
-    lanes: PositiveInt | None = None
+    lanes: Count | None = None
     """Runs in one program. None: one a device on a CPU, the whole group on an accelerator; fewer where an engine has
     workers for more programs."""
-    claim_seconds: PositiveFloat = 60.0
+    claim_seconds: float = Field(default=60.0, gt=0, le=1e8)
     """Silence after which a worker on another machine counts as dead, and its runs are free."""
     strict: bool = False
     """Whether runs made by different code, libraries or devices are an error; else they are a remark in the report."""
-
-    @field_validator("fuse", mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        """YAML reads `on` and `off` as truth values."""
-        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

@@ -146,7 +146,7 @@ def from_file(path: Path, overrides: Sequence[str], seeds: int | None, out: Path
     experiment = load(path)
     mine = [text for text in overrides if text.startswith("lab.")]
     if mine:
-        experiment = parse(Experiment, apply_overrides(experiment.model_dump(mode="json"), mine))
+        experiment = parse(Experiment, apply_overrides(experiment.model_dump(mode="json"), mine, Experiment))
     base = base_tree(experiment, path.parent, [text for text in overrides if not text.startswith("lab.")])
     return Sweep(out / path.stem, experiment.model_copy(update={"base": base}), seeds, command, source=path)
 

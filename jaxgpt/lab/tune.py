@@ -8,9 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
 from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import Layers
 
 FIRST_SEED = 1000
 """Tuning seeds count from here, past every reporting seed of a sensible sweep."""
@@ -21,7 +22,7 @@ class Tune(Spec):
 
     lr: tuple[PositiveFloat, ...] = Field(min_length=2)
     """Peak learning rates to try."""
-    seeds: PositiveInt = 2
+    seeds: Layers = 2
     """Runs of each arm at each rate, on seeds of their own."""
 
     @field_validator("lr")

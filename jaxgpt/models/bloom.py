@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from jaxgpt.models.decoder import Decoder
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.ops.positions import ALiBi, Position
+from jaxgpt.spec.sizes import Length
 
 
 def _size(layers: int, width: int, heads: int) -> dict[str, Any]:
@@ -24,6 +25,6 @@ class BLOOM(Decoder, kind="bloom"):
         "176b": _size(70, 14336, 112),
     }
     """The checkpoints bigscience/bloom-* and bigscience/bloom (176b)."""
-    context: int = 2048
+    context: Length = 2048
     position: Position = ALiBi()
     embed_norm: Norm | None = LayerNorm()

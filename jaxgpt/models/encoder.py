@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from pydantic import NonNegativeInt, model_validator
+from pydantic import model_validator
 
 from jaxgpt.models.transformer import Transformer
 from jaxgpt.nn.dropout import Dropout
@@ -24,20 +24,21 @@ from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.attention import Kernel, Places, Reference
 from jaxgpt.ops.patterns import Bidirectional, Pattern
 from jaxgpt.ops.placing import place
+from jaxgpt.spec.sizes import Index, Length
 
 
 class Encoder(Transformer):
     """A stack of blocks in which every token sees every other, with the heads that BERT is pre-trained with."""
 
     citation = "Devlin et al. 2019, section 3"
-    context: int = 512
+    context: Length = 512
     pattern: tuple[Pattern, ...] = (Bidirectional(),)
     norm: Norm = LayerNorm(eps=1e-12)
     norm_place: Literal["pre", "post", "both"] = "post"
     feed_forward: FeedForward = MLP(activation=GELU())
     embed_norm: Norm | None = LayerNorm(eps=1e-12)
     residual_init: Literal["plain", "depth_scaled"] = "plain"
-    token_types: NonNegativeInt = 2
+    token_types: Index = 2
     """Segments that a token may belong to, each with an embedding (sentence A or B); 0: none."""
     pooler: bool = True
     """Whether a dense layer with tanh summarises a row by its first token."""

@@ -10,6 +10,7 @@ from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.ops.activations import GELUTanh
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
 from jaxgpt.ops.positions import Position, Rotary
+from jaxgpt.spec.sizes import Length
 
 
 def _size(
@@ -39,7 +40,7 @@ class Gemma2(Decoder, kind="gemma2"):
         "27b": _size(46, 4608, 32, 16, 128, 36864, 144),
     }
     """The checkpoints google/gemma-2-2b, -9b and -27b."""
-    context: int = 8192
+    context: Length = 8192
     pattern: tuple[Pattern, ...] = (Banded(window=4096), Causal())
     position: Position = Rotary(pairing="half")
     norm: Norm = RMSNorm(eps=1e-6, zero_centered=True)

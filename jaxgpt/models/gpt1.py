@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.spec.sizes import Length
 
 
 class GPT1(Decoder, kind="gpt1"):
@@ -12,4 +13,4 @@ class GPT1(Decoder, kind="gpt1"):
     sizes: ClassVar[dict[str, dict[str, Any]]] = {"117m": {"num_layers": 12, "d_model": 768, "num_heads": 12}}
     norm_place: Literal["pre", "post", "both"] = "post"
     residual_init: Literal["plain", "depth_scaled"] = "plain"
-    context: int = 512
+    context: Length = 512

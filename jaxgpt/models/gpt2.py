@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.spec.sizes import Length
 
 
 class GPT2(Decoder, kind="gpt2"):
@@ -15,4 +16,4 @@ class GPT2(Decoder, kind="gpt2"):
         "774m": {"num_layers": 36, "d_model": 1280, "num_heads": 20},
         "1558m": {"num_layers": 48, "d_model": 1600, "num_heads": 25},
     }
-    context: int = 1024
+    context: Length = 1024

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
+from jaxgpt.spec.sizes import Length
 
 
 class GPT3(Decoder, kind="gpt3"):
@@ -24,5 +25,5 @@ class GPT3(Decoder, kind="gpt3"):
         "13b": {"num_layers": 40, "d_model": 5140, "num_heads": 40, "d_head": 128},
         "175b": {"num_layers": 96, "d_model": 12288, "num_heads": 96, "d_head": 128},
     }
-    context: int = 2048
+    context: Length = 2048
     pattern: tuple[Pattern, ...] = (Causal(), Banded(window=256))

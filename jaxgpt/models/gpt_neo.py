@@ -6,6 +6,7 @@ from pydantic import PositiveFloat
 
 from jaxgpt.models.decoder import Decoder
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
+from jaxgpt.spec.sizes import Length
 
 
 class GPTNeo(Decoder, kind="gpt_neo"):
@@ -19,7 +20,7 @@ class GPTNeo(Decoder, kind="gpt_neo"):
         "2.7b": {"num_layers": 32, "d_model": 2560, "num_heads": 20, "vocab_size": 50257},
     }
     """The checkpoints EleutherAI/gpt-neo-125m, -1.3B and -2.7B."""
-    context: int = 2048
+    context: Length = 2048
     pattern: tuple[Pattern, ...] = (Causal(), Banded(window=256))
     score_scale: PositiveFloat | None = 1.0
     qkv_bias: bool | None = False

@@ -6,6 +6,7 @@ from jaxgpt.models.decoder import Decoder
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.ops.activations import GELU
 from jaxgpt.ops.positions import Position, Rotary
+from jaxgpt.spec.sizes import Length
 
 
 def _pythia(layers: int, width: int, heads: int, vocab: int = 50304) -> dict[str, Any]:
@@ -33,7 +34,7 @@ class GPTNeoX(Decoder, kind="gpt_neox"):
         "20b": _pythia(44, 6144, 64, 50432) | {"feed_forward": "mlp"},  # GELU by tanh there
     }
     """The checkpoints EleutherAI/pythia-* (and their -deduped twins) and EleutherAI/gpt-neox-20b."""
-    context: int = 2048
+    context: Length = 2048
     position: Position = Rotary(pairing="half")
     residual: Literal["sequential", "parallel", "parallel_one_norm"] = "parallel"
     feed_forward: FeedForward = MLP(activation=GELU())

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from jaxgpt.models.decoder import Decoder
 from jaxgpt.ops.positions import Position, Rotary
+from jaxgpt.spec.sizes import Length
 
 
 class GPTJ(Decoder, kind="gptj"):
@@ -15,7 +16,7 @@ class GPTJ(Decoder, kind="gptj"):
         "6b": {"num_layers": 28, "d_model": 4096, "num_heads": 16, "vocab_size": 50400},
     }
     """The checkpoint EleutherAI/gpt-j-6b."""
-    context: int = 2048
+    context: Length = 2048
     position: Position = Rotary(width=64)
     residual: Literal["sequential", "parallel", "parallel_one_norm"] = "parallel_one_norm"
     qkv_bias: bool | None = False

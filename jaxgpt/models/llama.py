@@ -6,6 +6,7 @@ from jaxgpt.models.decoder import Decoder
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.ops.positions import Position, Rotary, RotaryLlama3
+from jaxgpt.spec.sizes import Length
 
 
 def _size(layers: int, width: int, heads: int, kv_heads: int, inner: int, vocab: int, **more: Any) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class Llama(Decoder, kind="llama"):
     }
     """The checkpoints HuggingFaceTB/SmolLM-* and SmolLM2-*, TinyLlama/TinyLlama-1.1B-*, meta-llama/Llama-2-*-hf,
     Meta-Llama-3-*, Llama-3.1-* and Llama-3.2-*."""
-    context: int = 2048
+    context: Length = 2048
     position: Position = Rotary(pairing="half")
     norm: Norm = RMSNorm()
     feed_forward: FeedForward = Gated()

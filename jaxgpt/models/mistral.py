@@ -7,6 +7,7 @@ from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
 from jaxgpt.ops.positions import Position, Rotary
+from jaxgpt.spec.sizes import Length
 
 _7B: dict[str, Any] = {
     "num_layers": 32,
@@ -28,7 +29,7 @@ class Mistral(Decoder, kind="mistral"):
         "7b-v0.3": _7B | _WIDE | {"vocab_size": 32768},
     }
     """The checkpoints mistralai/Mistral-7B-v0.1, -Instruct-v0.2 and -v0.3; the later ones have no window."""
-    context: int = 32768
+    context: Length = 32768
     pattern: tuple[Pattern, ...] = (Banded(window=4096),)
     position: Position = Rotary(pairing="half")
     norm: Norm = RMSNorm()

@@ -6,19 +6,19 @@ from typing import Any
 import jax
 from flax import linen as nn
 from jax.typing import DTypeLike
-from pydantic import PositiveInt
 
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Case, Kernel, Places, Reference
 from jaxgpt.spec import Seam
+from jaxgpt.spec.sizes import Length
 
 
 class Model(Seam, seam="model"):
     """Base of all model families."""
 
-    vocab_size: PositiveInt | None = None
+    vocab_size: Length | None = None
     """Rows of the token table; None: as many as the tokenizer has."""
-    context: PositiveInt
+    context: Length
     """The longest sequence, in tokens."""
 
     @abstractmethod

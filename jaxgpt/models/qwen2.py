@@ -6,6 +6,7 @@ from jaxgpt.models.decoder import Decoder
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.ops.positions import Position, Rotary
+from jaxgpt.spec.sizes import Length
 
 
 def _size(layers: int, width: int, heads: int, kv_heads: int, inner: int, vocab: int, **more: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ class Qwen2(Decoder, kind="qwen2"):
         "72b": _size(80, 8192, 64, 8, 29568, 152064),
     }
     """The checkpoints Qwen/Qwen2-* and Qwen/Qwen2.5-*; 0.5b, 1.5b, 7b and 72b are those of both."""
-    context: int = 32768
+    context: Length = 32768
     position: Position = Rotary(pairing="half", theta=1000000.0)
     norm: Norm = RMSNorm(eps=1e-6)
     feed_forward: FeedForward = Gated()

@@ -2,12 +2,11 @@
 
 from typing import Any, ClassVar
 
-from pydantic import PositiveInt
-
 from jaxgpt.models.decoder import Decoder
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.ops.positions import Position, Rotary
+from jaxgpt.spec.sizes import Length, Width
 
 
 def _size(layers: int, width: int, heads: int, inner: int, **more: Any) -> dict[str, Any]:
@@ -35,8 +34,8 @@ class Qwen3(Decoder, kind="qwen3"):
         "32b": _size(64, 5120, 64, 25600),
     }
     """The checkpoints Qwen/Qwen3-*."""
-    context: int = 40960
-    d_head: PositiveInt | None = 128
+    context: Length = 40960
+    d_head: Width | None = 128
     position: Position = Rotary(pairing="half", theta=1000000.0)
     norm: Norm = RMSNorm(eps=1e-6)
     qk_norm: Norm | None = RMSNorm(eps=1e-6)

@@ -2,12 +2,11 @@
 
 from typing import Any, ClassVar
 
-from pydantic import NonNegativeInt
-
 from jaxgpt.models.bert import BASE, LARGE
 from jaxgpt.models.encoder import Encoder
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.ops.positions import Learned, Position
+from jaxgpt.spec.sizes import Index
 
 
 class RoBERTa(Encoder, kind="roberta"):
@@ -25,4 +24,4 @@ class RoBERTa(Encoder, kind="roberta"):
     position: Position = Learned(offset=2)
     norm: Norm = LayerNorm()
     embed_norm: Norm | None = LayerNorm()
-    token_types: NonNegativeInt = 1
+    token_types: Index = 1

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 import jax
 from jax.typing import DTypeLike
-from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import PositiveFloat, field_validator, model_validator
 
 from jaxgpt.models.model import Model
 from jaxgpt.nn.block import Block, BlockSpec
@@ -18,6 +18,7 @@ from jaxgpt.ops.attention import Case, Kernel, Places
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, shares
 from jaxgpt.ops.positions import Biased, Learned, Rotated
 from jaxgpt.ops.setting import on
+from jaxgpt.spec.sizes import Layers
 
 
 class Transformer(BlockSpec, Model):
@@ -25,7 +26,7 @@ class Transformer(BlockSpec, Model):
 
     inputs = ("dropout", "init_std")
     switches = ("dropout",)
-    num_layers: PositiveInt
+    num_layers: Layers
     pattern: tuple[Pattern, ...]
     """Attention patterns, cycled over the layers: `[causal, {kind: banded, window: 256}]` alternates."""
     embed_norm: Norm | None = None

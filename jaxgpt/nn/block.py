@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 from flax import linen as nn
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from jaxgpt.nn.attention import Attention
 from jaxgpt.nn.cache import KV
@@ -18,16 +18,17 @@ from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Learned, Position
 from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import Count, Width
 
 
 class BlockSpec(Spec):
     """What a block is made of."""
 
-    d_model: PositiveInt
-    num_heads: PositiveInt
-    num_kv_heads: PositiveInt | None = None
+    d_model: Width
+    num_heads: Count
+    num_kv_heads: Count | None = None
     """Key/value heads; None: as many as query heads. Fewer is grouped-query, one is multi-query attention."""
-    d_head: PositiveInt | None = None
+    d_head: Width | None = None
     """Width of a head; None: d_model / num_heads."""
     position: Position = Learned()
     norm: Norm = LayerNorm()

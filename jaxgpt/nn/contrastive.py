@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from pydantic import PositiveFloat, PositiveInt, field_validator
+from pydantic import PositiveFloat, field_validator
 
 from jaxgpt.nn.head import Head
 from jaxgpt.nn.linear import Linear
 from jaxgpt.ops.pooling import NAMES, layered, pool
-from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.spec.errors import did_you_mean, quote
+from jaxgpt.spec.sizes import Width
 
 
 class Contrastive(Head):
@@ -24,7 +25,7 @@ class Contrastive(Head):
     projection serves in training only, as unsupervised SimCSE is evaluated."""
     projection: Literal["none", "linear", "tanh", "mlp"] = "none"
     """`tanh`: dense and tanh (SimCSE's head); `mlp`: dense, ReLU, dense (SimCLR's)."""
-    width: PositiveInt | None = None
+    width: Width | None = None
     """Of the vectors; None: the model's. Needs a projection."""
     temperature: PositiveFloat | None = None
     """Where set, the loss's temperature is a parameter that starts here (CLIP, Radford et al. 2021, section 2.3)."""
@@ -34,7 +35,7 @@ class Contrastive(Head):
     def _known(cls, name: str) -> str:
         known = [*NAMES, "cls_before_pooler"]
         if name not in known:
-            raise ValueError(f"unknown pooling '{name}'{did_you_mean(name, known)}")
+            raise ValueError(f"unknown pooling {quote(name)}{did_you_mean(name, known)}")
         return name
 
     @property

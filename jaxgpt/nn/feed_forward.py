@@ -4,12 +4,12 @@ from abc import abstractmethod
 
 import jax
 from flax import linen as nn
-from pydantic import PositiveInt
 
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops.activations import Activation, GELUTanh, SiLU
 from jaxgpt.ops.placing import place
 from jaxgpt.spec import Seam
+from jaxgpt.spec.sizes import Length
 
 
 class FeedForward(Seam, seam="feed_forward"):
@@ -33,7 +33,7 @@ class MLP(FeedForward):
     """Two projections with an activation between."""
 
     citation = "Vaswani et al. 2017, section 3.3"
-    d_ff: PositiveInt | None = None
+    d_ff: Length | None = None
     """Inner width; None: four times the model's."""
     activation: Activation = GELUTanh()
 
@@ -46,7 +46,7 @@ class Gated(FeedForward):
     """The gate's activation times a linear branch: GLU variants such as SwiGLU (SiLU) and GeGLU (GELU)."""
 
     citation = "Shazeer 2020, GLU Variants Improve Transformer"
-    d_ff: PositiveInt | None = None
+    d_ff: Length | None = None
     """Inner width; None: 8/3 of the model's, so that the parameters equal an MLP's."""
     activation: Activation = SiLU()
 

@@ -4,14 +4,14 @@ B rows, T tokens, D model width, E experts, k choices a token, C places of an ex
 """
 
 from functools import partial
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 from jax.sharding import PartitionSpec
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from jaxgpt.nn.deal import AXIS
 from jaxgpt.nn.feed_forward import MLP, FeedForward, Sparse
@@ -20,6 +20,7 @@ from jaxgpt.ops import routing
 from jaxgpt.ops.placing import place, placement, placing
 from jaxgpt.ops.routing import Routes
 from jaxgpt.ops.setting import on
+from jaxgpt.spec.sizes import Count
 
 FILL, LEAST = 4, 8
 """Where nothing is dropped: blocks that an even share of the choices fills (more waste less on half-full blocks, and
@@ -42,14 +43,14 @@ class MoE(Sparse, kind="moe"):
 
     citation = "Shazeer et al. 2017; Lepikhin et al. 2021 (GShard); Fedus et al. 2022 (Switch), section 2"
     inputs = switches = ("balance_weight", "z_weight")
-    num_experts: PositiveInt = 8
-    top_k: PositiveInt = 1
+    num_experts: Count = 8
+    top_k: int = Field(default=1, gt=0, le=1024)
     """Experts of a token."""
     expert: FeedForward = MLP()
     """What each expert is."""
     normalize: bool = False
     """Whether the gates of a token's experts are divided by their sum."""
-    capacity_factor: PositiveFloat | None = 1.25
+    capacity_factor: Annotated[float, Field(gt=0, le=1e6)] | None = 1.25
     """Places of an expert over its even share of a row's choices; null: all who come get one (Gale et al. 2023)."""
     balance_weight: NonNegativeFloat = 0.01
     """Of the loss that evens out the experts' shares: 1 when even, num_experts when one has all (Fedus et al. 2022,

@@ -26,12 +26,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from pydantic import PositiveInt
 
 from jaxgpt.nn.deal import AXIS, by_stage
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.placing import place, placement
 from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import Count, Layers
 
 Losses = dict[str, jax.Array]
 """Auxiliary losses by name, float32 scalars."""
@@ -45,9 +45,9 @@ class Pipelined(Spec):
     """The layers run as a pipeline. The number of layers is a multiple of stages x repeats, and the rows of a batch
     divide into microbatches."""
 
-    stages: PositiveInt
-    microbatches: PositiveInt
-    repeats: PositiveInt = 1
+    stages: Count
+    microbatches: Count
+    repeats: Layers = 1
     """Rounds that rows make; more than 1 needs as many microbatches as stages."""
     layers: Literal["scan", "unroll"] = "scan"
     """The loop over the layers within a stage."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 
 from jaxgpt.models import Model, Transformer
 from jaxgpt.nn.contrastive import Contrastive as Head
@@ -19,6 +19,7 @@ from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
 from jaxgpt.ops.contrastive import alignment, matryoshka, uniformity
 from jaxgpt.ops.dropping import by_row
 from jaxgpt.ops.pooling import normalise
+from jaxgpt.spec.sizes import Length, Width
 from jaxgpt.text import Codec, Data
 
 COLDEST = 0.01
@@ -50,10 +51,10 @@ class Contrastive(Objective):
     texts = True
     most_texts: ClassVar[int | None] = None
     """Texts of a row that it can use; None: any number."""
-    chunk: PositiveInt | None = None
+    chunk: Length | None = None
     """Rows embedded at once, with exact gradients (GradCache, Gao et al. 2021b): memory for a few rows' activations,
     for one more forward pass. The largest divisor of the batch up to this. None: all rows."""
-    widths: tuple[PositiveInt, ...] = ()
+    widths: tuple[Width, ...] = ()
     """Where given, the loss is the sum over the embeddings cut to these widths (Matryoshka, Kusupati et al. 2022)."""
     masking: Masking | None = None
     """Where given, anchors are filled in too, beside the contrast (Gao et al. 2021, section 3, objective (6))."""

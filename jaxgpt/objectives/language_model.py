@@ -5,11 +5,12 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 
 from jaxgpt.models import Model
 from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
 from jaxgpt.ops.losses import chunked_cross_entropy
+from jaxgpt.spec.sizes import Steps
 from jaxgpt.text import Codec, Data
 
 
@@ -23,7 +24,7 @@ class LanguageModel(Objective):
     """Probability spread evenly over the vocabulary in training; the reported loss is never smoothed."""
     z_loss: NonNegativeFloat = 0.0
     """Weight of log²Z (ST-MoE uses 1e-3 on routers, PaLM 1e-4 here)."""
-    chunk: PositiveInt | None = None
+    chunk: Steps | None = None
     """Tokens whose logits exist at once; None: all. Large vocabularies want 1024 or so."""
 
     @property

@@ -5,7 +5,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from jaxgpt.models import Encoder, Model
 from jaxgpt.objectives.next_sentence import NextSentence
@@ -14,6 +14,7 @@ from jaxgpt.ops.framing import framed
 from jaxgpt.ops.losses import chunked_cross_entropy
 from jaxgpt.ops.masking import hide
 from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.spec.sizes import Index, Length, Steps
 from jaxgpt.text import Codec, Data
 
 
@@ -29,9 +30,9 @@ class Masking(Spec):
     """Share of these that stay as they are; the rest read `[MASK]`."""
     whole_word: bool = False
     """Whether all tokens of a word are hidden together, as BERT's later checkpoints were trained."""
-    predictions: PositiveInt | None = None
+    predictions: Length | None = None
     """Tokens of a row that are scored at most, the first of those hidden; None: all. Saves the others' logits."""
-    mask_id: NonNegativeInt | None = None
+    mask_id: Index | None = None
     """Id of `[MASK]`; None: the tokenizer's."""
 
     @model_validator(mode="after")
@@ -90,11 +91,11 @@ class MaskedLanguageModel(Objective):
     masking: Masking = Masking()
     next_sentence: NextSentence | None = None
     """Where given, rows are pairs of segments, and the model tells which of them belong together: `{}` is BERT's."""
-    frame: tuple[tuple[NonNegativeInt, ...], tuple[NonNegativeInt, ...]] | None = None
+    frame: tuple[tuple[Index, ...], tuple[Index, ...]] | None = None
     """Ids in front of a row that is cut from a corpus, and behind it and between its segments. None: the tokenizer's,
     BERT's `[CLS]` and `[SEP]`, in place of the row's last tokens. Rows of texts have theirs, those of `documents:
     separate` none."""
-    chunk: PositiveInt | None = None
+    chunk: Steps | None = None
     """Tokens whose logits exist at once; None: all."""
 
     @property

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from jaxgpt.spec import ConfigError, Spec
 
 ROWS = ("data", "fsdp", "expert")
 """The axes that split the rows of a batch."""
+
+Axis = Annotated[int, Field(le=2**20)]
 
 
 class Mesh(Spec):
@@ -22,17 +24,17 @@ class Mesh(Spec):
     From the outside in: neighbours along the last axes talk most, and are placed next to one another.
     """
 
-    pipeline: int = 1
+    pipeline: Axis = 1
     """Stages, each with its share of the layers (Huang et al. 2019, GPipe)."""
-    data: int = -1
+    data: Axis = -1
     """Copies of the model, each with its rows of the batch. Fills the devices unless another axis does."""
-    fsdp: int = 1
+    fsdp: Axis = 1
     """Rows of the batch, and slices of the train state (Rajbhandari et al. 2020, ZeRO)."""
-    expert: int = 1
+    expert: Axis = 1
     """Rows of the batch, and slices of the experts (Lepikhin et al. 2021, GShard)."""
-    sequence: int = 1
+    sequence: Axis = 1
     """Slices of every row's tokens (Liu et al. 2023, ring attention)."""
-    tensor: int = 1
+    tensor: Axis = 1
     """Slices of every matrix product (Shoeybi et al. 2019, Megatron-LM)."""
 
     @model_validator(mode="before")

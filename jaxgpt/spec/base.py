@@ -1,15 +1,17 @@
 """The Spec: a frozen, strict value, so that it serves as a jit static argument and as a Linen field."""
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+from jaxgpt.spec.plain import plain
 
 
 class Spec(BaseModel):
     """Base of every configuration value.
 
-    Unknown fields are refused, instances are frozen and hashable, numbers must be finite (`1e-4` arrives from YAML as a
-    string and is coerced). Sequences are declared as tuples so that the hash holds.
+    Unknown fields are refused, instances are frozen and hashable, numbers are numbers and finite (see
+    jaxgpt.spec.plain). Sequences are declared as tuples so that the hash holds.
     """
 
     model_config = ConfigDict(
@@ -25,7 +27,18 @@ class Spec(BaseModel):
     switches: ClassVar[tuple[str, ...]] = ()
     """See jaxgpt.spec.inputs."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plainly(cls, value: Any, info: ValidationInfo) -> Any:
+        return plain(value, cls.model_fields[str(info.field_name)].annotation)
+
     def evolve(self, **changes: object) -> Self:
-        """A copy with some fields changed, validated again (pydantic's `model_copy` does not validate)."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_validate(fields | changes)
+        """A copy with some fields changed, validated again (pydantic's `model_copy` does not validate). Raises
+        ConfigError where they do not fit."""
+        from jaxgpt.spec.explain import explain
+
+        fields = {name: getattr(self, name) for name in type(self).model_fields} | changes
+        try:
+            return type(self).model_validate(fields)
+        except ValidationError as error:
+            raise explain(type(self), fields, error) from None

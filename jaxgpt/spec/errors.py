@@ -13,8 +13,20 @@ class ConfigError(JaxgptError):
     """One or more bad fields. `problems` holds one line each: dotted path, value, what was expected, remedy."""
 
     def __init__(self, problems: str | Iterable[str]):
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        lines = [problems] if isinstance(problems, str) else list(problems)
+        self.problems = [_one_line(line) for line in lines]
         super().__init__("\n".join(self.problems))
+
+
+LONGEST = 2000
+"""Characters of a problem. What is longer quotes a stranger's text that someone forgot to shorten."""
+MOST_NAMES = 40
+"""Names that are offered where none is near."""
+
+
+def _one_line(text: str) -> str:
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:LONGEST])
+    return text if len(text) < LONGEST else text[: LONGEST - 3] + "..."
 
 
 def quote(value: object, most: int = 60) -> str:
@@ -37,7 +49,8 @@ def quote(value: object, most: int = 60) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'lr'?`, or the names on offer when none is near."""
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word[:100], known, n=1, cutoff=0.5)
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; known: {', '.join(known)}" if known else ""
+    more = f", ... ({len(known)} in all)" if len(known) > MOST_NAMES else ""
+    return f"; known: {', '.join(known[:MOST_NAMES])}{more}" if known else ""

@@ -1,50 +1,86 @@
 """`a.b=c` on the command line and in an experiment's arms: edits of a plain mapping, before it is validated."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_origin
 
-import yaml
+from jaxgpt.spec.base import Spec
+from jaxgpt.spec.errors import ConfigError, quote
+from jaxgpt.spec.explain import member, spec_of
+from jaxgpt.spec.yaml_core import YAMLProblem, read
 
-from jaxgpt.spec.errors import ConfigError
+LONGEST = 1 << 18
+"""Characters of a value."""
+DEEPEST = 64
+"""Names of a path."""
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """`"optim.lr=3e-4"` -> `("optim.lr", "3e-4")`; the value is read as YAML and coerced by the schema later."""
+    """`"optim.lr=3e-4"` -> `("optim.lr", 0.0003)`; the value is read as a config's values are."""
     path, sign, value = text.partition("=")
-    if not sign or not path or any(not part for part in path.split(".")):
-        raise ConfigError(f"{text}: not an override; write path=value, for example optim.lr=3e-4")
+    parts = path.split(".")
+    if not sign or not all(parts) or len(parts) > DEEPEST:
+        raise ConfigError(f"{_short(text)}: not an override; write path=value, for example optim.lr=3e-4")
     try:
-        return path, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"{path}: cannot read the value {value!r} as YAML") from None
+        if len(value) > LONGEST:
+            raise YAMLProblem(f"{len(value):,} characters; at most {LONGEST:,}")
+        return path, read(value)
+    except YAMLProblem as problem:
+        raise ConfigError(f"{_short(path)}: cannot read the value {quote(value)} as YAML: {problem}") from None
 
 
-def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `tree` with each override set. A mapping given as a bare kind (`position: rotary`) opens when an
-    override reaches into it; setting `x.kind` to another kind drops the old kind's fields. List items go by index."""
+def apply_overrides(
+    tree: Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any], cls: type[Spec] | None = None
+) -> dict[str, Any]:
+    """A copy of `tree`, the fields of a `cls`, with each override set.
+
+    An override reaches into what is there, be it a bare kind (`position: rotary`), and into the default of a field that
+    is not, of the class that the tree's kinds name. Setting `x.kind` to another kind drops the old kind's fields. List
+    items go by index. Without `cls` there are no defaults to reach into.
+    """
     pairs = overrides.items() if isinstance(overrides, Mapping) else [parse_override(text) for text in overrides]
     out: Any = dict(tree)
     for path, value in pairs:
-        out = _set(out, path.split("."), value, path)
+        out = _set(out, cls, path.split("."), value, _short(path))
     return out
 
 
-def _set(node: Any, parts: list[str], value: Any, path: str) -> Any:
+def _set(node: Any, cls: type[Spec] | None, parts: list[str], value: Any, path: str) -> Any:
+    """`node`, which the schema says is a `cls`, with the value set below it."""
     if not parts:
         return value
     head, *rest = parts
+    if isinstance(node, Spec):
+        node = node.model_dump(mode="json")
     if isinstance(node, list | tuple):
-        if not head.isdigit() or int(head) >= len(node):
-            raise ConfigError(f"{path}: '{head}' is not an index into a list of {len(node)}")
+        if not head.isdecimal() or len(head) > 9 or int(head) >= len(node):
+            raise ConfigError(f"{path}: {quote(head, 40)} is not an index into a list of {len(node)}")
         items = list(node)
-        items[int(head)] = _set(items[int(head)], rest, value, path)
+        items[int(head)] = _set(items[int(head)], cls, rest, value, path)
         return items
     if isinstance(node, str):
         node = {"kind": node}
     if node is None:
         node = {}
     if not isinstance(node, Mapping):
-        raise ConfigError(f"{path}: '{head}' reaches into {node!r}, which has no fields")
+        raise ConfigError(f"{path}: {quote(head, 40)} reaches into {quote(node)}, which has no fields")
     if head == "kind" and not rest and node.get("kind") != value:
         return {"kind": value}
-    return {**node, head: _set(node.get(head), rest, value, path)}
+    below, held = _field(node, member(cls, node), head, rest)
+    return {**node, head: _set(held, below, rest, value, path)}
+
+
+def _field(node: Mapping[str, Any], cls: Any, name: str, rest: list[str]) -> tuple[Any, Any]:
+    """The class of what a field holds, and what it holds: the default where `node` lacks it."""
+    field = cls.model_fields.get(name) if cls is not None else None
+    if field is None:
+        return None, node.get(name)
+    held = node.get(name)
+    if name not in node and not field.is_required():
+        held = field.get_default(call_default_factory=True)
+    if rest and rest[0].isdecimal() and isinstance(held, str | Mapping) and get_origin(field.annotation) is tuple:
+        held = [held]  # one value stands for a list of one
+    return spec_of(field.annotation), held
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= 80 else path[:77] + "..."

@@ -14,7 +14,7 @@ from pydantic import GetCoreSchemaHandler, SerializerFunctionWrapHandler, model_
 from pydantic_core import PydanticCustomError, core_schema
 
 from jaxgpt.spec.base import Spec
-from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.spec.errors import did_you_mean, quote
 
 _SEAMS: dict[str, type["Seam"]] = {}
 
@@ -82,14 +82,15 @@ class Seam(Spec):
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, dict):
-            raise PydanticCustomError("seam", "expected a {seam}: a kind or a mapping with 'kind'", {"seam": cls.seam})
+            message = "expected a {seam}: a kind or a mapping with 'kind', got {value}"
+            raise PydanticCustomError("seam", message, {"seam": cls.seam, "value": quote(value)})
         kind = value.get("kind")
         known = {name: member for name, member in cls._members.items() if issubclass(member, cls)}
         member = known.get(kind) if isinstance(kind, str) else None
         if member is None:
-            hint = did_you_mean(str(kind), known)
-            message = "'kind' is missing" if kind is None else "unknown {seam} kind '{kind}'"
-            raise PydanticCustomError("kind", message + "{hint}", {"seam": cls.seam, "kind": kind, "hint": hint})
+            hint = did_you_mean(kind if isinstance(kind, str) else "", known)
+            message = "'kind' is missing" if kind is None else "unknown {seam} kind {kind}"
+            raise PydanticCustomError("kind", message + "{hint}", {"seam": cls.seam, "kind": quote(kind), "hint": hint})
         return member.model_validate(value)
 
     @model_serializer(mode="wrap")

@@ -27,7 +27,7 @@ class BPE(Learned, kind="bpe"):
 
     citation = "Radford et al. 2018, Improving Language Understanding by Generative Pre-Training, 4.1"
     model = "BPE"
-    vocab_size: int = Field(default=40478, ge=4)
+    vocab_size: int = Field(default=40478, ge=4, le=2**22)
 
     def _learn(self, texts: Texts) -> "hf.Tokenizer":
         import tokenizers as hf

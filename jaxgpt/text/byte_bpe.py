@@ -21,7 +21,7 @@ class ByteBPE(Learned, kind="byte_bpe"):
 
     citation = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners, 2.2"
     model = "BPE"
-    vocab_size: int = Field(default=50257, ge=257)
+    vocab_size: int = Field(default=50257, ge=257, le=2**22)
 
     def _learn(self, texts: Texts) -> "hf.Tokenizer":
         import tokenizers as hf

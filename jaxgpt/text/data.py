@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import Length, Tokens
 
 
 class Source(Spec):
@@ -12,7 +13,7 @@ class Source(Spec):
 
     corpus: str
     """`stdlib`, a name in the folder JAXGPT_DATA, a file, a folder, a glob, or `hub:NAME[:CONFIG]`."""
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, le=1e30)
     """Share of the rows, relative to the other sources."""
 
 
@@ -21,7 +22,7 @@ class Data(Spec):
 
     corpus: str | tuple[Source, ...] = "stdlib"
     """One corpus as `Source.corpus` names it, or a mixture as a list of `{corpus, weight}`."""
-    columns: Annotated[int, Field(gt=0)] | tuple[str, ...] | None = None
+    columns: Annotated[int, Field(gt=0, le=1024)] | tuple[str, ...] | None = None
     """Rows of texts, each apart, instead of windows of one text: how many columns of a .csv or .tsv without header, or
     the names of columns or of .jsonl fields. The first text of a row is the anchor, the second its positive, further
     ones hard negatives. A .txt has one text a line: 1."""
@@ -29,13 +30,13 @@ class Data(Spec):
     """Whether every text of a record is a row of its own."""
     text_field: str = "text"
     """The field that holds the text in .jsonl, .parquet and hub records."""
-    seq_len: int | None = Field(default=None, gt=0)
+    seq_len: Length | None = None
     """Tokens a row. None: the model's context."""
     val_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share held out: the tail of a single text file, otherwise whole documents chosen by hash. 0: no validation."""
-    val_tokens: int | None = Field(default=None, gt=0)
+    val_tokens: Tokens | None = None
     """Held-out tokens that validation predicts, always the same ones. None: all. A mixture divides them by weight."""
-    val_bytes: int | None = Field(default=None, gt=0)
+    val_bytes: Tokens | None = None
     """Instead of `val_tokens`, the same in bytes of the held-out text: every tokenizer is scored on the same text, but
     for the first token and a cut last one."""
     documents: Literal["cross", "separate"] = "cross"

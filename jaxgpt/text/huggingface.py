@@ -168,7 +168,7 @@ class Learned(Tokenizer):
 
     model: ClassVar[str]
     """The model type a `tokenizer.json` of this kind holds."""
-    vocab_size: int = Field(gt=0)
+    vocab_size: int = Field(gt=0, le=2**22)
     """Entries to learn, special tokens included; fewer when the corpus is too small for so many. Import ignores it."""
     path: str | None = None
     """Imports instead of training: a `tokenizer.json`, or a folder with one or with the published vocabulary files."""

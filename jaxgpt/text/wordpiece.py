@@ -23,7 +23,7 @@ class WordPiece(Learned, kind="wordpiece"):
 
     citation = "Devlin et al. 2019, BERT, 3; Wu et al. 2016, Google's Neural Machine Translation System, 4.1"
     model = "WordPiece"
-    vocab_size: int = Field(default=30522, ge=24)
+    vocab_size: int = Field(default=30522, ge=24, le=2**22)
     end_of_text: str | None = "[SEP]"
     lowercase: bool = True
     """Lower case and no accents. A `tokenizer.json` brings its own rule; `vocab.txt` follows this one."""

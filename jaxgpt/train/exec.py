@@ -1,14 +1,15 @@
 """Exec: how a run is computed. Recorded, but not part of its identity."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from jaxgpt.nn.stack import Remat
 from jaxgpt.ops.attention import Auto, Kernel
 from jaxgpt.parallel import Mesh, Rules, Standard
 from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import INT32, Length, Steps
 from jaxgpt.train.pipeline import Pipeline
 from jaxgpt.train.sinks import Sink
 
@@ -27,19 +28,19 @@ class Exec(Spec):
     what enters a stage of the pipeline, and within it as `block`."""
     pipeline: Pipeline = Pipeline()
     """How rows move through the stages of exec.mesh.pipeline."""
-    accumulate: PositiveInt = 1
+    accumulate: Length = 1
     """Parts a batch is computed in, one after the other, to save memory."""
-    log_every: PositiveInt = 10
+    log_every: Steps = 10
     """Steps between rows of metrics.jsonl."""
-    save_every: PositiveInt | None = 1000
+    save_every: Steps | None = 1000
     """Steps between checkpoints; null: the last only."""
-    keep: PositiveInt = 2
+    keep: Steps = 2
     """Newest checkpoints kept."""
     keep_best: bool = True
     """Whether every step with the best val/loss so far is saved too, and the best kept."""
-    max_skips: int = Field(default=5, ge=0)
+    max_skips: int = Field(default=5, ge=0, le=INT32)
     """Updates in a row that may be dropped for a NaN or infinite gradient before the run counts as diverged."""
-    hang_seconds: PositiveInt | None = 7200
+    hang_seconds: Annotated[int, Field(gt=0, le=10**8)] | None = 7200
     """Where several processes train: how long none may move before all end. Longer than the longest compilation,
     validation and save; a process that dies or freezes is noticed in half a minute whatever is set here."""
     compilation_cache: bool = True

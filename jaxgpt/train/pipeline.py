@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from math import gcd, prod
 from typing import TYPE_CHECKING
 
-from pydantic import PositiveInt
-
 from jaxgpt.nn.pipeline import Pipelined
 from jaxgpt.nn.stack import Loop
 from jaxgpt.ops.placing import placement
 from jaxgpt.parallel.mesh import ROWS
 from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.spec.sizes import Count, Layers
 
 if TYPE_CHECKING:
     from jaxgpt.train.spec import Run
@@ -22,9 +21,9 @@ PER_STAGE = 4
 class Pipeline(Spec):
     """How rows move through the stages that `exec.mesh.pipeline` counts; nothing on a mesh without."""
 
-    microbatches: PositiveInt | None = None
+    microbatches: Count | None = None
     """Parts that a batch goes through in; None: as many as divide its rows, up to four a stage."""
-    repeats: PositiveInt = 1
+    repeats: Layers = 1
     """Groups of layers that a stage holds, far apart (Narayanan et al. 2021, interleaved stages): rows come round as
     often, and the bubble shrinks as often, for as many more permutes, and all weights moved once a step."""
 

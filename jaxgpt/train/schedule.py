@@ -4,15 +4,16 @@ from abc import abstractmethod
 
 import jax
 import jax.numpy as jnp
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat
 
 from jaxgpt.spec import Seam
+from jaxgpt.spec.sizes import INT32, Steps
 
 
 class Schedule(Seam, seam="schedule"):
     """Base of all schedules; every one starts with a linear warm-up."""
 
-    warmup: NonNegativeInt = 0
+    warmup: int = Field(default=0, ge=0, le=INT32)
     """Steps from 0 to the peak."""
 
     @abstractmethod
@@ -50,7 +51,7 @@ class Cosine(Schedule):
 
     citation = "Loshchilov & Hutter 2017; Radford et al. 2018, section 4.1"
     final: NonNegativeFloat = Field(default=0.0, le=1)
-    decay_steps: PositiveInt | None = None
+    decay_steps: Steps | None = None
     """Where `final` is reached; None: at the last step. GPT-3 decays over 260B of its 300B tokens."""
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
@@ -63,7 +64,7 @@ class InverseSqrt(Schedule):
     """Falls with 1/√step after the warm-up, which it needs."""
 
     citation = "Vaswani et al. 2017, section 5.3"
-    warmup: PositiveInt = 4000
+    warmup: Steps = 4000
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
         """√(warmup / step)."""

@@ -3,13 +3,14 @@
 from math import prod
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from jaxgpt.models import Model
 from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
 from jaxgpt.parallel import ROWS
 from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.spec.sizes import Length, Steps, Tokens
 from jaxgpt.text import Codec, Data, Tokenizer
 from jaxgpt.train.exec import Exec
 from jaxgpt.train.optim import Optimizer
@@ -20,22 +21,22 @@ from jaxgpt.train.schedule import Cosine, Schedule
 class BatchRamp(Spec):
     """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
 
-    start: PositiveInt
+    start: Length
     """Rows of the first batch; every later size is a multiple of it."""
-    tokens: PositiveInt
+    tokens: Tokens
     """Tokens over which the batch grows to batch_size."""
-    stairs: PositiveInt = 8
+    stairs: int = Field(default=8, gt=0, le=1000)
     """Sizes before the full one; every size compiles once."""
 
 
 class Evaluation(Spec):
     """When validation runs, and what it decides."""
 
-    every: PositiveInt | None = None
+    every: Steps | None = None
     """Steps between passes over the held-out tokens; None: at the end only."""
-    batch_size: PositiveInt | None = None
+    batch_size: Length | None = None
     """Rows at once; None: as in training."""
-    patience: PositiveInt | None = None
+    patience: Steps | None = None
     """Passes without a better val/loss (or val/sts, where measured) before the run stops early; None: never."""
     sts: str | None = None
     """A file or folder of scored pairs, here or in JAXGPT_DATA: every pass measures `val/sts` too, how well cosines
@@ -52,10 +53,10 @@ class Run(Spec):
     start: str | None = None
     """A run, or a checkpoint that `jaxgpt.load` reads, whose weights this one starts from; a head that they lack starts
     fresh. `{seed}` stands for this run's seed. None: from scratch."""
-    batch_size: PositiveInt
+    batch_size: Length
     """Rows of a batch, over all devices and accumulation parts."""
     batch_ramp: BatchRamp | None = None
-    steps: PositiveInt
+    steps: Steps
     optim: Optimizer
     schedule: Schedule = Cosine()
     ema: float | None = Field(default=None, gt=0, lt=1)

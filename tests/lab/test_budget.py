@@ -54,7 +54,7 @@ def test_a_growing_batch_is_refused_before_anything_is_measured(runs):
 
 
 def test_an_arm_may_not_set_the_steps_that_the_budget_decides(experiment):
-    with pytest.raises(ValueError, match=r"arms\.rotary: sets 'steps', which budget decides"):
+    with pytest.raises(ConfigError, match=r"arms\.rotary: sets 'steps', which budget decides"):
         experiment.evolve(arms={"learned": {}, "rotary": {"steps": 9}}, budget=("tokens",))
 
 

@@ -45,7 +45,7 @@ def test_typos_of_all_arms_are_reported_at_once(experiment, run_spec):
         plan(bad, "position", spec=run_spec)
     assert caught.value.problems == [
         "arms.x: model.positon: unknown field; did you mean 'position'?",
-        "arms.y: model.position: unknown lab_test_place kind 'rotarry'; did you mean 'rotary'?, got 'rotarry'",
+        "arms.y: model.position: unknown lab_test_place kind 'rotarry'; did you mean 'rotary'?",
     ]
 
 
@@ -65,7 +65,7 @@ def test_an_arm_equal_to_another_is_refused(experiment, run_spec):
     ],
 )
 def test_experiments_that_cannot_be_answered(experiment, change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         experiment.evolve(**change)
 
 

@@ -123,7 +123,7 @@ def test_a_tuning_run_that_fails_holds_the_report_back(opened, trainer, go, caps
 
 
 def test_an_arm_that_sets_the_rate_and_a_grid_that_is_none_are_refused(experiment):
-    with pytest.raises(ValueError, match=r"arms\.rotary: sets 'optim.lr', which tune decides"):
+    with pytest.raises(ConfigError, match=r"arms\.rotary: sets 'optim.lr', which tune decides"):
         experiment.evolve(arms={"learned": {}, "rotary": {"optim.lr": 1.0}}, tune=Tune(lr=(1, 2)))
     with pytest.raises(ValueError, match="at least 2"):
         Tune(lr=(1,))

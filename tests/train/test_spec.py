@@ -76,7 +76,7 @@ def test_identity_leaves_out_how_it_is_computed(tiny):
 def test_yaml_reads_back_to_an_equal_run(tiny):
     import yaml
 
-    run = tiny(**{"model.position": "rotary", "optim.lr": "3e-4", "batch_ramp": None})
+    run = tiny(**{"model.position": "rotary", "optim.lr": 3e-4, "batch_ramp": None})
     assert parse(Run, yaml.safe_load(dump_yaml(run))) == run and hash(run) == hash(
         tiny(**{"model.position": "rotary", "optim.lr": 3e-4})
     )

@@ -41,7 +41,7 @@ def made(home, **fields):
         "optim": {"kind": "adamw", "lr": 1e-2},
         "eval": {"sts": str(home / "pairs.csv")},
     }
-    return parse(Run, apply_overrides(base, fields))
+    return parse(Run, apply_overrides(base, fields, Run))
 
 
 def first(home):

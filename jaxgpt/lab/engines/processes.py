@@ -6,22 +6,23 @@ import subprocess
 import time
 from pathlib import Path
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from jaxgpt.lab.engines.engine import PATIENCE, Engine, log_folder, worker_command
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.sizes import Count, Layers
 
 
 class Processes(Engine):
     """Worker processes on this machine, each logging to workers/process-N.log."""
 
-    workers: PositiveInt = 2
-    threads: PositiveInt | None = None
+    workers: Layers = 2
+    threads: Count | None = None
     """CPU threads of each worker; all of the machine's when unset. Sums may then round differently: keep one setting
     for all runs that are compared."""
-    gpus: int = Field(default=0, ge=0)
+    gpus: int = Field(default=0, ge=0, le=2**16)
     """GPUs of each worker, set through CUDA_VISIBLE_DEVICES; when 0 each sees all there are."""
-    restarts: int = Field(default=3, ge=0)
+    restarts: int = Field(default=3, ge=0, le=2**16)
     """How often each worker is started again after a signal killed it, as the kernel does when memory runs out."""
 
     def start(self, folder: Path) -> "ProcessCrew":

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field
 
 from jaxgpt.lab.engines.engine import PATIENCE, STOPPED, Engine, log_folder, worker_command
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.sizes import Count
 
 CARRIED = ("JAX_", "JAXGPT_", "XLA_")
 """Variables of the environment that workers take from here; the rest is their machine's own."""
@@ -19,12 +20,12 @@ CARRIED = ("JAX_", "JAXGPT_", "XLA_")
 class Ray(Engine):
     """Tasks of a Ray cluster, started again elsewhere when their machine is lost. This process must stay."""
 
-    workers: PositiveInt = 4
+    workers: Count = 4
     address: str = "auto"
     """The cluster's, `HOST:6379`; `auto` finds the one that runs on this machine, `local` starts one of its own."""
-    cpus: NonNegativeFloat = 1
+    cpus: float = Field(default=1, ge=0, le=2**16)
     """CPU cores of each worker."""
-    gpus: NonNegativeFloat = 0
+    gpus: float = Field(default=0, ge=0, le=2**16)
     """GPUs of each worker."""
 
     def start(self, folder: Path) -> "RayCrew":

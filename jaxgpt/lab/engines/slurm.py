@@ -12,12 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from jaxgpt.lab.engines.engine import STOPPED, Engine, log_folder, worker_command
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.sizes import Count, Length
 
 TIMEOUTS = 1000
 """How often a job that reaches its time limit goes back into the queue. The sweep's end is what ends it."""
@@ -26,16 +27,16 @@ TIMEOUTS = 1000
 class Slurm(Engine):
     """Jobs of a Slurm cluster: one array of workers, requeued by preemption, time limit and node loss."""
 
-    workers: PositiveInt = 4
+    workers: Count = 4
     partition: str | None = None
     account: str | None = None
-    minutes: PositiveInt = 240
+    minutes: Length = 240
     """Time limit of a job. A worker that reaches it saves, and its job goes back into the queue."""
-    gpus: int = Field(default=0, ge=0)
+    gpus: int = Field(default=0, ge=0, le=2**16)
     """GPUs of each worker."""
-    cpus: PositiveInt = 1
+    cpus: Count = 1
     """CPU cores of each worker."""
-    memory_gb: PositiveFloat | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Host memory of each worker in GB; the partition's default when unset."""
     extra: dict[str, str | int | bool] = Field(default_factory=dict)
     """More of sbatch's parameters, by their long names: `{qos: low, constraint: a100}`."""

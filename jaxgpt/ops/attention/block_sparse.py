@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from pydantic import PositiveInt
 
 from jaxgpt.ops.attention.block_plan import BLOCKS, Part, best_block, plan
 from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
@@ -40,6 +39,7 @@ from jaxgpt.ops.attention.tile import (
 )
 from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Pattern
+from jaxgpt.spec.sizes import Length
 
 SCORES_AT_ONCE = {"cpu": 2**17, "gpu": 2**26, "tpu": 2**26}
 """Scores held by one step. A CPU wants them in its cache; an accelerator wants many."""
@@ -49,7 +49,7 @@ class BlockSparse(Kernel):
     """Visits the kept blocks only. Any pattern, bias, soft cap, dropout; needs rows whose positions are known."""
 
     citation = "Child et al. 2019, section 5.5; Dao et al. 2022, section 3.3 (block-sparse FlashAttention)"
-    block: PositiveInt | None = None
+    block: Length | None = None
     """Tokens a block. None: 128 on an accelerator, on a CPU what suits the pattern (32 to 128)."""
 
     def refusal(self, case: Case) -> str | None:

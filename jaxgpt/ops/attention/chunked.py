@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from pydantic import PositiveInt
 
 from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
 from jaxgpt.ops.attention.kernel import Case, Kernel, Scores, case_of
@@ -36,6 +35,7 @@ from jaxgpt.ops.attention.tile import (
 )
 from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
+from jaxgpt.spec.sizes import Length
 
 IN_CACHE = 2**18
 """Scores of one step that stay in a CPU's cache."""
@@ -45,9 +45,9 @@ class Chunked(Kernel):
     """Online softmax over blocks of keys: any pattern, bias, soft cap, dropout, cache; memory linear in the length."""
 
     citation = "Dao et al. 2022 (FlashAttention), algorithms 1 and 4; Rabe & Staats 2021"
-    queries: PositiveInt | None = None
+    queries: Length | None = None
     """Queries at once. None: 128 or 256 on a CPU, so that scores stay in its cache; all of them on an accelerator."""
-    keys: PositiveInt | None = None
+    keys: Length | None = None
     """Keys at once. None: 128 to 512 on a CPU, 512 on an accelerator."""
 
     def refusal(self, case: Case) -> str | None:

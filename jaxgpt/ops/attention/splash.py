@@ -37,7 +37,7 @@ class Splash(Kernel):
     """
 
     citation = "Dao 2023 (FlashAttention-2), section 3; Child et al. 2019, section 5.5 (skipped blocks)"
-    block: int = Field(default=512, ge=LANES, multiple_of=LANES)
+    block: int = Field(default=512, ge=LANES, le=2**24, multiple_of=LANES)
     """Most tokens a block, of queries and of keys."""
     interpret: bool = False
     """Emulates the kernel on any backend, slowly: for tests."""

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from jaxgpt.ops.patterns.pattern import Extent, Pattern, Relative
+from jaxgpt.spec.sizes import INT32, Length
 
 
 class Banded(Relative):
@@ -12,7 +13,7 @@ class Banded(Relative):
 
     citation = "Child et al. 2019, section 4; Brown et al. 2020, section 2.1"
     window: Extent
-    right: int = Field(default=0, ge=0)
+    right: int = Field(default=0, ge=0, le=2**24)
     """Positions ahead that are seen too; 0 is causal."""
 
     def near(self, distance: Any) -> Any:
@@ -26,14 +27,15 @@ class Dilated(Relative):
     citation = "Beltagy et al. 2020 (Longformer), section 3.1"
     window: Extent
     """Positions seen, the own one included."""
-    dilation: PositiveInt
+    dilation: Length
     """Distance between them."""
-    right: int = Field(default=0, ge=0)
+    right: int = Field(default=0, ge=0, le=2**24)
     """Positions seen ahead, equally spaced; 0 is causal."""
 
     def near(self, distance: Any) -> Any:
         """q − k = m·dilation with −right ≤ m < window."""
-        within = (distance < self.window * self.dilation) & (distance >= -self.right * self.dilation)
+        behind, ahead = (min(count * self.dilation, INT32) for count in (self.window, self.right))
+        within = (distance < behind) & (distance >= -ahead)
         return within & (distance % self.dilation == 0)
 
 

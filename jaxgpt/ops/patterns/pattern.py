@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import PositiveInt
 
 from jaxgpt.spec import Seam
+from jaxgpt.spec.sizes import Length
 
 EXTENT = "extent"
-Extent = Annotated[PositiveInt, EXTENT]
+Extent = Annotated[Length, EXTENT]
 """A field measured in positions: a model refuses one that exceeds its context."""
 
 

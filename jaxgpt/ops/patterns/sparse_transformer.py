@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import model_validator
 
 from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Extent, Relative, same_order
+from jaxgpt.spec.sizes import Index
 
 
 class Strided(Relative, Arranged):
@@ -56,7 +57,7 @@ class Fixed(Arranged):
     """l; the paper uses 128 or 256."""
     summary: Extent = 8
     """c; the paper uses 8, 16 or 32."""
-    shift: int = 0
+    shift: Index = 0
     factor: Literal["both", "block", "summary"] = "both"
 
     @model_validator(mode="after")

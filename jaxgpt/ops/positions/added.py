@@ -1,18 +1,19 @@
 """Positions that are added to the token embeddings, and none at all."""
 
 import numpy as np
-from pydantic import NonNegativeInt
+from pydantic import PositiveFloat
 
 from jaxgpt.ops.positions.position import Added, Position
+from jaxgpt.spec.sizes import Index
 
 
 class Learned(Position):
     """A trained vector for each position up to the model's context."""
 
     citation = "Radford et al. 2018, section 4.1; Gehring et al. 2017"
-    init_std: float = 0.02
+    init_std: PositiveFloat = 0.02
     """Standard deviation of the normal start; openai/gpt-2 model.py uses 0.01."""
-    offset: NonNegativeInt = 0
+    offset: Index = 0
     """Rows of the table before that of position 0, never read: RoBERTa's positions start behind its padding id."""
 
 

@@ -5,10 +5,11 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from jaxgpt.ops.lookup import lookup
 from jaxgpt.ops.positions.position import Biased
+from jaxgpt.spec.sizes import Steps
 
 
 class ALiBi(Biased, kind="alibi"):
@@ -34,8 +35,8 @@ class RelativeBias(Biased, kind="t5"):
 
     citation = "Raffel et al. 2020 (T5), section 2.1; google-research/text-to-text-transfer-transformer"
     trained = True
-    buckets: PositiveInt = 32
-    max_distance: PositiveInt = 128
+    buckets: int = Field(default=32, gt=0, le=1024)
+    max_distance: Steps = 128
     """From here on all distances share the last bucket."""
     two_sided: bool = False
     """Half of the buckets for keys ahead: encoders. Otherwise keys ahead share the bucket of distance 0."""

@@ -11,9 +11,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import PositiveInt
 
 from jaxgpt.spec import Seam
+from jaxgpt.spec.sizes import Width
 
 
 class Position(Seam, seam="position"):
@@ -31,7 +31,7 @@ class Added(Position):
 class Rotated(Position):
     """Queries and keys turn by an angle that grows with their position."""
 
-    width: PositiveInt | None = None
+    width: Width | None = None
     """Channels of a head that turn, its first ones; None: all. GPT-J and GPT-NeoX turn a part."""
 
     @abstractmethod

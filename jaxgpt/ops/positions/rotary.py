@@ -9,9 +9,10 @@ from typing import Literal, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from jaxgpt.ops.positions.position import Rotated
+from jaxgpt.spec.sizes import Length
 
 Pairing = Literal["interleaved", "half"]
 
@@ -19,7 +20,7 @@ Pairing = Literal["interleaved", "half"]
 class Turning(Rotated):
     """Pairs of channels turn by an angle proportional to the position, each pair at its own rate."""
 
-    theta: PositiveFloat = 10000.0
+    theta: float = Field(default=10000.0, gt=0, le=1e30)
     pairing: Pairing = "interleaved"
     """`interleaved` pairs channels (2i, 2i+1) as RoFormer does; `half` pairs (i, i + K/2) as Llama-type weights do."""
 
@@ -65,7 +66,7 @@ class RotaryLinear(Turning):
     """Position interpolation: positions are divided by `factor`."""
 
     citation = "Chen et al. 2023 (Position Interpolation), section 3.2"
-    factor: float = Field(gt=1)
+    factor: float = Field(gt=1, le=1e6)
     """How much longer the texts are than those of training."""
 
     def rates(self, d_head: int) -> np.ndarray:
@@ -81,7 +82,7 @@ class RotaryNTK(Turning, kind="rotary_ntk"):
     """A larger θ: the slowest pair turns `factor` times slower, the fastest as before."""
 
     citation = "bloc97 2023 (NTK-aware scaled RoPE); Peng et al. 2024 (YaRN), section 3.1"
-    factor: float = Field(gt=1)
+    factor: float = Field(gt=1, le=1e6)
 
     def rates(self, d_head: int) -> np.ndarray:
         """(θ·factor^(K/(K−2)))^(−2i/K)."""
@@ -96,8 +97,8 @@ class RotaryYaRN(Turning, kind="rotary_yarn"):
     """Slow pairs are interpolated, fast ones kept, a ramp between; scores are sharpened a little."""
 
     citation = "Peng et al. 2024 (YaRN), sections 3.2 and 3.4"
-    factor: float = Field(gt=1)
-    trained: PositiveInt
+    factor: float = Field(gt=1, le=1e6)
+    trained: Length
     """The context of training, in tokens."""
     fast: PositiveFloat = 32.0
     """Pairs that turn more often than this over `trained` tokens are kept (the paper's β)."""
@@ -131,8 +132,8 @@ class RotaryLlama3(Turning, kind="rotary_llama3"):
     """Pairs that turn seldom over the trained context are interpolated, those that turn often kept, a ramp between."""
 
     citation = "Grattafiori et al. 2024 (Llama 3); meta-llama/llama-models, models/llama3/model.py, apply_scaling"
-    factor: float = Field(gt=1)
-    trained: PositiveInt = 8192
+    factor: float = Field(gt=1, le=1e6)
+    trained: Length = 8192
     """The context of training, in tokens."""
     fast: PositiveFloat = 4.0
     """Pairs that turn more often than this over `trained` tokens are kept."""
