@@ -97,10 +97,12 @@ def ablate(
     seeds: Seeds = None,
     out: Out = None,
 ) -> None:
-    """Plan, run and report an experiment; continues by itself."""
+    """Plan, run and report an experiment; continues by itself. Exit status 4: some runs failed."""
     from jaxgpt.lab import ablate as run_experiment
+    from jaxgpt.lab.engines import FAILED
 
-    run_experiment(experiment, overrides or [], seeds, out)
+    if run_experiment(experiment, overrides or [], seeds, out).left:
+        raise typer.Exit(FAILED)
 
 
 lab = typer.Typer(help="A sweep in parts, for many machines: DIR is its folder.", no_args_is_help=True)
@@ -130,14 +132,17 @@ def lab_plan(
 
 @lab.command("work")
 def lab_work(folder: Folder) -> None:
-    """Join as a worker: claim runs until none is left. Start as many as you like, on any machine."""
+    """Join as a worker: claim runs until none is left. Start as many as you like. Exit status 4: some runs failed."""
+    from jaxgpt.lab.engines import FAILED
     from jaxgpt.lab.worker import join
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run saves first; all else stops where it is
     try:
-        join(folder)
+        left = join(folder)
     except KeyboardInterrupt:
         raise typer.Exit(STOPPED) from None
+    if left:
+        raise typer.Exit(FAILED)
 
 
 @lab.command("status")
@@ -348,7 +353,7 @@ def main() -> None:
         text = error.format_message() if isinstance(error, UsageError) else str(error)
         for line in text.splitlines():
             console.print(f"error: {line}", markup=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(error.exit_status if isinstance(error, JaxgptError) else 2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
 

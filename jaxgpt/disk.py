@@ -6,13 +6,17 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jaxgpt.spec import JaxgptError
+from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.spec.errors import quote
+from jaxgpt.spec.small_file import MOST, read_small
+
+DEPTH = 32
+"""How deep what is inside a JSON file may be nested: who walks through it must come to an end."""
 
 
 def cache_dir() -> Path:
@@ -145,3 +149,36 @@ def write_json_atomic(path: Path, value: Any) -> None:
     text = json.dumps(strict(value)[0], indent=2, allow_nan=False) + "\n"
     with atomic(Path(path)) as file:
         file.write(text.encode())
+
+
+def read_json(path: str | Path, most: int = MOST) -> Any:
+    """The content of a small JSON file. Raises ConfigError, one line that begins with the path, for what `read_small`
+    refuses and for what is not JSON as the standard has it: NaN, infinite numbers, and values nested without end."""
+    try:
+        value = json.loads(read_small(path, most), parse_constant=_no_number, parse_float=_finite)
+        level = [value]
+        for _ in range(DEPTH):
+            level = [held for outer in level if isinstance(outer, dict | list) for held in _inside(outer)]
+            if not level:
+                return value
+    except ConfigError:
+        raise
+    except RecursionError:
+        pass
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON: {quote(str(error), 120)[1:-1]}") from None
+    raise ConfigError(f"{path}: nested more than {DEPTH} deep, as nothing of ours is")
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is too large")
+    return value

@@ -14,6 +14,7 @@ import pytest
 import jaxgpt.train
 from jaxgpt.cli import STOPPED, main
 from jaxgpt.lab.sweep import from_file
+from jaxgpt.seal import seal
 from jaxgpt.spec import dump_yaml, seams
 
 LICENCE = Path(__file__).parents[1] / "LICENSE"
@@ -175,6 +176,7 @@ def sweep(tiny, tmp_path_factory):
         home = made.folder / cell.path
         home.mkdir(parents=True)
         (home / "result.json").write_text('{"status": "finished", "step": 4, "val/loss": 1.0, "seconds": 1.0}')
+        seal(home)
         (home / "provenance.json").write_text(json.dumps({"commit": commit}))
     return question, made.folder
 

@@ -32,6 +32,16 @@ class Heat(NamedTuple):
         scores, cosines = (np.array(held[name], float) for name in ("scores", "cosines"))
         return cls(tuple(held["first"]), tuple(held["second"]), scores, cosines)
 
+    def checked(self) -> Self:
+        """Itself. Raises ValueError where its parts do not fit each other, as in a file that is not ours."""
+        pairs = len(self.first)
+        texts = all(isinstance(text, str) for text in (*self.first, *self.second))
+        if not (texts and pairs and len(self.second) == pairs and self.scores.shape == (pairs,)):
+            raise ValueError("first, second and scores differ in length")
+        if self.cosines.shape != (pairs, pairs):
+            raise ValueError(f"expected {pairs} x {pairs} cosines, found {self.cosines.shape}")
+        return self
+
 
 def heat(encode: Encode, subsets: Mapping[str, ScoredPairs], pairs: int = PAIRS) -> Heat:
     """Of up to `pairs` pairs, the same for every model, spread evenly over the ranking by score; no text comes twice,

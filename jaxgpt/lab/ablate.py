@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,7 @@ from jaxgpt.lab.execute import execute_sweep
 from jaxgpt.lab.findings import Findings, analyse_sweep
 from jaxgpt.lab.sweep import Sweep, from_file, from_folder
 from jaxgpt.lab.verdict import verdict
+from jaxgpt.lab.work import say
 from jaxgpt.shipped import called
 from jaxgpt.spec import ConfigError
 
@@ -19,32 +21,43 @@ RUNS = Path("runs")
 """Where sweeps lie unless told otherwise."""
 
 
-def ablate(path: Path, overrides: list[str], seeds: int | None, out: Path | None) -> Path:
+class Ablation(NamedTuple):
+    """What a call came to."""
+
+    report: Path
+    """report.html."""
+    left: int
+    """Runs that are left undone: they failed, or their files are damaged."""
+
+
+def ablate(path: Path, overrides: list[str], seeds: int | None, out: Path | None) -> Ablation:
     """Plans, runs and reports the experiment at `path`; continues by itself what an earlier call left.
 
     `overrides` (`a.b=c`) edit the base, those of `lab.` how the sweep is executed; `seeds` replaces the experiment's
-    number, `out` is `runs` by default. Prints the table and the report's path, which it returns. Raises ConfigError
+    number, `out` is `runs` by default. Prints the table and the report's path. Raises ConfigError
     before anything runs when a field of any arm is wrong, SweepError when every arm fails alike, KeyboardInterrupt once
     it has said how to continue.
     """
     sweep = open_sweep(path, overrides, seeds, out)
     sweep.plans()  # faults of any arm, before anything is written
     sweep.write()
-    execute_sweep(sweep)
+    left = execute_sweep(sweep)
     sweep.write()
-    return _report(sweep, sweep.settings.strict)
+    return Ablation(_report(sweep, sweep.settings.strict), left)
 
 
 def report(folder: Path, strict: bool) -> Path:
-    """The report of a sweep as far as it has come. `strict`: ConfigError where runs drift apart."""
+    """The report of a sweep as far as it has come. `strict`: ConfigError where runs drift apart or are damaged."""
     sweep = from_folder(folder)
     return _report(sweep, strict or sweep.settings.strict)
 
 
 def _report(sweep: Sweep, strict: bool) -> Path:
     found = analyse_sweep(sweep)
-    if strict and (drifts := drift(found)):
-        raise ConfigError([f"{sweep.folder}: {line}" for line in drifts])
+    if strict and (lines := [*found.troubles, *(f"{sweep.folder}: {line}" for line in drift(found))]):
+        raise ConfigError(lines)
+    for line in found.troubles:
+        say(line)
     return present(found)
 
 

@@ -7,6 +7,8 @@ may be created only by who has judged every earlier one dead, so of all that saw
 - after `stale` seconds: a holder whose heartbeat did not move meanwhile, by the observer's own monotonic clock. The
   clocks of two machines are never compared, and a pause in looking (the file system was away) counts little.
 
+A holder whose file was removed makes it again at its next heartbeat, unless another has taken the unit since.
+
 The second judgement may be wrong: the holder was stopped, or cut off. So each holder looks for a higher generation at
 every heartbeat, and is `lost` when it finds one; it must then stop without writing.
 
@@ -70,6 +72,7 @@ class Claim:
         }
         self._on_lost = on_lost
         self._handle: int | None = None
+        self._inherited = False
         self._guard = threading.Lock()
         self._beats, self._looked, self._lost = 0, time.monotonic(), False
         self._released = threading.Event()
@@ -106,8 +109,8 @@ class Claim:
             os.close(self._handle)
             self._handle = None
 
-    def _create(self, dead: dict[int, Sheet]) -> bool:
-        """Whether the unit is ours, given the generations that were judged dead."""
+    def _create(self, dead: dict[int, Sheet], beating: bool = False) -> bool:
+        """Whether the unit is ours, given the generations that were judged dead. `beating`: the heart is at work."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
@@ -124,12 +127,21 @@ class Claim:
             raise
         others = [at for at in now if at != self.generation]
         if self._ours(now) and all(at in dead and dead[at].owner == now[at].owner for at in others):
-            self._heart.start()
+            if not beating:
+                self._heart.start()
             return True
         if self._ours(now):
             self.path.unlink(missing_ok=True)
         self.drop()
         return False
+
+    def _restored(self) -> bool:
+        """Makes our file again, which somebody removed; whether the unit is still ours, nobody having taken it since.
+
+        As in taking it, who comes second sees the other's file and withdraws.
+        """
+        self.drop()
+        return self._create({}, beating=True)
 
     def _ours(self, held: dict[int, Sheet]) -> bool:
         """Whether the file of our generation is still the one that we made."""
@@ -151,6 +163,9 @@ class Claim:
                 return
             try:
                 held = generations(self.path.parent, self.key)
+                if not held and (self._inherited or self._restored()):
+                    self._looked = time.monotonic()
+                    return
                 if self._ours(held) and max(held) == self.generation:
                     self._beats += 1
                     if self._handle is not None:  # else this is a fork
@@ -164,14 +179,18 @@ class Claim:
 
     def _remove(self) -> None:
         """The lowest first, so that ours bars the way until nothing is left."""
-        with contextlib.suppress(OSError):  # what stays behind is dead to the others
+        try:
             held = generations(self.path.parent, self.key)
-            for at in sorted(held) if self._ours(held) else ():
-                if at <= self.generation:
+        except OSError:
+            return
+        for at in sorted(held) if self._ours(held) else ():
+            if at <= self.generation:
+                with contextlib.suppress(OSError):  # what stays behind is dead to the others
                     held[at].path.unlink(missing_ok=True)
 
     def _forked(self) -> None:
         self.drop()
+        self._inherited = True
         self._guard, self._released = threading.Lock(), threading.Event()  # the parent's heartbeat may have held them
 
 
@@ -201,9 +220,13 @@ def take(
 
 
 def holders(folder: Path) -> list[Holder]:
-    """Who holds what in the folder of claims, oldest first."""
+    """Who holds what in the folder of claims, oldest first. Raises JaxgptError when the folder cannot be read."""
     highest: dict[str, tuple[int, Sheet]] = {}
-    for key, at, sheet in sheets(folder):
+    try:
+        claims = sheets(folder)
+    except OSError as error:
+        raise JaxgptError(f"{folder}: cannot be read: {error.strerror}; it should be a folder of claims") from error
+    for key, at, sheet in claims:
         if at >= highest.get(key, (0, sheet))[0]:
             highest[key] = (at, sheet)
     found = [

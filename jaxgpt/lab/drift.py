@@ -13,6 +13,8 @@ WATCHED = ("commit", "diff", "versions", "devices", "flags", "corpus_sha256", "t
 SPREAD = ("tokenizer_digest", "corpus_sha256")
 """Of these a difference between arms may be the question; within an arm it is drift."""
 
+_LONGEST = 100
+
 
 def drift(findings: Findings) -> list[str]:
     """A line for each fact that differs between runs that should share it, and which runs have which value."""
@@ -37,5 +39,10 @@ def _facts(provenance: Mapping[str, Any]) -> dict[str, str]:
     if held.get("diff"):
         held["diff"] = digest(held["diff"])
     if held.get("commit"):
-        held["commit"] = held["commit"][:10]
-    return {name: str(value) for name, value in flatten(held).items() if value is not None}
+        held["commit"] = str(held["commit"])[:10]
+    return {name: _short(value) for name, value in flatten(held).items() if value is not None}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({digest(text, 6)})"

@@ -1,26 +1,29 @@
 """Runs a whole sweep, stage by stage, on its engine. Whatever interrupts it, calling it again continues."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from jaxgpt.lab import failure
 from jaxgpt.lab.engines import Crew, Here
 from jaxgpt.lab.plan import Plan
 from jaxgpt.lab.progress import read_status
 from jaxgpt.lab.record import read_result
 from jaxgpt.lab.sweep import Sweep
 from jaxgpt.lab.work import Runner, SweepError, check_metric, say, work
+from jaxgpt.seal import ENDED
 from jaxgpt.terminal import Watch, clock
 
 POLL = 1.0
 """Seconds between two looks at the folder while others work."""
 
 
-def execute(plan: Plan, out: Path, runner: Runner | None = None) -> None:
+def execute(plan: Plan, out: Path, runner: Runner | None = None) -> int:
     """Runs every cell of one plan that is not done, in this process, into `plan.folder(out)`.
 
-    Finished and diverged runs are left untouched; a killed one continues. A bug in one run is recorded beside it and
-    the sweep goes on; SweepError once all arms have failed alike in a row. Ctrl-C leaves everything resumable, says
-    the command that continues, and raises KeyboardInterrupt.
+    Returns how many are left undone. Finished and diverged runs are left untouched; a killed one continues. A bug in
+    one run is recorded beside it and the sweep goes on; SweepError once all arms have failed alike in a row. Ctrl-C
+    leaves everything resumable, says the command that continues, and raises KeyboardInterrupt.
     """
     folder = plan.folder(out)
     for cell in plan.cells:
@@ -28,19 +31,20 @@ def execute(plan: Plan, out: Path, runner: Runner | None = None) -> None:
             check_metric(plan.experiment.metric, result, folder / cell.path)
     say(cost_line(plan, out))
     try:
-        work(plan, folder, plan.experiment.lab, runner)
+        left = work(plan, folder, plan.experiment.lab, runner)
     except KeyboardInterrupt:
         ended = sum(read_result(folder / cell.path) is not None for cell in plan.cells)
         say(f"stopped with {ended} of {len(plan.cells)} runs done; to continue: {plan.command}")
         raise
-    failed = sum(read_result(folder / cell.path) is None for cell in plan.cells)
-    if failed:
-        say(f"{failed} of {len(plan.cells)} runs failed; the same command tries them again: {plan.command}")
+    if left:
+        say(f"{left} of {len(plan.cells)} runs are left undone; the same command tries them again: {plan.command}")
+    return left
 
 
-def execute_sweep(sweep: Sweep) -> None:
-    """Runs all stages of a sweep whose plan is written: here, or with its engine's workers."""
-    engine = sweep.settings.engine
+def execute_sweep(sweep: Sweep) -> int:
+    """Runs all stages of a sweep whose plan is written: here, or with its engine's workers. Returns how many runs are
+    left undone."""
+    engine, left = sweep.settings.engine, 0
     if isinstance(engine, Here):
         for number in range(len(sweep.plans())):
             if number and sweep.tuned() is None:
@@ -49,35 +53,42 @@ def execute_sweep(sweep: Sweep) -> None:
                     f"to try them again: {sweep.command}"
                 )
             sweep.write()  # tuning changes what the next stage is
-            execute(sweep.plans()[number], sweep.folder.parent)
-        return
+            left = execute(sweep.plans()[number], sweep.folder.parent)
+        return left
     say(cost_line(sweep.plans()[-1], sweep.folder.parent))
+    before = {run.path: run.failure for run in read_status(sweep.folder).runs}
     crew = engine.start(sweep.folder)
     for line in crew.describe():
         say(line)
     try:
-        _follow(sweep, crew)
+        left = _follow(sweep, crew, before)
     except KeyboardInterrupt:
         say(f"stopping the workers; to continue: {sweep.command}")
         raise
     finally:
         crew.stop()  # a requeued job would else wait for its turn to find nothing
+    if left:
+        say(f"{left} runs are left undone; the same command tries them again: {sweep.command}")
+    return left
 
 
-def _follow(sweep: Sweep, crew: Crew) -> None:
-    """Watches the folder until nothing is left or nobody works."""
-    began = time.time()
+def _follow(sweep: Sweep, crew: Crew, before: Mapping[Path, failure.Failure | None]) -> int:
+    """Watches the folder until nothing is left or nobody works; returns how many runs are left undone.
+
+    `before` are the failures on record when the workers were started, by run: one that is unlike is of this call.
+    """
     status = read_status(sweep.folder)
     start = sum(run.step for run in status.runs)
     with Watch(sweep.name, total=sum(run.steps for run in status.runs), unit="steps", start=start) as watch:
         while True:
             alive = crew.alive()
             status = read_status(sweep.folder)
-            left = [run for run in status.runs if run.state not in ("finished", "diverged")]
-            failed = [run for run in left if run.failure is not None and run.failure.time >= began]
+            left = [run for run in status.runs if run.state not in ENDED]
+            pending = [run for run in left if run.state != "damaged"]
+            failed = [run for run in pending if run.failure is not None and run.failure != before.get(run.path)]
             watch.update(sum(run.step for run in status.runs), workers=str(alive), left=str(len(left)))
-            if not left or (not alive and len(failed) == len(left)):
-                return
+            if not pending or (not alive and len(failed) == len(pending)):
+                return len(left)
             if not alive:
                 raise SweepError(
                     f"{len(left)} of {len(status.runs)} runs are left and no worker is; see "

@@ -16,14 +16,15 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from jaxgpt.lab.record import write_text
+from jaxgpt.lab.record import is_count, is_figure, read_json, write_text
 from jaxgpt.spec import ConfigError
 
 Class = Literal["diverged", "oom", "preempted", "config", "bug"]
 FILE = "failure.json"
 _XLA = {"XlaRuntimeError", "JaxRuntimeError"}
+_IN_USE = "InUseError"
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 """Signals that a process brings on itself."""
 
@@ -34,7 +35,7 @@ class Failure(NamedTuple):
     cls: Class
     attempts: int
     time: float
-    """Seconds since 1970."""
+    """Seconds since 1970 by the clock of the machine it failed on, for people: clocks of two machines do not agree."""
     where: str
     """Type and innermost line of code: what makes two failures alike, whatever path or number their messages hold."""
     error: str
@@ -50,15 +51,25 @@ def classify(error: BaseException) -> Class:
     return next((cls for link in _chain(error) if (cls := _classify(link)) != "bug"), "bug")
 
 
+def in_use(error: BaseException) -> bool:
+    """Whether another process trains the run: no failure, but something to wait for. Loads no jax."""
+    return _IN_USE in {base.__name__ for base in type(error).__mro__}
+
+
 def where(error: BaseException) -> str:
     """`OSError /path/to/file.py:12`; the type alone when it was never raised."""
     frames = traceback.extract_tb(error.__traceback__)
     return type(error).__name__ + (f" {frames[-1].filename}:{frames[-1].lineno}" if frames else "")
 
 
-def record(folder: Path, error: BaseException, cls: Class, attempts: int) -> Failure:
-    """Writes failure.json in the run's folder, so that status and report can name it; returns what it holds."""
-    failure = Failure(cls, attempts, round(time.time(), 3), where(error), f"{type(error).__name__}: {error}")
+def describe(error: BaseException, cls: Class, attempts: int) -> Failure:
+    """What there is to say of an error."""
+    return Failure(cls, attempts, round(time.time(), 3), where(error), f"{type(error).__name__}: {error}")
+
+
+def record(folder: Path, error: BaseException, failure: Failure) -> None:
+    """Writes failure.json in the run's folder, so that status and report can name it. Raises JaxgptError where it
+    cannot be written."""
     held = {
         "error": failure.error,
         "class": failure.cls,
@@ -68,16 +79,15 @@ def record(folder: Path, error: BaseException, cls: Class, attempts: int) -> Fai
         "traceback": "".join(traceback.format_exception(error)),
     }
     write_text(folder / FILE, json.dumps(held, indent=1) + "\n")
-    return failure
 
 
 def read(folder: Path) -> Failure | None:
-    """The run's last failure, None when there is none or its file is not JSON."""
-    try:
-        held = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return Failure(held["class"], held["attempts"], held["time"], held["where"], held["error"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
-        return None
+    """The run's last failure, None when there is none or its file is not what `record` writes."""
+    held = read_json(folder / FILE)
+    failure = Failure(*(held.get(name) for name in ("class", "attempts", "time", "where", "error")))  # type: ignore[arg-type]
+    texts = isinstance(failure.where, str) and isinstance(failure.error, str)
+    known = isinstance(failure.cls, str) and failure.cls in get_args(Class)
+    return failure if texts and known and is_count(failure.attempts) and is_figure(failure.time) else None
 
 
 def alike(failures: Sequence[tuple[str, str]], arms: Collection[str]) -> bool:

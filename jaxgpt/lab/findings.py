@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jaxgpt.lab import failure
 from jaxgpt.lab.adjust import benjamini_hochberg, holm
 from jaxgpt.lab.combine import combine
 from jaxgpt.lab.plan import Cell, Plan
-from jaxgpt.lab.record import read_json, read_metrics, read_result
+from jaxgpt.lab.record import damage, is_figure, read_metrics, read_result
 from jaxgpt.lab.stats import CLAIM, Paired, Summary, compare, summarise
 from jaxgpt.lab.sweep import Sweep
+from jaxgpt.lab.troubles import troubles
 from jaxgpt.lab.tune import Tuned
 from jaxgpt.lab.work import check_metric
 
@@ -23,7 +25,7 @@ class Outcome:
 
     cell: Cell
     status: str
-    """`finished`, `diverged`, `failed` or `missing`."""
+    """`finished`, `diverged`, `failed`, `damaged` or `missing`."""
     value: float
     """The metric; NaN unless finished."""
     result: dict[str, Any]
@@ -102,6 +104,8 @@ class Findings:
     contrasts: tuple[Contrast, ...]
     tuned: Mapping[str, Tuned]
     """By arm; empty where nothing was tuned."""
+    troubles: tuple[str, ...] = ()
+    """A line for each file of a run that cannot be read, or is not what it was when the run ended."""
     others: tuple["Findings", ...] = ()
     """The same under the other budgets."""
 
@@ -129,7 +133,8 @@ class Findings:
 def analyse(plan: Plan, out: Path, tuned: Mapping[str, Tuned] | None = None) -> Findings:
     """Reads the runs of `plan` under `out` and makes its comparisons, under the first budget and all others."""
     first, *others = (_analyse(plan, plan.folder(out), axis, tuned or {}) for axis in plan.axes)
-    return replace(first, others=tuple(others))
+    lines = tuple(line for cell in plan.cells for line in troubles(plan.folder(out) / cell.path))
+    return replace(first, others=tuple(others), troubles=lines)
 
 
 def analyse_sweep(sweep: Sweep) -> Findings:
@@ -165,12 +170,18 @@ def _contrast(name: str, weights: Mapping[str, float], arms: list[Arm], planned:
 
 def _read(cell: Cell, folder: Path, metric: str) -> Outcome:
     where = folder / cell.path
-    result = read_result(where) or {}
-    error = read_json(where / "failure.json").get("error", "")
-    status = result.get("status") or ("failed" if error else "missing")
-    if status == "finished":
+    result, failed, changed = read_result(where) or {}, failure.read(where), damage(where)
+    status, error = result.get("status", "missing"), ""
+    if changed is not None:
+        status, error = "damaged", changed
+    elif not result and failed is not None:
+        status, error = "failed", failed.error
+    elif status == "finished":
         check_metric(metric, result, where)
+        if not is_figure(result[metric]):
+            status, error = "failed", f"{metric} is not a finite number"
     value = float(result[metric]) if status == "finished" else math.nan
     key = metric.removeprefix("best_")
-    points = ((row.get("tokens", row["step"]), row[key]) for row in read_metrics(where) if row.get(key) is not None)
-    return Outcome(cell, status, value, result, error, tuple((float(at), float(held)) for at, held in points))
+    points = [(row.get("tokens", row["step"]), row.get(key)) for row in read_metrics(where) if changed is None]
+    curve = tuple((float(at), float(held)) for at, held in points if is_figure(at) and is_figure(held))
+    return Outcome(cell, status, value, result, error, curve)

@@ -4,6 +4,7 @@ Fused and solo runs agree to rounding, which training amplifies. So a sweep is a
 """
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from jaxgpt.lab import failure
 from jaxgpt.lab.measure import Pace, fused_pace, solo_pace
 from jaxgpt.lab.plan import Cell, Plan
-from jaxgpt.lab.record import read_json, read_result, write_text
+from jaxgpt.lab.record import is_count, read_mapping, read_result, write_text
 from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.source import own_code
 from jaxgpt.spec import ConfigError, digest
@@ -38,9 +39,21 @@ class Unit(NamedTuple):
 
 
 def read_mode(folder: Path) -> Mode | None:
-    """What the sweep in `folder` has settled on; None: nothing yet."""
-    held = read_json(folder / FILE)
-    return Mode(held["fused"], held["lanes"], held["why"]) if held else None
+    """What the sweep in `folder` has settled on; None: nothing yet. Raises ConfigError when the file is torn."""
+    path = folder / FILE
+    if not os.path.lexists(path):
+        return None
+    remedy = "put back a copy, or remove it to have the choice made again while no run has ended"
+    try:
+        held = read_mapping(path)
+    except ConfigError as error:
+        if not os.path.lexists(path):
+            return None
+        raise ConfigError(f"{error}; {remedy}") from None
+    fused, lanes, why = held.get("fused"), held.get("lanes"), held.get("why")
+    if not (isinstance(fused, bool) and is_count(lanes) and lanes and isinstance(why, str)):
+        raise ConfigError(f"{path}: not the choice of a sweep; {remedy}")
+    return Mode(fused, lanes, why)
 
 
 def decide(plan: Plan, folder: Path, settings: Lab) -> Mode:

@@ -7,11 +7,16 @@ import json
 import os
 import re
 import socket
+import stat
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_NAME = re.compile(r"(?P<key>.+)\.(?P<generation>\d+)\.json")
+from jaxgpt.lab.record import is_count, is_figure
+
+_LONGEST = 1 << 20
+"""Bytes of a claim that are read; the claim of a group of thousands of runs has a tenth."""
+_NAME = re.compile(r"(?P<key>.+)\.(?P<generation>\d{1,18})\.json")
 
 
 class Sheet(NamedTuple):
@@ -34,6 +39,8 @@ class Sighting(NamedTuple):
     text: bytes
     at: float
     silent: float
+    moved: bool
+    """Whether it has ever seen a change: then the holder lived while we looked."""
 
 
 _SEEN: dict[Path, Sighting] = {}
@@ -51,7 +58,7 @@ def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, Sheet]
         if match is None or (only is not None and match["key"] != only):
             continue
         try:
-            text = (folder / name).read_bytes()
+            text = _read(folder / name)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ESTALE):  # released since
                 continue
@@ -65,12 +72,41 @@ def generations(folder: Path, key: str) -> dict[int, Sheet]:
     return {at: sheet for _, at, sheet in sheets(folder, key)}
 
 
+def _read(path: Path) -> bytes:
+    """What is no file, as a pipe or a folder, holds nothing: to be judged by its silence, as a torn file is."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return file.read(_LONGEST)
+    except OSError as error:
+        if error.errno == errno.ELOOP or (error.errno == errno.ENOENT and path.is_symlink()):
+            return b""
+        raise
+
+
 def _parse(text: bytes) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
+    """The facts of a claim; none of a torn one."""
+    with contextlib.suppress(ValueError, RecursionError):
         facts = json.loads(text)
-        if isinstance(facts, dict) and isinstance(facts.get("owner"), str):
+        if isinstance(facts, dict) and all(check(facts.get(name)) for name, check in _FACTS.items()):
             return facts
     return {}
+
+
+def _seconds(value: Any) -> bool:
+    return is_figure(value) and value >= 0
+
+
+_FACTS = {
+    "owner": lambda held: isinstance(held, str),
+    "host": lambda held: isinstance(held, str),
+    "pid": is_count,
+    "since": _seconds,
+    "stale": _seconds,
+    "covers": lambda held: isinstance(held, list) and all(isinstance(run, str) for run in held),
+}
+"""What a claim says, and of which kind it is."""
 
 
 def dead(sheet: Sheet, stale: float) -> bool:
@@ -82,18 +118,21 @@ def dead(sheet: Sheet, stale: float) -> bool:
     if _here(sheet) and _free(sheet.path):
         return True
     patience, now, last = sheet.facts.get("stale", stale), time.monotonic(), _SEEN.get(sheet.path)
-    silent = 0.0
+    silent, moved = 0.0, last is not None
     if last is not None and last.text == sheet.text:
-        silent = last.silent + min(now - last.at, patience / 3)
-    _SEEN[sheet.path] = Sighting(sheet.text, now, silent)
+        silent, moved = last.silent + min(now - last.at, patience / 3), last.moved
+    _SEEN[sheet.path] = Sighting(sheet.text, now, silent, moved)
     return silent >= patience
 
 
 def seems_alive(sheet: Sheet) -> bool:
-    """For people: from one look, by the file's time."""
+    """For people. The first look goes by the file's time, which is wrong where clocks are; later ones by whether the
+    heartbeat moved while this process looked."""
+    stale = sheet.facts.get("stale", 0.0)
+    if dead(sheet, stale):
+        return False
     with contextlib.suppress(OSError):
-        recent = time.time() - sheet.path.stat().st_mtime <= sheet.facts["stale"]
-        return recent and not (_here(sheet) and _free(sheet.path))
+        return _SEEN[sheet.path].moved or time.time() - sheet.path.stat().st_mtime <= stale
     return False
 
 
@@ -120,7 +159,7 @@ def lock(handle: int, path: Path) -> bool:
 def _free(path: Path) -> bool:
     """Whether nobody holds the file's lock. Asks for a shared one, so that those who ask at once do not disturb."""
     try:
-        probe = os.open(path, os.O_RDONLY)
+        probe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -1,9 +1,8 @@
 """Where a sweep stands, from its files alone: no jax is loaded, no spec is built, nothing is written."""
 
-import contextlib
-import json
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +12,26 @@ from typing import Any, Literal, NamedTuple
 
 from jaxgpt.lab import failure
 from jaxgpt.lab.claim import CLAIMS, Holder, holders
-from jaxgpt.lab.record import DONE, read_json, read_result
-from jaxgpt.spec import ConfigError
+from jaxgpt.lab.record import (
+    METRICS,
+    damage,
+    is_count,
+    is_figure,
+    is_folder,
+    read_json,
+    read_mapping,
+    read_result,
+    read_row,
+)
+from jaxgpt.lab.troubles import troubles
+from jaxgpt.seal import ENDED
+from jaxgpt.spec import ConfigError, JaxgptError
 
-State = Literal["finished", "diverged", "running", "stopped", "failed", "waiting"]
-STATES: tuple[State, ...] = ("finished", "diverged", "running", "stopped", "failed", "waiting")
-"""`stopped` has begun and nobody is at work on it: the next worker continues it. `failed` raised."""
+State = Literal["finished", "diverged", "running", "stopped", "failed", "damaged", "waiting"]
+STATES: tuple[State, ...] = ("finished", "diverged", "running", "stopped", "failed", "damaged", "waiting")
+"""`stopped` has begun and nobody is at work on it: the next worker continues it. `failed` raised. `damaged` has ended,
+and its files are not what they were: it waits for somebody to put them back."""
+PLAN = "plan.json"
 _RUN_FOLDER = re.compile(r"s\d+-[0-9a-f]+")
 _TAIL = 4096
 """Bytes at the end of a log that hold its last row."""
@@ -41,6 +54,8 @@ class RunStatus(NamedTuple):
     seconds: float | None
     """Spent by a run that is done."""
     failure: failure.Failure | None
+    troubles: tuple[str, ...] = ()
+    """A line for each of its files that cannot be read, or is not what it was when the run ended."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +88,14 @@ class SweepStatus:
 
     @cached_property
     def failures(self) -> list[RunStatus]:
-        """The runs that failed, newest first."""
-        failed = [(run.failure.time, run) for run in self.runs if run.state == "failed" and run.failure]
-        return [run for _, run in sorted(failed, key=lambda pair: pair[0], reverse=True)]
+        """The runs that failed, newest first by the clock of the file system: those of the machines do not agree."""
+        failed = [run for run in self.runs if run.state == "failed" and run.failure]
+        return sorted(failed, key=lambda run: -_written(self.folder / run.path / failure.FILE))
+
+    @property
+    def troubles(self) -> list[str]:
+        """A line for each file that cannot be believed."""
+        return [line for run in self.runs for line in run.troubles]
 
     @property
     def classes(self) -> Counter[str]:
@@ -115,77 +135,111 @@ class SweepStatus:
 
 def read_status(folder: Path) -> SweepStatus:
     """Reads the sweep in `folder`. Raises ConfigError naming the folder or file when there is none or it is torn."""
-    path = Path(folder) / "plan.json"
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(
-            f"{folder}: no sweep here: there is no plan.json; run `jaxgpt lab plan EXPERIMENT.py --out DIR` or "
-            "`jaxgpt ablate` first"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}; make it again with `jaxgpt lab plan`") from None
-    found = holders(path.parent / CLAIMS)
+    plan = read_plan(Path(folder))
+    folder = Path(folder)
+    found = holders(folder / CLAIMS)
     held = {run for worker in found if worker.alive for run in worker.covers}
-    runs = tuple(_read_run(path.parent, cell, cell["id"] in held) for cell in plan["cells"])
-    unended = {run.id for run in runs if run.state not in DONE}
+    runs = tuple(_read_run(folder, cell, cell["id"] in held) for cell in plan["cells"])
+    unended = {run.id for run in runs if run.state not in ENDED}
     workers = tuple(worker for worker in found if worker.alive or unended & set(worker.covers))
     planned = {str(run.path) for run in runs}
-    orphans = sum(run not in planned for run in _run_folders(path.parent))
-    return SweepStatus(path.parent, plan["name"], plan["question"], plan["command"], runs, workers, orphans)
+    orphans = sum(run not in planned for run in _run_folders(folder))
+    return SweepStatus(folder, plan["name"], plan["question"], plan["command"], runs, workers, orphans)
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """What plan.json holds. Raises ConfigError when there is none, or it is not the plan of a sweep."""
+    path = folder / PLAN
+    if not os.path.lexists(path):
+        raise ConfigError(
+            f"{folder}: no sweep here: there is no {PLAN}; run `jaxgpt lab plan EXPERIMENT.py --out DIR` or "
+            "`jaxgpt ablate` first"
+        )
+    try:
+        plan = read_mapping(path)
+    except JaxgptError as error:
+        raise ConfigError(f"{error}; make it again with `jaxgpt lab plan`") from None
+    texts, cells = [plan.get(name) for name in ("name", "question", "command")], plan.get("cells")
+    if not (all(isinstance(text, str) for text in texts) and isinstance(cells, list) and all(map(_is_cell, cells))):
+        raise ConfigError(f"{path}: not the plan of a sweep; make it again with `jaxgpt lab plan`")
+    return plan
+
+
+def _is_cell(cell: Any) -> bool:
+    if not isinstance(cell, dict):
+        return False
+    texts = all(isinstance(cell.get(name), str) for name in ("arm", "id", "path", "stage"))
+    path = Path(cell["path"]) if texts and cell["path"].isprintable() else None
+    inside = path is not None and not path.is_absolute() and ".." not in path.parts
+    return inside and is_count(cell.get("seed")) and is_count(cell.get("steps"))
 
 
 def _read_run(sweep: Path, cell: dict[str, Any], held: bool) -> RunStatus:
     folder = sweep / cell["path"]
     arm = cell["arm"] + (" (tune)" if cell["stage"] == "tune" else "")
     state: State
-    rate, seconds, failed = None, None, None
-    result = read_result(folder)  # most runs of a large sweep are done, and need this one file
+    rate, seconds, failed, wrong = None, None, None, []
+    result = read_result(folder)  # most runs of a large sweep are done, and need no more
     if result is not None:
         state, step, seconds = result["status"], result.get("step", cell["steps"]), result.get("seconds")
     else:
         failed = failure.read(folder)
-        row = _last_row(folder / "metrics.jsonl")
-        step = max(row.get("step", 0), read_json(folder / "status.json").get("step", 0))
-        if held:
+        row = _last_row(folder / METRICS)
+        saved = read_json(folder / "status.json").get("step")
+        step = min(max(row.get("step", 0), saved if is_count(saved) else 0), cell["steps"])
+        wrong = troubles(folder)
+        if damage(folder) is not None:
+            state, failed = "damaged", None
+        elif held:
             state, rate = "running", _rate(row)
         elif failed is not None and failed.cls != "preempted":
             state = "diverged" if failed.cls == "diverged" else "failed"
         else:
-            state = "stopped" if folder.exists() else "waiting"
+            state = "stopped" if os.path.lexists(folder) else "waiting"
+    path = Path(cell["path"])
     return RunStatus(
-        arm, cell["seed"], cell["id"], Path(cell["path"]), state, step, cell["steps"], rate, seconds, failed
+        arm, cell["seed"], cell["id"], path, state, step, cell["steps"], rate, seconds, failed, tuple(wrong)
     )
 
 
 def _last_row(path: Path) -> dict[str, Any]:
-    """The last whole row of a log that may be long; empty when there is none."""
+    """The last whole row of a log that may be long; empty when there is none, or no log."""
     try:
-        with path.open("rb") as file:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return {}
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             lines = file.read().splitlines(keepends=True)
-    except FileNotFoundError:
+    except OSError:
         return {}
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            if line.endswith(b"\n") and isinstance(row, dict):
-                return row
-    return {}
+    rows = (row for line in reversed(lines) if line.endswith(b"\n") and (row := read_row(line)) is not None)
+    return next(rows, {})
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _rate(row: dict[str, Any]) -> float | None:
     """Steps a second, from a row's tokens a second."""
     speed, tokens = row.get("tokens_per_second"), row.get("tokens")
-    return speed * row["step"] / tokens if speed and tokens else None
+    known = is_figure(speed) and is_figure(tokens) and tokens > 0 and speed > 0
+    return speed * row["step"] / tokens if known else None
 
 
 def _run_folders(root: Path, inside: str = "", depth: int = 3) -> Iterator[str]:
     """Every run folder below `root`, relative to it."""
-    with os.scandir(root / inside) as entries:
-        for entry in entries:
-            path = f"{inside}/{entry.name}" if inside else entry.name
-            if _RUN_FOLDER.fullmatch(entry.name) and entry.is_dir():
-                yield path
-            elif depth > 1 and entry.name != CLAIMS and entry.is_dir():
-                yield from _run_folders(root, path, depth - 1)
+    try:
+        with os.scandir(root / inside) as entries:
+            folders = [entry.name for entry in entries if entry.name != CLAIMS and is_folder(Path(entry.path))]
+    except OSError:  # not ours to look into
+        return
+    for name in folders:
+        path = f"{inside}/{name}" if inside else name
+        if _RUN_FOLDER.fullmatch(name):
+            yield path
+        elif depth > 1:
+            yield from _run_folders(root, path, depth - 1)

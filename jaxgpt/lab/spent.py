@@ -1,6 +1,7 @@
 """What runs really spent: tokens, FLOPs, seconds and steps, from their own results."""
 
 import math
+import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 
 from jaxgpt.lab.budget import cost
 from jaxgpt.lab.findings import Findings, Outcome
+from jaxgpt.lab.record import is_count
+from jaxgpt.spec import ConfigError
 from jaxgpt.spec.yamlio import read_yaml
 
 
@@ -45,10 +48,11 @@ def flops_per_token(findings: Findings, arm: str) -> float:
     cells = findings.plan.of(arm, findings.axis)
     run = cells[0].run
     if run.model.vocab_size is None:  # as a run itself settled it: no corpus is needed to report
-        path = next((held for c in cells if (held := findings.folder / c.path / "config.yaml").exists()), None)
-        if path is None:
+        sizes = (_vocabulary(findings.folder / cell.path / "config.yaml") for cell in cells)
+        size = next((size for size in sizes if size), None)
+        if size is None:
             return math.nan
-        run = run.with_vocabulary(_vocabulary(path))
+        run = run.with_vocabulary(size)
     return _flops_per_token(run)
 
 
@@ -58,6 +62,13 @@ def _flops_per_token(run: Any) -> float:
     return step.flops / step.tokens
 
 
-@lru_cache(1024)
-def _vocabulary(config: Path) -> int:
-    return int(read_yaml(config)["model"]["vocab_size"])
+def _vocabulary(config: Path) -> int | None:
+    """None where there is no config yet, or it is not that of a run."""
+    if not os.path.lexists(config):
+        return None
+    try:
+        model = read_yaml(config).get("model")
+    except ConfigError:
+        return None
+    size = model.get("vocab_size") if isinstance(model, dict) else None
+    return size if is_count(size) and 0 < size < 1 << 31 else None

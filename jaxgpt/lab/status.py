@@ -18,7 +18,7 @@ REFRESH = 2.0
 """Seconds between two looks of `--watch`."""
 ARMS, WORKERS, FAILURES = 24, 12, 5
 """What one screen holds of each."""
-_STYLES = dict(zip(STATES, ("green", "magenta", "cyan", "yellow", "red", "dim"), strict=True))
+_STYLES = dict(zip(STATES, ("green", "magenta", "cyan", "yellow", "red", "red", "dim"), strict=True))
 
 
 def show_status(folder: Path, watch: bool = False) -> None:
@@ -49,6 +49,8 @@ def board(status: SweepStatus) -> RenderableType:
         parts += [Text(), _workers(status)]
     if status.failures:
         parts += [Text(), *_failures(status)]
+    if status.troubles:
+        parts += [Text(), *_troubles(status)]
     notes = []
     if status.orphans:
         notes.append(f"{status.orphans} run folders of earlier plans lie here too; they are not counted")
@@ -112,6 +114,12 @@ def _failures(status: SweepStatus) -> Sequence[RenderableType]:
             lines += [line, Text(f"  {run.failure.where}", style="dim", overflow="ellipsis", no_wrap=True)]
     more = len(status.failures) - FAILURES
     return [*lines, Text(f"and {more} more failures", style="dim")] if more > 0 else lines
+
+
+def _troubles(status: SweepStatus) -> Sequence[RenderableType]:
+    lines = [Text(line, style="red") for line in status.troubles[:FAILURES]]
+    more = len(status.troubles) - FAILURES
+    return [*lines, Text(f"and {more} more damaged files", style="dim")] if more > 0 else lines
 
 
 def _alive(status: SweepStatus) -> bool:

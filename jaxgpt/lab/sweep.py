@@ -9,6 +9,7 @@ ARM/sNN-ID/     the runs, and tune/ARM-lrRATE/sNN-ID/ those that choose learning
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +20,14 @@ from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.load import import_file, load
 from jaxgpt.lab.measure import program_id, solo_pace
 from jaxgpt.lab.plan import Cell, Plan, base_tree, plan, tuning_plan
-from jaxgpt.lab.record import read_json, read_result, write_text
+from jaxgpt.lab.progress import PLAN, read_plan
+from jaxgpt.lab.record import LARGE, is_count, is_figure, read_json, read_result, write_text
 from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.tune import Tuned, choose
 from jaxgpt.spec import ConfigError, apply_overrides, parse
+from jaxgpt.spec.small_file import read_small_bytes
 
-PLAN, SOURCE, PACE = "plan.json", "experiment.py", "pace.json"
+SOURCE, PACE = "experiment.py", "pace.json"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Sweep:
                 return None
             value = result.get(self.experiment.metric) if result["status"] == "finished" else None
             held = values.setdefault(cell.arm, {}).setdefault(cell.run.optim.lr, [])
-            held.append(float("nan") if value is None else float(value))
+            held.append(float(value) if is_figure(value) else float("nan"))
             spent.setdefault(cell.arm, []).append(result)
         return {
             arm: choose(
@@ -108,18 +111,15 @@ class Sweep:
             "cells": cells,
         }
         if self.source is not None:
-            text = self.source.read_text()
-            if not (self.folder / SOURCE).exists() or (self.folder / SOURCE).read_text() != text:
-                write_text(self.folder / SOURCE, text)
+            _replace(self.folder / SOURCE, self.source.read_text(encoding="utf-8"))
         if self._paces != read_json(self.folder / PACE):
             write_text(self.folder / PACE, json.dumps(self._paces, indent=1) + "\n")
-        text = json.dumps(held, indent=1) + "\n"
-        if not (self.folder / PLAN).exists() or (self.folder / PLAN).read_text() != text:
-            write_text(self.folder / PLAN, text)
+        _replace(self.folder / PLAN, json.dumps(held, indent=1) + "\n")
 
     @cached_property
     def _paces(self) -> dict[str, dict[str, Any]]:
-        return read_json(self.folder / PACE)
+        held = read_json(self.folder / PACE)
+        return {arm: pace for arm, pace in held.items() if isinstance(pace, dict) and is_figure(pace.get("seconds"))}
 
     def _seconds(self, runs: Mapping[str, Any]) -> dict[str, float]:
         """Seconds a step by arm, measured once and kept by `write`: another measurement would be another plan."""
@@ -128,6 +128,16 @@ class Sweep:
             if self._paces.get(arm, {}).get("program") != program:
                 self._paces[arm] = {"program": program, "seconds": solo_pace(run).step}
         return {arm: self._paces[arm]["seconds"] for arm in runs}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes the file unless it says just that: workers that begin at once would else all write it."""
+    try:
+        same = read_small_bytes(path, LARGE) == text.encode()
+    except ConfigError:
+        same = False
+    if not same:
+        write_text(path, text)
 
 
 def _listed(cell: Cell, stage: str) -> dict[str, Any]:
@@ -153,17 +163,13 @@ def from_file(path: Path, overrides: Sequence[str], seeds: int | None, out: Path
 
 def from_folder(folder: Path) -> Sweep:
     """The sweep that was planned in `folder`. Raises ConfigError where there is none."""
-    try:
-        held = json.loads((folder / PLAN).read_text())
-        experiment, seeds, command = held["experiment"], held["seeds"], held["command"]
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(
-            f"{folder}: no sweep here; run `jaxgpt lab plan EXPERIMENT.py` or `jaxgpt ablate EXPERIMENT.py` first"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / PLAN}: cannot be read: {error}; plan the sweep again") from None
-    except (KeyError, TypeError):
-        raise ConfigError(f"{folder / PLAN}: not the plan of a sweep; plan the sweep again") from None
-    if (folder / SOURCE).exists():
+    held = read_plan(folder)
+    experiment, seeds = held.get("experiment"), held.get("seeds")
+    if not isinstance(experiment, dict) or not (seeds is None or is_count(seeds)):
+        raise ConfigError(f"{folder / PLAN}: not the plan of a sweep; make it again with `jaxgpt lab plan`")
+    if os.path.lexists(folder / SOURCE):
         import_file(folder / SOURCE)
-    return Sweep(folder, parse(Experiment, experiment), seeds, command)
+    try:
+        return Sweep(folder, parse(Experiment, experiment), seeds, held["command"])
+    except ConfigError as error:
+        raise ConfigError([f"{folder / PLAN}: {problem}" for problem in error.problems]) from None

@@ -118,9 +118,8 @@ def _mixed(findings: Findings) -> str:
 
 
 def _lost(findings: Findings) -> str:
-    counts = {
-        status: sum(o.status == status for o in findings.excluded) for status in ("diverged", "failed", "missing")
-    }
+    names = ("diverged", "failed", "damaged", "missing")
+    counts = {status: sum(o.status == status for o in findings.excluded) for status in names}
     lost = " and ".join(f"{n} {status}" for status, n in counts.items() if n)
     return f"; of {len(findings.outcomes)} runs {lost}" if lost else ""
 

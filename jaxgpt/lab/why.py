@@ -1,13 +1,15 @@
 """Why a run would be done again: every reason is a difference that can be shown."""
 
+import contextlib
+import os
 from pathlib import Path
 
 from jaxgpt.lab import failure
 from jaxgpt.lab.ablate import open_sweep
 from jaxgpt.lab.plan import Cell
-from jaxgpt.lab.record import read_json, read_metrics, read_result
+from jaxgpt.lab.record import damage, read_json, read_metrics, read_result
 from jaxgpt.lab.work import say
-from jaxgpt.spec import diff
+from jaxgpt.spec import ConfigError, diff
 from jaxgpt.spec.yamlio import read_yaml
 
 
@@ -26,13 +28,15 @@ def explain(target: Path, overrides: list[str], seeds: int | None, out: Path | N
 def why(cell: Cell, folder: Path) -> tuple[str, str]:
     """`left alone`, `continues` or `runs`, and the reason."""
     home = folder / cell.path
+    if (line := damage(home)) is not None:
+        return "left alone", line
     result = read_result(home)
     if result is not None:
         return "left alone", f"{result['status']} at step {result.get('step', '?')}"
     failed = failure.read(home)
     if failed is not None:
         return "runs", f"failed before ({failed.cls}): {failed.line}"
-    if (home / "config.yaml").exists():
+    if os.path.lexists(home / "config.yaml"):
         rows = read_metrics(home)
         state = read_json(home / "status.json").get("status", "started")
         return "continues", f"{state}, last measured at step {rows[-1]['step'] if rows else 0} of {cell.run.steps}"
@@ -43,7 +47,7 @@ def _difference(cell: Cell, home: Path) -> str:
     """What sets it apart from the most similar run that the arm and seed already have."""
     near = []
     for other in home.parent.glob(f"s{cell.run.seed:02d}-*") if home.parent.is_dir() else ():
-        if (other / "config.yaml").exists():
+        with contextlib.suppress(ConfigError):  # it has no config, or a torn one: it is not what we look for
             held = {name: value for name, value in read_yaml(other / "config.yaml").items() if name != "exec"}
             near.append((diff(held, cell.run.identity()), other.name))
     if not near:

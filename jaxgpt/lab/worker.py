@@ -6,11 +6,11 @@ from jaxgpt.lab.sweep import from_folder
 from jaxgpt.lab.work import say, work
 
 
-def join(folder: Path) -> None:
+def join(folder: Path) -> int:
     """Works on every stage of the sweep in `folder` until nothing is left, waiting for what others hold.
 
-    Raises ConfigError where there is no sweep, SweepError when every arm fails alike, KeyboardInterrupt when a signal
-    stopped it with its run saved.
+    Returns how many runs are left undone: they failed, or their files are damaged. Raises ConfigError where there is no
+    sweep, SweepError when every arm fails alike, KeyboardInterrupt when a signal stopped it with its run saved.
     """
     sweep = from_folder(folder)
     if sweep.settings.fuse != "off":
@@ -18,9 +18,9 @@ def join(folder: Path) -> None:
 
         split_cpu()
     if sweep.tuning.cells:
-        work(sweep.tuning, folder, sweep.settings)
+        left = work(sweep.tuning, folder, sweep.settings)
         if sweep.tuned() is None:
             say(f"{folder}: some tuning runs failed; the runs that need their choice wait")
-            return
+            return left
         sweep.write()
-    work(sweep.plan(), folder, sweep.settings)
+    return work(sweep.plan(), folder, sweep.settings)

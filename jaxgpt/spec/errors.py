@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 
 
 class JaxgptError(Exception):
-    """Base of every error that is the input's fault. The command line prints it and exits with status 2."""
+    """Base of every error that is the input's fault. The command line prints it and exits with `exit_status`."""
+
+    exit_status = 2
 
 
 class ConfigError(JaxgptError):

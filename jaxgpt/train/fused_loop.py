@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgpt.spec import ConfigError
+from jaxgpt.seal import read_result
+from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
 from jaxgpt.text import Prepared, PreparedTexts
 from jaxgpt.train.checkpoint import restore, steps
@@ -18,12 +19,14 @@ from jaxgpt.train.lock import RunLock
 from jaxgpt.train.loop import claim, due, ready
 from jaxgpt.train.program import hyper, signature
 from jaxgpt.train.record import Row
-from jaxgpt.train.rundir import read_result
+from jaxgpt.train.rundir import check_logs
 from jaxgpt.train.signals import StopSignal
 from jaxgpt.train.spec import Run
 
 Watcher = Callable[[int, Row], None]
 """Called with the index of a run and a row of its metrics."""
+DAMAGED = "damaged"
+"""Status of a run whose files cannot be believed; `error` says which. It is left as it is."""
 
 
 def run_fused(
@@ -32,7 +35,8 @@ def run_fused(
     """`run` for several runs that differ in seed and inputs only, as one program. Returns each result.
 
     Runs that have ended already are returned as they are. The others go on from the newest step that all of them have
-    saved. Raises ConfigError as `run` does, and when the runs cannot be fused.
+    saved. A run whose own files are damaged stops no other: its status is `damaged`. Raises ConfigError as `run` does,
+    and when the runs cannot be fused.
     """
     prepared = ready(specs[0], quiet)
     runs = [spec.settled(prepared.codec) for spec in specs]
@@ -43,8 +47,7 @@ def run_fused(
         for i, (run, out) in enumerate(zip(runs, outs, strict=True)):
             if ended[i] is None:
                 locks.enter_context(RunLock(out))
-                claim(run, out)
-                ended[i] = _ended(out)
+                ended[i] = _claimed(run, out)
         left = [i for i, result in enumerate(ended) if result is None]
         if left:
             compiled = fused_program(runs[0], len(runs))  # of all: another number of lanes is another arithmetic
@@ -58,8 +61,20 @@ def run_fused(
 
 def _ended(out: Path) -> Row | None:
     """The result of a run that has ended, other than by a signal."""
-    result = read_result(out)
-    return result if result is not None and result["status"] != "stopped" else None
+    try:
+        return read_result(out)
+    except JaxgptError as error:
+        return {"status": DAMAGED, "error": str(error)}
+
+
+def _claimed(run: Run, out: Path) -> Row | None:
+    """Makes the directory the run's; its result where it has ended meanwhile."""
+    try:
+        claim(run, out)
+        check_logs(out)
+    except JaxgptError as error:
+        return {"status": DAMAGED, "error": str(error)}
+    return _ended(out)
 
 
 def _train(

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 import weakref
 from pathlib import Path
@@ -13,13 +14,18 @@ from types import TracebackType
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import console
 
+
+class InUseError(JaxgptError):
+    """Another process trains in the directory."""
+
+
 _HELD: "weakref.WeakSet[RunLock]" = weakref.WeakSet()
 
 
 class RunLock:
     """Holds a run directory while the `with` block lasts; makes the directory when it is missing.
 
-    The lock is `flock` on `run.lock`; the text inside only names the owner. Entering raises JaxgptError, one line with
+    The lock is `flock` on `run.lock`; the text inside only names the owner. Entering raises InUseError, one line with
     the owner and what to do, when another holder exists, in this process or on any host that shares the file system.
     A run of several processes locks in the first one only.
     """
@@ -31,11 +37,14 @@ class RunLock:
     def __enter__(self) -> "RunLock":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         except OSError as error:
             raise JaxgptError(
                 f"{self.path}: cannot be opened: {error.strerror}; choose an --out you can write to"
             ) from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise JaxgptError(f"{self.path}: no regular file, and so no lock; move it away")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -45,7 +54,7 @@ class RunLock:
                 raise JaxgptError(
                     f"{self.path}: this file system has no file locks ({error.strerror}); choose another --out"
                 ) from error
-            raise JaxgptError(
+            raise InUseError(
                 f"{self.path.parent}: in use by {owner or 'another run'}; wait for it, stop it, or choose another --out"
             ) from None
         self._handle = handle

@@ -13,6 +13,7 @@ from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
 from jaxgpt.parallel.watchdog import Watchdog
+from jaxgpt.seal import read_result, unseal
 from jaxgpt.spec import ConfigError, diff, dump_yaml
 from jaxgpt.spec.arguments import instance
 from jaxgpt.spec.yamlio import read_yaml
@@ -29,7 +30,7 @@ from jaxgpt.train.program import Hyper, Program, hyper, program
 from jaxgpt.train.provenance import provenance
 from jaxgpt.train.ramp import Rows
 from jaxgpt.train.record import Record, Row
-from jaxgpt.train.rundir import RunDir, read_result
+from jaxgpt.train.rundir import RunDir
 from jaxgpt.train.signals import StopSignal
 from jaxgpt.train.similarity import similarity
 from jaxgpt.train.sinks.trackers import Trackers
@@ -45,8 +46,8 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
 
     Continues by itself when `out` holds the same run unfinished, bitwise as if it had never stopped; returns at once
     when it is finished. `watch` is called with every row of metrics. Raises ConfigError for bad fields or when `out`
-    holds another run. The result's `status` is finished, diverged (too many updates were not finite), or stopped (a
-    signal asked for it; the same call continues).
+    holds another run, and ChangedError when it holds this one ended and changed since. The result's `status` is
+    finished, diverged (too many updates were not finite), or stopped (a signal asked for it; the same call continues).
 
     Where `jax.distributed` is initialised, all processes call this alike and share the run; `out` must be on a file
     system that all see. When one of them fails, all end.
@@ -67,7 +68,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
             claim(spec, mine)
         check_shared(out)
         done: Row | None = from_first("result", read_result(mine))
-        if done is not None and done["status"] in ("finished", "diverged"):
+        if done is not None:
             return done
         return _train(spec, prepared, compiled, out, mine, quiet, watch, watchdog)
 
@@ -186,8 +187,11 @@ def validate(compiled: Program, weights: Any, held_out: ValPass, values: Hyper) 
 
 
 def claim(spec: Run, out: Path) -> None:
-    """Writes config.yaml, or checks that it names the same run. Raises ConfigError listing what differs."""
-    path = out / "config.yaml"
+    """Writes config.yaml, or checks that it names the same run; that of a run that has ended stays as it is.
+
+    Raises ConfigError listing what differs, ChangedError where the run has ended and its files are not what they were.
+    """
+    path, ended = out / "config.yaml", read_result(out) is not None
     if path.exists():
         held = {name: value for name, value in read_yaml(path).items() if name != "exec"}
         differs = diff(held, spec.identity())
@@ -198,6 +202,9 @@ def claim(spec: Run, out: Path) -> None:
                     for name, (old, new) in differs.items()
                 ]
             )
+    if ended:
+        return
+    unseal(out)
     with atomic(path) as file:
         file.write(dump_yaml(spec).encode())
 

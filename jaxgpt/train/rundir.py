@@ -3,6 +3,7 @@
 metrics.jsonl    a row a measurement, in order of `step`; after a resume, what an uninterrupted run would have
 events.jsonl     what happened and when, over all the starts of the run
 status.json, result.json    replaced whole
+seal.json        written last of all, once the run has ended: vouches for its result, metrics and config
 """
 
 import json
@@ -14,13 +15,18 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from jaxgpt.disk import strict, write_json_atomic
-from jaxgpt.spec import JaxgptError
+from jaxgpt.seal import ENDED, RESULT, seal, unseal
+from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec.errors import quote
+from jaxgpt.spec.small_file import read_small_bytes
 
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
+LONGEST = 1 << 32
+"""Bytes that a log may have."""
 
 
 class RunDir:
-    """Writer of a run's files; hold the directory's `RunLock`.
+    """Writer of a run's files; hold the directory's `RunLock`. Opening it breaks the seal: the run goes on.
 
     `restored` is the step of the checkpoint that the run goes on from; metrics past it are dropped, all of them when it
     is None (a run killed before its first checkpoint starts over). Events stay. A line torn by a kill is cut off.
@@ -30,8 +36,13 @@ class RunDir:
     def __init__(self, directory: Path, restored: int | None = None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
+        unseal(self.directory)
         self._metrics = _open(self.directory / METRICS, -1 if restored is None else restored)
-        self._events = _open(self.directory / EVENTS, None)
+        try:
+            self._events = _open(self.directory / EVENTS, None)
+        except JaxgptError:
+            self._metrics.close()
+            raise
 
     def __enter__(self) -> "RunDir":
         return self
@@ -57,8 +68,11 @@ class RunDir:
         write_json_atomic(self.directory / "status.json", {**facts, "time": round(time.time(), 3)})
 
     def result(self, **figures: Any) -> None:
-        """Replaces result.json: the last of each figure."""
-        write_json_atomic(self.directory / "result.json", figures)
+        """Replaces result.json: the last of each figure. The seal of a run that has ended comes last of all."""
+        write_json_atomic(self.directory / RESULT, figures)
+        if figures.get("status") in ENDED:
+            self.sync()
+            seal(self.directory)
 
     def sync(self) -> None:
         """Makes the rows written so far survive a power cut."""
@@ -71,21 +85,17 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     return [row for row, _ in _rows(Path(directory) / METRICS)]
 
 
-def read_result(directory: Path) -> dict[str, Any] | None:
-    """The content of result.json, or None where there is none. Raises JaxgptError naming a file that is not JSON."""
-    path = Path(directory) / "result.json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise JaxgptError(f"{path}: cannot be read: {error}; remove it to let the run go on") from None
-    return dict(result)
+def check_logs(directory: Path) -> None:
+    """Raises the error that `RunDir` would, without opening anything to write."""
+    for name in (METRICS, EVENTS):
+        if os.path.lexists(directory / name):
+            _rows(directory / name)
 
 
 def _open(path: Path, last: int | None) -> BinaryIO:
     """Opens for appending, cut after the last whole row and, when `last` is given, before the first later step."""
-    path.touch()
+    if not os.path.lexists(path):
+        path.touch()
     end = 0
     for row, offset in _rows(path):
         if last is not None and row.get("step", last) > last:
@@ -99,15 +109,15 @@ def _open(path: Path, last: int | None) -> BinaryIO:
 def _rows(path: Path) -> list[tuple[dict[str, Any], int]]:
     """Each row with the offset of its end in bytes."""
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise JaxgptError(f"{path}: cannot be read: {error.strerror}; is this the directory of a run?") from None
+        lines = read_small_bytes(path, LONGEST).splitlines(keepends=True)
+    except ConfigError as error:
+        raise JaxgptError(f"{error}; is this the directory of a run?") from None
     rows, end = [], 0
     for number, line in enumerate(lines, start=1):
         row = _parse(line)
         if row is None:
             if any(_parse(later) is not None for later in lines[number:]):
-                raise JaxgptError(f"{path}:{number}: not a row: {line[:40]!r}; remove the line or put back a copy")
+                raise JaxgptError(f"{path}:{number}: not a row: {quote(line, 44)}; remove the line or put back a copy")
             break
         end += len(line)
         rows.append((row, end))
@@ -117,9 +127,10 @@ def _rows(path: Path) -> list[tuple[dict[str, Any], int]]:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and line.endswith(b"\n") else None
+    whole = isinstance(row, dict) and isinstance(row.get("step", 0), int) and line.endswith(b"\n")
+    return row if whole else None
 
 
 def _append(file: BinaryIO, row: Any) -> None:

@@ -27,6 +27,7 @@ from jaxgpt.lab import (
 from jaxgpt.lab.findings import analyse_sweep
 from jaxgpt.lab.report import write
 from jaxgpt.lab.sweep import Sweep
+from jaxgpt.seal import ENDED, seal
 from jaxgpt.spec import Seam, Spec
 
 
@@ -108,6 +109,8 @@ class FakeTrainer:
         result = rows[-1] | {"best_val/loss": rows[-1]["val/loss"], "seconds": 1.5, "status": self.status(run)}
         result["mode"] = self.mode(run)
         (out / "result.json").write_text(json.dumps(result))
+        if result["status"] in ENDED:
+            seal(out)
         return result
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from jaxgpt.seal import seal
 from jaxgpt.spec import Spec
 
 STEP = 0.01
@@ -45,6 +46,8 @@ def run(spec, out, quiet, watch):
     signal.signal(signal.SIGTERM, old)
     result = row | {"status": "finished" if step == spec.steps else "stopped", "seconds": step * STEP}
     (out / "result.json").write_text(json.dumps(result))
+    if result["status"] == "finished":
+        seal(out)
     write(events, {"event": result["status"]})
     return result
 

@@ -27,7 +27,8 @@ def question(tmp_path, monkeypatch, trainer, run_spec):
 
 
 def test_question_in_table_out(question, trainer, capsys):
-    written = ablate(question, ["steps=4", "lab.fuse=off"], 6, None)
+    written, left = ablate(question, ["steps=4", "lab.fuse=off"], 6, None)
+    assert left == 0
     assert written == Path.cwd() / "runs/question/report.html" and written.is_file()
     said = "".join(capsys.readouterr())
     for expected in (

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from jaxgpt.lab.failure import Class, alike, classify, read, record, where
+from jaxgpt.lab.failure import Class, alike, classify, describe, read, record, where
 from jaxgpt.spec import ConfigError, JaxgptError
 
 
@@ -87,7 +87,8 @@ def test_what_is_recorded_is_read_again(tmp_path):
     for number in (1, 2):
         with pytest.raises(ValueError) as caught:
             fail(number)
-        failures.append(record(tmp_path / "run", caught.value, "bug", number))
+        failures.append(describe(caught.value, "bug", number))
+        record(tmp_path / "run", caught.value, failures[-1])
         assert read(tmp_path / "run") == failures[-1]
     first, second = failures
     assert first.where == second.where and first.error != second.error and second.attempts == 2

@@ -8,6 +8,7 @@ from jaxgpt.lab import Experiment, Lab, Tune, analyse, execute, failure, fuse, p
 from jaxgpt.lab.fuse import Mode, Unit, decide, groups, halved, read_mode, units
 from jaxgpt.lab.measure import Pace
 from jaxgpt.lab.plan import tuning_plan
+from jaxgpt.seal import seal
 from jaxgpt.spec import ConfigError
 
 OOM = type("XlaRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
@@ -153,7 +154,8 @@ def test_a_group_is_halved_where_it_was_too_large_and_nowhere_else(rates, tmp_pa
 
     def fail(cells, attempts, cls="oom"):
         for cell in cells:
-            failure.record(tmp_path / cell.path, RuntimeError("x"), cls, attempts)
+            error = RuntimeError("x")
+            failure.record(tmp_path / cell.path, error, failure.describe(error, cls, attempts))
 
     def sizes():
         return [(len(unit.cells), unit.halvings) for unit in halved(whole, tmp_path)]
@@ -187,6 +189,7 @@ def test_a_folder_of_solo_runs_stays_solo(rates, tmp_path):
     done = tmp_path / rates.cells[0].path
     done.mkdir(parents=True)
     (done / "result.json").write_text(json.dumps({"status": "finished", "val/loss": 2.0}))
+    seal(done)
     with pytest.raises(ConfigError, match=r"lab\.fuse: on, but runs that have finished are solo; use lab\.fuse=off"):
         decide(rates, tmp_path, Lab(fuse="on"))
     assert decide(rates, tmp_path, Lab()) == Mode(False, 1, "runs that have finished are solo")

@@ -9,6 +9,7 @@ from jaxgpt.lab import sweep as module
 from jaxgpt.lab.power import pairs_needed
 from jaxgpt.lab.preview import preview
 from jaxgpt.lab.sweep import from_file
+from jaxgpt.seal import seal
 from jaxgpt.spec import ConfigError
 
 TEXT = """
@@ -65,6 +66,7 @@ def finish(path, tmp_path):
                 result = {"status": "finished", "step": 20, "seconds": 5.0, "val/loss": values[cell.arm][cell.run.seed]}
                 (sweep.folder / cell.path).mkdir(parents=True, exist_ok=True)
                 (sweep.folder / cell.path / "result.json").write_text(json.dumps(result))
+                seal(sweep.folder / cell.path)
 
     return write
 

@@ -128,8 +128,8 @@ def test_only_what_changed_runs_again(opened, trainer, old, new, changed):
     ("text", "line"),
     [
         (None, "no sweep here"),
-        ("{", "cannot be read"),
-        ("[]", "not the plan of a sweep"),
+        ("{", "not JSON"),
+        ("[]", "expected a mapping, found list"),
         ("{}", "not the plan of a sweep"),
     ],
 )

@@ -99,7 +99,8 @@ def test_changed_code_is_named(swept, told):
 
 def test_a_new_arm_and_a_failed_and_a_stopped_run(swept, told, tmp_path):
     (learned,), (winding,) = ((tmp_path / "q").glob(f"{arm}/s00-*") for arm in ("learned", "winding"))
-    failure.record(learned, RuntimeError("out of luck"), "bug", 1)
+    error = RuntimeError("out of luck")
+    failure.record(learned, error, failure.describe(error, "bug", 1))
     (learned / "result.json").unlink()
     (winding / "result.json").unlink()
     (winding / "status.json").write_text(json.dumps({"status": "stopped"}))

@@ -10,6 +10,7 @@ from jaxgpt.lab import Experiment, Lab, analyse, failure, plan
 from jaxgpt.lab.claim import CLAIMS, take
 from jaxgpt.lab.fuse import Mode, units
 from jaxgpt.lab.work import work
+from jaxgpt.seal import seal
 
 OOM = type("XlaRuntimeError", (RuntimeError,), {})
 
@@ -44,6 +45,7 @@ class Groups:
                 result = {"status": "finished", "step": run.steps, "val/loss": 1.0, "seconds": 1.0, "mode": "fused"}
                 out.mkdir(parents=True, exist_ok=True)
                 (out / "result.json").write_text(json.dumps(result))
+                seal(out)
             results.append(json.loads((out / "result.json").read_text()))
         return results
 
@@ -130,7 +132,8 @@ def test_what_another_found_too_large_meanwhile_is_not_tried_whole(go, fused, tm
     def late(folder, key, *more):
         if key == wide.key and not (tmp_path / "rates" / wide.cells[0].path / "failure.json").exists():
             for cell in wide.cells:
-                failure.record(tmp_path / "rates" / cell.path, RuntimeError("x"), "oom", 1)
+                error = RuntimeError("x")
+                failure.record(tmp_path / "rates" / cell.path, error, failure.describe(error, "oom", 1))
         return take(folder, key, *more)
 
     monkeypatch.setattr("jaxgpt.lab.work.take", late)
@@ -155,6 +158,7 @@ def test_a_diverged_run_does_not_hold_up_its_group(go, fused, tmp_path):
     path = tmp_path / "rates" / fused.of("wide")[1].path
     path.mkdir(parents=True)
     (path / "result.json").write_text(json.dumps({"status": "diverged", "step": 3}))
+    seal(path)
     assert len(go()) == 3 and ended(fused, tmp_path).count("diverged") == 1
 
 

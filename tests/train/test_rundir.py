@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxgpt.disk import strict, write_json_atomic
+from jaxgpt.seal import read_result
 from jaxgpt.spec import JaxgptError
-from jaxgpt.train.rundir import RunDir, read_metrics, read_result
+from jaxgpt.train.rundir import RunDir, read_metrics
 
 
 def row(step):
@@ -141,11 +142,21 @@ def test_a_row_that_does_not_fit_on_the_disk_leaves_no_half_line(tmp_path):
     assert read_metrics(tmp_path) == [row(0), row(2)]
 
 
-def test_the_result_comes_back(tmp_path):
+def test_the_result_comes_back_once_the_run_has_ended(tmp_path):
     assert read_result(tmp_path) is None
     with RunDir(tmp_path) as run:
+        run.metrics(row(3))
+        run.result(status="stopped", step=3)
+        assert read_result(tmp_path) is None
         run.result(status="finished", step=3)
     assert read_result(tmp_path) == {"status": "finished", "step": 3}
-    (tmp_path / "result.json").write_text("{")
-    with pytest.raises(JaxgptError, match=r"result\.json"):
-        read_result(tmp_path)
+    with RunDir(tmp_path, 3):  # it goes on
+        assert read_result(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path)])
+def test_what_stands_in_the_place_of_a_log_is_one_line_and_no_wait(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(JaxgptError, match=rf"{name}: .*; is this the directory of a run\?$"):
+        RunDir(tmp_path)

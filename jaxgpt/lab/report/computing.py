@@ -2,8 +2,9 @@
 
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.fuse import FILE, read_mode
-from jaxgpt.lab.record import read_json
+from jaxgpt.lab.record import is_count, is_figure, read_json
 from jaxgpt.lab.report.tables import everything
+from jaxgpt.spec import ConfigError
 from jaxgpt.terminal import clock
 
 ONE = "All runs: one commit, one set of libraries, one device."
@@ -20,7 +21,10 @@ def _mode(findings: Findings) -> str:
     if not modes:
         return "No run has ended."
     solo, fused = modes.count("solo"), modes.count("fused")
-    settled = read_mode(findings.folder)
+    try:
+        settled = read_mode(findings.folder)
+    except ConfigError:  # torn: the runs say themselves how they were computed
+        settled = None
     why = f" ({settled.why}{_measured(findings)})" if settled else ""
     if fused and solo:
         return f"Mixed: {fused} runs fused, {solo} solo. The two agree to rounding only and are never paired."
@@ -32,7 +36,11 @@ def _mode(findings: Findings) -> str:
 
 def _measured(findings: Findings) -> str:
     held = read_json(findings.folder / FILE).get("measured")
-    if not held:
+    if not isinstance(held, dict):
         return ""
-    fused, solo = clock(held["fused"]["all"]), clock(held["solo"]["all"])
+    ways = [way for name in ("fused", "solo") if isinstance(way := held.get(name), dict)]
+    times = [clock(spent) for way in ways if is_figure(spent := way.get("all"))]
+    if len(times) < 2 or not is_count(held.get("runs")):
+        return ""
+    fused, solo = times
     return f": {held['runs']} runs take {fused} fused and {solo} solo, compiling included, by 20 steps timed each way"

@@ -7,7 +7,7 @@ from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.record import read_json
 from jaxgpt.spec.diff import flatten
 
-_LONGEST = 160
+_LONGEST = 180
 
 
 def environment(findings: Findings) -> dict[str, str]:
@@ -18,7 +18,7 @@ def environment(findings: Findings) -> dict[str, str]:
             if value not in (None, "", [], {}) and name != "command":
                 seen.setdefault(name, {})[_plain(value)] = None
     facts = {name: ("differs: " if len(held) > 1 else "") + " | ".join(held) for name, held in seen.items()}
-    return {name: text for name, text in facts.items() if len(text) <= _LONGEST}
+    return {name: text for name, text in facts.items() if len(name) + len(text) <= _LONGEST}
 
 
 def _plain(value: Any) -> str:

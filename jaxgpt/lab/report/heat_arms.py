@@ -29,7 +29,10 @@ def read_heat(findings: Findings, outcome: Outcome) -> "Heat | None":
         return None
     from jaxgpt.evals.heat import Heat  # brings jax, which a report without maps does not need
 
-    return Heat.of_json(held)
+    try:
+        return Heat.of_json(held).checked()
+    except (KeyError, TypeError, ValueError):  # another's file, or of another time
+        return None
 
 
 def by_arm(findings: Findings) -> "dict[str, Heat]":

@@ -51,7 +51,7 @@ def page(findings: Findings) -> str:
         f'<header><p class="name">{escape(plan.name)} · {escape(cost_text(findings))}</p>',
         f"<h1>{escape(experiment.question)}</h1></header>",
         f'<p class="verdict">{powers(verdict(findings))}</p>',
-        remarks(edge_lines(findings) + drifts),
+        remarks([*findings.troubles, *edge_lines(findings), *drifts]),
         _arm_table(findings),
         _pictures(findings),
         _laws(findings),

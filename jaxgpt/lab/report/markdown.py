@@ -40,7 +40,7 @@ def markdown(findings: Findings) -> str:
     parts = [
         f"# {plan.experiment.question}",
         f"**{verdict(findings)}**",
-        *_lines(edge_lines(findings) + drifts),
+        *_lines([*findings.troubles, *edge_lines(findings), *drifts]),
         *_arms(findings),
         "![The report's figure](figure.png)",
         *_laws(findings),

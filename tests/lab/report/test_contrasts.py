@@ -11,6 +11,7 @@ from jaxgpt.lab.report import write
 from jaxgpt.lab.report.contrasts import contrast_columns, contrast_rows
 from jaxgpt.lab.report.tables import arm_columns, arm_rows
 from jaxgpt.lab.stats import below
+from jaxgpt.seal import seal
 
 
 def shown(found):
@@ -39,6 +40,7 @@ def test_runs_without_a_pair_still_speak_through_welch(planned, trainer, tmp_pat
     whole = analyse(planned, tmp_path).contrasts[0].paired.difference
     result = planned.folder(tmp_path) / planned.of("rotary")[0].path / "result.json"
     result.write_text(json.dumps(json.loads(result.read_text()) | {"mode": "fused"}))
+    seal(result.parent)
     found = analyse(planned, tmp_path)
     assert found.contrasts[0].seeds == (1, 2, 3, 4, 5)
     low, high = (float(end) for end in shown(found)["95% unpaired (Welch)"].replace("−", "-").strip("[]").split(", "))
