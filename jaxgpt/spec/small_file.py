@@ -31,7 +31,7 @@ def read_small_bytes(path: str | Path, most: int = MOST) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path}: {_kind(status.st_mode)}; give a regular file")
+            raise ConfigError(f"{path}: {kind_of(status.st_mode)}; give a regular file")
         if status.st_size > most:
             raise ConfigError(f"{path}: {status.st_size:,} bytes; at most {most:,} are read")
         # Not to wait where a pipe takes the file's place in between.
@@ -48,7 +48,7 @@ def read_small_bytes(path: str | Path, most: int = MOST) -> bytes:
     return raw
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
     """What a path leads to that is no regular file."""
     if stat.S_ISDIR(mode):
         return "is a folder"

@@ -6,17 +6,21 @@ Errors are one line each and name `file:row`, counted in lines from 1, as editor
 import csv
 import json
 import math
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.spec.errors import did_you_mean, quote
+from jaxgpt.text.records import json_object, listed, without_surrogates
+from jaxgpt.text.utf8 import lines
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".txt")
+LONGEST_CELL = 2**31 - 1
+"""Characters."""
 SCORED = (("sentence1", "sentence2", "score"), ("text1", "text2", "score"))
 """Names under which scored pairs are found."""
 Row = tuple[int, tuple[str, ...]]
@@ -52,7 +56,7 @@ def find_names(path: Path, known: Sequence[Sequence[str]]) -> tuple[str, ...] | 
             return tuple(names)
     if jsonl:
         wanted = " or ".join(", ".join(names) for names in known)
-        raise ConfigError(f"{path}: has fields {', '.join(first)}; expected {wanted}")
+        raise ConfigError(f"{path}: has fields {listed(first)}; expected {wanted}")
     return None
 
 
@@ -68,7 +72,7 @@ def scored_pairs(path: Path) -> ScoredPairs:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise ConfigError(f"{path}:{number}: score '{score[:40]}' is no number; expected text, text, score")
+            raise ConfigError(f"{path}:{number}: score {quote(score, 40)} is no number; expected text, text, score")
         first.append(one)
         second.append(two)
         scores.append(value)
@@ -104,7 +108,9 @@ def _table(path: Path, names: Sequence[str] | None, count: int | None) -> Iterat
         header = [name.strip() for name in first]
         for name in names:
             if name not in header:
-                raise ConfigError(f"{path}:{number}: no column '{name}'{did_you_mean(name, header)}")
+                raise ConfigError(f"{path}:{number}: no column '{name}'{did_you_mean(name, _short(header))}")
+            if header.count(name) > 1:
+                raise ConfigError(f"{path}:{number}: column '{name}' comes more than once; rename one")
         index = [header.index(name) for name in names]
     else:
         index = list(range(count or len(first)))
@@ -119,17 +125,19 @@ def _table(path: Path, names: Sequence[str] | None, count: int | None) -> Iterat
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    lines = (line for _, line in _lines(path))
+    texts = (line for _, line in _lines(path))
     if path.suffix.lower() == ".tsv":
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        reader = csv.reader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
-        reader = csv.reader(lines, strict=True)
+        reader = csv.reader(texts, strict=True)
+    csv.field_size_limit(LONGEST_CELL)  # of the whole process; its default of 131,072 refuses sound files
     while True:
         number = reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise ConfigError(f"{path}:{number}: {error}; close quotes, and double those within a cell") from None
+            hint = "end lines with \\n" if "new-line" in str(error) else "close quotes, and double those within a cell"
+            raise ConfigError(f"{path}:{number}: {error}; {hint}") from None
         if cells is None:
             return
         if cells:
@@ -138,24 +146,19 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)  # as written
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            raise ConfigError(f"{path}:{number}: not a JSON object; expected one a line")
-        yield number, record
+        if line.strip():
+            as_written = {"parse_int": str, "parse_float": str, "parse_constant": str}
+            yield number, json_object(line, f"{path}:{number}", **as_written)
 
 
 def _field(record: dict[str, Any], name: str, path: Path, number: int) -> str:
     if name not in record:
-        raise ConfigError(f"{path}:{number}: no field '{name}'{did_you_mean(name, record)}")
+        raise ConfigError(f"{path}:{number}: no field '{name}'{did_you_mean(name, _short(record))}")
     value = record[name]
     if not isinstance(value, str):
-        raise ConfigError(f"{path}:{number}: field '{name}' is {json.dumps(value)[:40]}, expected text or a number")
-    return value
+        shown = json.dumps(value) if value is None or isinstance(value, bool) else f"a JSON {type(value).__name__}"
+        raise ConfigError(f"{path}:{number}: field '{name}' is {shown}, expected text or a number")
+    return without_surrogates(value)
 
 
 def _first(path: Path, rows: Iterator[Any]) -> Any:
@@ -168,12 +171,10 @@ def _first(path: Path, rows: Iterator[Any]) -> Any:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError:
-                    raise ConfigError(f"{path}:{number}: not UTF-8; convert the file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    for number, _, line in lines(path):
+        yield number, line
+
+
+def _short(names: Iterable[str]) -> list[str]:
+    """Names of a stranger's file as an error line may hold them."""
+    return [quote(name, 32)[1:-1] for name in islice(names, 20)]

@@ -101,7 +101,10 @@ def read_rows(corpus: Corpus, data: Data) -> list[tuple[str, ...]]:
     if not isinstance(corpus, FileCorpus):
         raise ConfigError(f"data.columns: reads files, not {corpus.name}; save it as .jsonl, .csv, .tsv or .txt first")
     names, count = (None, data.columns) if isinstance(data.columns, int) else (data.columns, None)
-    rows = [row for _, path in corpus.files for row in read_columns(path, names, count)]
+    rows = []
+    for _, path in corpus.files:
+        rows += read_columns(path, names, count)
+        corpus.check_unchanged(path)
     return [(text,) for row in rows for text in row] if data.apart else rows
 
 

@@ -1,6 +1,7 @@
 """Rows of texts from four kinds of file; whatever is wrong with one is a line that names the file and its row."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -82,8 +83,8 @@ def test_quotes_mean_nothing_between_tabs(write):
         ("a.csv", "x,y\nc,d\n,e\n", {"names": ["y", "x"]}, ":3: column 'x' is empty"),
         ("a.csv", 'a,b\nc,"d\ne,f\n', {}, ":2: unexpected end of data"),
         ("a.csv", 'a,b\n"c"x,d\n', {}, ":2: ',' expected after '\"'"),
-        ("a.csv", b"a,b\nc,\xe9\n", {}, ":2: not UTF-8; convert the file"),
-        ("a.txt", "a\nb".encode("utf-16"), {}, ":1: not UTF-8"),
+        ("a.csv", b"a,b\nc,\xe9\n", {}, ":2: not UTF-8 at byte 6; convert it"),
+        ("a.txt", "a\nb".encode("utf-16"), {}, ":1: not UTF-8 at byte 0, but UTF-16; convert it (iconv -f UTF-16"),
         ("a.csv", "", {}, ": holds no rows"),
         ("a.csv", "x,y\n", {"names": ["x"]}, ": holds no rows"),
         ("a.txt", "\n \n", {}, ": holds no rows"),
@@ -95,6 +96,11 @@ def test_quotes_mean_nothing_between_tabs(write):
         ("a.jsonl", '{"a": "b"}\n["a"]\n', {"names": ["a"]}, ":2: not a JSON object"),
         ("a.jsonl", '\n{"a": "b"\n', {"names": ["a"]}, ":2: not a JSON object"),
         ("a.jsonl", "[" * 100_000 + "\n", {"names": ["a"]}, ":1: not a JSON object"),
+        ("a.jsonl", '{"a": "b"}\n{"a": [1]}\n', {"names": ["a"]}, ":2: field 'a' is a JSON list, expected text"),
+        ("a.jsonl", '{"a": "b"}\n{"a": "\xe9"}\n'.encode("latin-1"), {"names": ["a"]}, ":2: not UTF-8 at byte 18"),
+        ("a.csv", "a,b\rc,d\r", {}, ":1: new-line character seen in unquoted field"),
+        ("a.csv", "a,a\nb,c\n", {"names": ["a"]}, ":1: column 'a' comes more than once; rename one"),
+        ("a.csv", f"{'x' * 10**6},y\n", {"names": ["z"]}, ":1: no column 'z'"),
         ("a.json", "[]", {}, ": expected a file that ends in .csv, .tsv, .jsonl, .txt"),
     ],
 )
@@ -103,6 +109,32 @@ def test_what_is_wrong_is_one_line_with_file_and_row(write, name, content, optio
     with pytest.raises(ConfigError) as caught:
         read_columns(path, **options)
     assert str(caught.value).startswith(f"{path}{line}") and "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 400
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "txt"])
+def test_odd_but_sound_text_is_read_as_it_is(write, form):
+    long, odd = "word " * 100_000, "a\0b \x1b[1m \u2028\x85 \u202e"
+    texts = (long, odd)
+    lines = {
+        "csv": csv_text([texts]),
+        "tsv": tsv_text([texts]),
+        "jsonl": json.dumps({"a": long, "b": odd}) + "\r\n",
+        "txt": f"{long}\r\n\r\n{odd}\n",
+    }[form]
+    path = write(f"a.{form.upper()}", b"\xef\xbb\xbf" + lines.encode())
+    rows = read_columns(path, ["a", "b"] if form == "jsonl" else None)
+    assert rows == ([(long,), (odd,)] if form == "txt" else [texts])
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark(write):
+    assert read_columns(write("a.jsonl", '{"a": "x\\ud800y"}\n'), ["a"]) == [("x?y",)]
+
+
+def test_a_pipe_is_said_to_be_one(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(ConfigError, match=r"a\.csv: is a pipe; give a file"):
+        read_columns(tmp_path / "a.csv")
 
 
 def test_a_file_that_cannot_be_opened_is_one_line(tmp_path):

@@ -1,6 +1,9 @@
 """Corpora: found by name, split for good, hashed by content, read in every format; bad ones refused in a line."""
 
+import hashlib
 import json
+import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -10,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text.corpus import open_corpus, stdlib_files
+from jaxgpt.text import Char
+from jaxgpt.text.corpus import open_corpus
+from jaxgpt.text.files import stdlib_files
 
 RECORDS = [f"document {index} " * (index % 5 + 1) for index in range(50)]
 
@@ -98,7 +103,77 @@ def test_bad_corpora_are_one_line(tmp_path: Path, monkeypatch):
     pq.write_table(pa.table({"text": ["a", None]}), tmp_path / "f.parquet")
     refused(tmp_path / "f.parquet", r"f\.parquet: row 2: field 'text' is NoneType")
     (tmp_path / "g.txt").write_bytes(b"ab\xff")
-    refused(tmp_path / "g.txt", r"g\.txt: not UTF-8 at byte 2")
+    refused(tmp_path / "g.txt", r"g\.txt: not UTF-8 at byte 2; convert it")
+    (tmp_path / "h.txt").write_bytes("ab".encode("utf-16"))
+    refused(tmp_path / "h.txt", r"h\.txt: not UTF-8 at byte 0, but UTF-16; convert it \(iconv -f UTF-16 -t UTF-8\)")
+    (tmp_path / "i.jsonl").write_bytes(b'{"text": "ok"}\n{"text": "\xe9"}\n')
+    refused(tmp_path / "i.jsonl", r"i\.jsonl:2: not UTF-8 at byte 25; convert it")
+    (tmp_path / "j.jsonl").write_text('{"text": ' + "9" * 5000 + "}\n")
+    refused(tmp_path / "j.jsonl", r"j\.jsonl:1: not a JSON object: Exceeds the limit")
+    (tmp_path / "k.jsonl").write_text(json.dumps({"x" * 1000 + "\x1b": 1} | dict.fromkeys(map(str, range(999)))))
+    refused(tmp_path / "k.jsonl", r"k\.jsonl:1: no field 'text'; it has x{29}\.\.\., 0, 1, 2, 3, 4, 5, 6, \.\.\.; set")
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "A.TXT", "A.JSONL"])
+def test_a_byte_order_mark_is_no_text(name: str, tmp_path: Path):
+    record = '{"text": "a \ufeff b"}' if name.lower().endswith("jsonl") else "a \ufeff b"
+    for folder, mark in (("with", MARK), ("without", b"")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(mark + record.encode())
+    texts = [
+        [d.text for d in open_corpus(str(tmp_path / folder), "text", 0).documents()] for folder in ("with", "without")
+    ]
+    assert texts == [["a \ufeff b"]] * 2  # inside a text it stays
+    assert hash_of(tmp_path / "with") == hash_of(tmp_path / "without")
+
+
+def test_the_hash_of_a_file_is_that_of_its_name_size_and_bytes(tmp_path: Path):
+    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\0")
+    assert hash_of(tmp_path / "a.txt") == hashlib.sha256(b"a.txt\x009\0one\r\ntwo\0").hexdigest()
+
+
+def test_half_a_surrogate_pair_is_read_as_every_codec_does(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a\\ud800b"}')
+    (document,) = open_corpus(str(tmp_path), "text", 0).documents()
+    assert document.text == "a?b"
+    assert Char().train(lambda: [document.text]).encode("a?b") == [1, 0, 2]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "b.jsonl"])
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_file_that_changes_or_goes_is_one_line(name: str, files: int, tmp_path: Path):
+    path = tmp_path / name
+    for index in range(files):
+        (tmp_path / f"{index}{name}").write_text('{"text": "a b c"}\n')
+    path.write_text('{"text": "a b c"}\n')
+    corpus = open_corpus(str(path if files == 1 else tmp_path), "text", 0.5)
+    corpus.hash()
+    assert list(corpus.documents())
+    path.write_text('{"text": "another"}\n')
+    with pytest.raises(ConfigError, match=f"{name}: changed while it was read; start again"):
+        list(corpus.documents())
+    path.unlink()
+    for read in (corpus.hash, lambda: list(corpus.documents())):
+        with pytest.raises(ConfigError, match=f"{name}: cannot be read: No such file"):
+            read()
+
+
+def test_empty_files_are_no_documents(tmp_path: Path):
+    for name in ("a.txt", "b.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+        assert list(open_corpus(str(tmp_path / name), "text", 0.1).documents()) == []
+    assert list(open_corpus(str(tmp_path), "text", 0.1).documents()) == []
+
+
+def test_text_is_utf8_whatever_the_locale(tmp_path: Path):
+    (tmp_path / "a.txt").write_bytes("naïve 日本".encode())
+    code = "import sys; from jaxgpt.text.corpus import open_corpus as o; print([ascii(d.text) for d in o(sys.argv[1], 't', 0).documents()])"
+    env = dict(os.environ) | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    out = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, env=env, check=True)
+    assert eval(out.stdout) == [ascii("naïve 日本")]
 
 
 def test_the_hub_extra_is_asked_for_in_one_line(monkeypatch):
