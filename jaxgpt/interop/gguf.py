@@ -19,9 +19,10 @@ from jaxgpt.interop.chat_template import from_gguf
 from jaxgpt.interop.families import by_config
 from jaxgpt.interop.gguf_header import Entry, Header, read_header
 from jaxgpt.interop.gguf_names import ARCHITECTURES, OPTIONAL, Architecture
-from jaxgpt.interop.gguf_tokenizer import read_tokenizer
+from jaxgpt.interop.gguf_tokenizer import KEY, read_tokenizer
 from jaxgpt.interop.pairing import to_half
 from jaxgpt.interop.source import Put, Source
+from jaxgpt.interop.special_ids import check_special_ids
 from jaxgpt.interop.tensors import Tensor
 from jaxgpt.ops.positions import Rotary, RotaryLlama3
 from jaxgpt.spec import ConfigError, JaxgptError
@@ -65,7 +66,8 @@ def read_source(path: Path) -> Source:
     def read(dtype: str, put: Put | None) -> dict[str, Any]:
         return family.read(tensors, model, dtype, put)
 
-    ends = {f"{end}_token_id": header.fields.get(f"tokenizer.ggml.{end}_token_id") for end in ("bos", "eos")}
+    check_special_ids(header.fields, config["vocab_size"], str(path), KEY)
+    ends = {f"{end}_token_id": header.fields.get(f"{KEY}{end}_token_id") for end in ("bos", "eos")}
     generation = {key: token for key, token in ends.items() if token is not None}
     return Source(model, codec, read, generation, chat_templates=templates)
 

@@ -11,6 +11,7 @@ from jaxgpt.interop.json_object import read_object
 from jaxgpt.interop.refuse import refuse_code, refuse_pickles
 from jaxgpt.interop.safetensors import FILE, INDEX, read_tensors
 from jaxgpt.interop.source import Put, Source
+from jaxgpt.interop.special_ids import KEYS, check_special_ids
 from jaxgpt.spec import ConfigError
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -40,12 +41,15 @@ def read_source(folder: Path) -> Source:
 
     path = folder / SETTINGS
     templates = read_templates(folder, read_object(path, "a JSON object") if path.exists() else {}, path)
-    codec, generation = read_codec(folder, config), _generation(folder, config)
+    codec, generation = read_codec(folder, config), _generation(folder, config, model.vocab_size or 0)
     return Source(model, codec, read, generation, chat_templates=templates)
 
 
-def _generation(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What generation_config.json says, or config.json where it says nothing."""
-    ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(key) is not None}
+def _generation(folder: Path, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """What generation_config.json says, or config.json where it says nothing. `size`: of the vocabulary."""
+    check_special_ids(config, size, str(folder / CONFIG))
+    ids = {key: config[key] for key in KEYS if config.get(key) is not None}
     path = folder / GENERATION
-    return {**ids, **read_object(path, "settings of generation")} if path.exists() else ids
+    given = read_object(path, "settings of generation") if path.exists() else {}
+    check_special_ids(given, size, str(path))
+    return {**ids, **given}

@@ -102,7 +102,12 @@ def _header(path: Path) -> Header:
     tied = raw[36] != 0 if later else vocab > 0  # a negative size says that the output has weights of its own
     header = Header(dim, hidden, layers, heads, kv_heads, vocab if later else abs(vocab), context, tied, later)
     sizes = header[:7]
-    sound = min(sizes) > 0 and header.dim % (2 * header.heads) == 0 and header.heads % header.kv_heads == 0
+    sound = (
+        min(sizes) > 0
+        and header.vocab > START
+        and header.dim % (2 * header.heads) == 0
+        and header.heads % header.kv_heads == 0
+    )
     if not sound:
         raise ConfigError(
             f"{path}: its header reads dim {sizes[0]}, hidden_dim {sizes[1]}, n_layers {sizes[2]}, n_heads {sizes[3]}, "

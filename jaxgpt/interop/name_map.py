@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.interop.pairing import to_half, to_interleaved
 from jaxgpt.interop.source import Put
 from jaxgpt.interop.tensors import Tensor, Tensors, held
@@ -68,7 +69,8 @@ class NameMap(NamedTuple):
 
         A leaf is filled layer by layer, given to `put` with its path (None: kept as numpy) and let go, so memory peaks
         at one copy of the model and one leaf. Raises JaxgptError, before anything is read but tensors that may be
-        copies, with one line for every missing, unknown, misshaped or non-float tensor.
+        copies, with one line for every missing, unknown, misshaped or non-float tensor; and, as it is read, for the
+        first that is not finite.
         """
         wanted = _shapes(shapes)
         given = {self.today(name): _lazy(tensor, name) for name, tensor in tensors.items()}
@@ -98,10 +100,13 @@ class NameMap(NamedTuple):
                 leaf = _aligned(wanted[path], jnp.dtype(dtype))
                 names = list(_theirs(row, wanted))
                 for name, part in zip(names, leaf if "{i}" in row.theirs else [leaf], strict=True):
-                    _fill(part, given[name].read(), row, start, width)
+                    stored = given[name].read()
+                    _fill(part, stored, row, start, width)
+                    if not is_finite(part):
+                        raise JaxgptError(fault(name, stored, dtype))
                 start += width
                 leaves[path] = leaf if put is None else put(path, leaf)
-                del leaf, part
+                del leaf, part, stored
         return dict(unflatten_dict(leaves, sep="/"))
 
     def today(self, name: str) -> str:
@@ -153,7 +158,8 @@ def _fill(ours: np.ndarray, theirs: np.ndarray, row: Row, start: int, width: int
     lead = ours.shape[:-1]
     theirs = to_interleaved(theirs, row.paired) if row.paired else theirs
     x = theirs.T if row.transposed else theirs
-    ours.reshape(*lead, row.blocks, width)[...] = x.reshape(*lead, row.blocks, -1)[..., start : start + width]
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused by the caller
+        ours.reshape(*lead, row.blocks, width)[...] = x.reshape(*lead, row.blocks, -1)[..., start : start + width]
 
 
 def _join(ours: list[np.ndarray], row: Row) -> np.ndarray:

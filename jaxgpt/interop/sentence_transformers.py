@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.interop import hf_folder
+from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.interop.json_object import read_list, read_object
 from jaxgpt.interop.refuse import refuse_pickles
 from jaxgpt.interop.safetensors import FILE, read_tensors
@@ -156,6 +157,9 @@ def _dense(folder: Path, width: int) -> Dense:
         for tensor in ("linear.weight", "linear.bias")
     )
     assert weight is not None
+    for tensor, array in {"linear.weight": weight, "linear.bias": bias}.items():
+        if array is not None and not is_finite(array):
+            raise ConfigError(f"{folder / FILE}: {fault(tensor, array, 'float32')}")
     return Dense(weight, bias, name)
 
 

@@ -16,11 +16,12 @@ from jax.typing import ArrayLike
 
 from jaxgpt.decode import Sampling, generate, ready, stream
 from jaxgpt.disk import resolve
+from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.models import Decoder, Encoder, Model
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
-from jaxgpt.spec import ConfigError, load_yaml
+from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
 from jaxgpt.spec.errors import quote
 from jaxgpt.text import Codec
@@ -221,7 +222,21 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
     if found is None:
         raise ConfigError(f"{path}: holds no checkpoint yet; train it first")
     params = found[1] if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), found[1])
+    _check_finite(params, found[1])
     return Loaded(run, run.model, params, Codec.load(path / "tokenizer"), dtype or run.dtype)
+
+
+def _check_finite(params: Any, stored: Any) -> None:
+    """Raises JaxgptError naming the first parameter that is not finite, as it is or in the dtype it was brought to."""
+
+    def parts(leaf: jax.Array) -> list[np.ndarray]:
+        return [np.asarray(shard.data) for shard in leaf.addressable_shards if shard.replica_id == 0]
+
+    for (path, leaf), own in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(stored), strict=True):
+        for part, original in zip(parts(leaf), parts(own), strict=True):
+            if not is_finite(part):
+                name = "/".join(str(key.key) for key in path)
+                raise JaxgptError(fault(name, original, str(leaf.dtype)))
 
 
 def _placed(model: Model, mesh: Mesh | None, rules: Rules | None) -> Any:

@@ -18,7 +18,7 @@ from jaxgpt.text.byte import ByteCodec
 from jaxgpt.text.char import CharCodec
 
 TEXTS = ["The quick brown fox, 1234!\n", "Ça va; naïve 🙂", "a  b\t\tc"]
-MODEL = GPT2(num_layers=3, d_model=8, num_heads=2, vocab_size=257, context=6)
+MODEL = GPT2(num_layers=3, d_model=8, num_heads=2, vocab_size=300, context=6)
 
 
 def same(one, two):
@@ -56,7 +56,7 @@ def test_leaves_go_where_they_are_put(out, weights):
     write_folder(out, MODEL, weights(MODEL))
     seen = []
     found = read_source(out).read("float32", lambda path, leaf: seen.append((path, leaf.shape)) or path)
-    assert found["embed"]["token"] == "embed/token" and dict(seen)["embed/token"] == (257, 8)
+    assert found["embed"]["token"] == "embed/token" and dict(seen)["embed/token"] == (300, 8)
     assert len(seen) == len(jax.tree.leaves(found))
 
 
