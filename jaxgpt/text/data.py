@@ -12,7 +12,8 @@ class Source(Spec):
     """One corpus of a mixture."""
 
     corpus: str
-    """`stdlib`, a name in the folder JAXGPT_DATA, a file, a folder, a glob, or `hub:NAME[:CONFIG]`."""
+    """`stdlib`, a name in the folder JAXGPT_DATA, a file, a folder, a glob, or `hub:NAME[:CONFIG]`. Of a folder all
+    .txt, .csv, .tsv, .jsonl and .parquet files that are not hidden, in any case of the letters."""
     weight: float = Field(default=1.0, gt=0, le=1e30)
     """Share of the rows, relative to the other sources."""
 
