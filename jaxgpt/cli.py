@@ -11,6 +11,7 @@ import typer
 from jaxgpt import shipped
 from jaxgpt.disk import resolve, typed
 from jaxgpt.spec import JaxgptError
+from jaxgpt.spec.errors import printable
 from jaxgpt.terminal import console
 
 UsageError: Any = typer.BadParameter.__base__  # typer brings its own click in some releases
@@ -350,13 +351,14 @@ def main() -> None:
     except (JaxgptError, UsageError) as error:
         if debug:
             raise
-        text = error.format_message() if isinstance(error, UsageError) else str(error)
-        for line in text.splitlines():
-            console.print(f"error: {line}", markup=False, soft_wrap=True)
+        for line in filter(None, error.problems if isinstance(error, JaxgptError) else [error.format_message()]):
+            console.print(f"error: {printable(line)}", markup=False, soft_wrap=True)
         sys.exit(error.exit_status if isinstance(error, JaxgptError) else 2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
 
 
 if __name__ == "__main__":
-    main()
+    from jaxgpt.__main__ import main as start
+
+    start()

@@ -1,14 +1,40 @@
 """F0: what a person watches while waiting. A live line on a terminal; a plain line every few seconds anywhere else."""
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-console = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    def show_cursor(self, show: bool = True) -> bool:
+        """Leaves the cursor as it is: a process that is killed while progress is shown could not bring it back."""
+        return False
+
+
+console = _Console(stderr=True, highlight=False)
 """Everything for people goes to standard error; standard output carries results only."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """While in it, Ctrl-C raises KeyboardInterrupt, for what must say or tidy something; the command line else ends at
+    once. In any other Python program it changes nothing."""
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def clock(seconds: float) -> str:

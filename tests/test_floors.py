@@ -18,6 +18,7 @@ FLOORS = [
     {"align"},
     {"lab"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ROOT = Path(__file__).parent.parent / "jaxgpt"

@@ -81,7 +81,7 @@ def installed(tmp_path_factory):
 
 def test_a_wheel_holds_all_that_it_should(installed):
     (about,) = installed.glob("jaxgpt-*.dist-info")
-    assert "jaxgpt = jaxgpt.cli:main" in (about / "entry_points.txt").read_text()
+    assert "jaxgpt = jaxgpt.__main__:main" in (about / "entry_points.txt").read_text()
     assert (about / "licenses" / "LICENSE").is_file() and (installed / "jaxgpt" / "py.typed").is_file()
     assert {path.name for path in installed.iterdir()} == {"jaxgpt", about.name}
     for kind in shipped.KINDS:
@@ -101,7 +101,7 @@ def test_the_verbs_work_from_a_wheel(installed, tmp_path):
     def call(*words):
         environment = os.environ | {"PYTHONPATH": str(installed)}
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "jaxgpt.cli", *words],
+            [sys.executable, "-P", "-m", "jaxgpt", *words],
             capture_output=True,
             text=True,
             cwd=tmp_path,

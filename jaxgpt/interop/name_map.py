@@ -91,7 +91,7 @@ class NameMap(NamedTuple):
             if not jnp.issubdtype(tensor.dtype, jnp.floating)
         ]
         if problems:
-            raise JaxgptError("\n".join(problems))
+            raise JaxgptError(problems)
         leaves: dict[str, Any] = {}
         for row in rows:
             start = 0
@@ -121,7 +121,7 @@ class NameMap(NamedTuple):
         leaves = {path: np.asarray(leaf) for path, leaf in flatten_dict(params, sep="/").items()}
         problems = _mismatches({path: leaf.shape for path, leaf in leaves.items()}, wanted)
         if problems:
-            raise JaxgptError("\n".join(problems))
+            raise JaxgptError(problems)
         out: dict[str, np.ndarray] = {}
         for row in self.rows:
             if row.ours[0] not in wanted:

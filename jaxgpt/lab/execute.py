@@ -12,7 +12,7 @@ from jaxgpt.lab.record import read_result
 from jaxgpt.lab.sweep import Sweep
 from jaxgpt.lab.work import Runner, SweepError, check_metric, say, work
 from jaxgpt.seal import ENDED
-from jaxgpt.terminal import Watch, clock
+from jaxgpt.terminal import Watch, clock, interruptible
 
 POLL = 1.0
 """Seconds between two looks at the folder while others work."""
@@ -57,16 +57,17 @@ def execute_sweep(sweep: Sweep) -> int:
         return left
     say(cost_line(sweep.plans()[-1], sweep.folder.parent))
     before = {run.path: run.failure for run in read_status(sweep.folder).runs}
-    crew = engine.start(sweep.folder)
-    for line in crew.describe():
-        say(line)
-    try:
-        left = _follow(sweep, crew, before)
-    except KeyboardInterrupt:
-        say(f"stopping the workers; to continue: {sweep.command}")
-        raise
-    finally:
-        crew.stop()  # a requeued job would else wait for its turn to find nothing
+    with interruptible():
+        crew = engine.start(sweep.folder)
+        for line in crew.describe():
+            say(line)
+        try:
+            left = _follow(sweep, crew, before)
+        except KeyboardInterrupt:
+            say(f"stopping the workers; to continue: {sweep.command}")
+            raise
+        finally:
+            crew.stop()  # a requeued job would else wait for its turn to find nothing
     if left:
         say(f"{left} runs are left undone; the same command tries them again: {sweep.command}")
     return left

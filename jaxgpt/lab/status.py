@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxgpt.lab.progress import STATES, SweepStatus, read_status
-from jaxgpt.terminal import clock
+from jaxgpt.terminal import clock, interruptible
 
 __all__ = ["SweepStatus", "read_status", "show_status"]
 
@@ -31,7 +31,7 @@ def show_status(folder: Path, watch: bool = False) -> None:
     if not watch:
         screen.print(board(status), soft_wrap=True)  # the command is copied from here
         return
-    with Live(board(status), console=screen, auto_refresh=False, vertical_overflow="crop") as live:
+    with interruptible(), Live(board(status), console=screen, auto_refresh=False, vertical_overflow="crop") as live:
         try:
             while not status.over or _alive(status):
                 time.sleep(REFRESH)

@@ -6,18 +6,19 @@ from collections.abc import Iterable, Mapping
 
 
 class JaxgptError(Exception):
-    """Base of every error that is the input's fault. The command line prints it and exits with `exit_status`."""
+    """Base of every error that is the input's fault: one or more `problems` of one line each. The command line prints
+    them and exits with `exit_status`."""
 
     exit_status = 2
 
-
-class ConfigError(JaxgptError):
-    """One or more bad fields. `problems` holds one line each: dotted path, value, what was expected, remedy."""
-
-    def __init__(self, problems: str | Iterable[str]):
+    def __init__(self, problems: str | Iterable[str] = ()):
         lines = [problems] if isinstance(problems, str) else list(problems)
         self.problems = [_one_line(line) for line in lines]
         super().__init__("\n".join(self.problems))
+
+
+class ConfigError(JaxgptError):
+    """Bad fields. `problems` holds one line each: dotted path, value, what was expected, remedy."""
 
 
 LONGEST = 2000
@@ -26,8 +27,14 @@ MOST_NAMES = 40
 """Names that are offered where none is near."""
 
 
+def printable(text: str) -> str:
+    """`text` on one line, with everything that a terminal would obey rather than show, escape sequences and changes of
+    direction among them, spelled out: `\\x1b`, `\\n`."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def _one_line(text: str) -> str:
-    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:LONGEST])
+    text = printable(text[:LONGEST])
     return text if len(text) < LONGEST else text[: LONGEST - 3] + "..."
 
 
@@ -44,7 +51,7 @@ def quote(value: object, most: int = 60) -> str:
         text = reprlib.repr(value) if isinstance(value, Mapping | list | tuple | set) else repr(value)
     except Exception as error:  # of a class that we do not know
         text = f"<{type(value).__name__}: {type(error).__name__}>"
-    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    text = printable(text)
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -20,7 +20,7 @@ def locate(name: str, field: str) -> Path:
         if beside is not None:
             tried.insert(0, resolve(beside / Path(name).expanduser(), field))
     except JaxgptError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(error.problems) from None
     for path in tried:
         if path.exists():
             return path

@@ -47,7 +47,7 @@ class Engine(Seam, seam="engine"):
 
 def worker_command(folder: Path) -> list[str]:
     """The command of one worker, by this process's own interpreter."""
-    return [sys.executable, "-m", "jaxgpt.cli", "lab", "work", str(folder.resolve())]
+    return [sys.executable, "-m", "jaxgpt", "lab", "work", str(folder.resolve())]
 
 
 def log_folder(folder: Path) -> Path:

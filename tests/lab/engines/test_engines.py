@@ -48,7 +48,7 @@ def test_a_worker_is_this_interpreter_on_an_absolute_folder(tmp_path, monkeypatc
     assert worker_command(folder.relative_to(tmp_path)) == [
         sys.executable,
         "-m",
-        "jaxgpt.cli",
+        "jaxgpt",
         "lab",
         "work",
         str(folder),
