@@ -359,6 +359,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from jaxgpt.__main__ import main as start
+    from jaxgpt.process import settle
 
-    start()
+    settle()
+    main()

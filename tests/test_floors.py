@@ -7,7 +7,7 @@ import pytest
 
 FLOORS = [
     {"spec"},
-    {"disk", "terminal"},
+    {"disk", "process", "terminal"},
     {"shipped"},
     {"ops", "text", "seal"},
     {"nn", "parallel"},

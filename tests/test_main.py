@@ -73,7 +73,7 @@ def test_every_problem_is_one_line(monkeypatch, capsys):
 def test_a_background_job_keeps_ignoring_the_interrupt():
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from jaxgpt.__main__ import settle; settle(); assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
+        "from jaxgpt.process import settle; settle(); assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
