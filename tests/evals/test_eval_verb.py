@@ -54,7 +54,7 @@ def test_a_table_and_a_file(call, folder, tmp_path):
     assert (status, err) == (0, [])
     figures = json.loads((tmp_path / "a" / "figures.json").read_text())
     want = sts(jaxgpt.load(folder / "model").encode, read_subsets(folder / "data" / "pairs.csv"))
-    assert figures == pytest.approx(want, abs=1e-5)
+    assert figures == pytest.approx(want, rel=1e-5)
     rows = dict(line.split() for line in out.splitlines())
     assert rows.keys() == figures.keys() | {"figure"} and rows["sts/pairs"] == "4"
     assert float(rows["sts/alignment"]) == pytest.approx(figures["sts/alignment"], rel=1e-3)

@@ -51,7 +51,7 @@ def test_sign_flip_counts_ties_that_differ_by_rounding():
 @pytest.mark.parametrize("n", [3, 6, 8])
 def test_detectable_difference_has_80_percent_power(n):
     found = compare(ARM[:n], BASE[:n])
-    assert power(n, found.difference.sd, found.detectable) == pytest.approx(0.8, abs=1e-4)
+    assert power(n, found.difference.sd, found.detectable) == pytest.approx(0.8, rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [3, 6, 8])
