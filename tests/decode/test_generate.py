@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.decode.loop import advance, begin
@@ -112,7 +113,7 @@ def test_greedy_tokens_are_the_uncached_ones(name, weights):
     logits = logits_along(spec, params, [prompt + ids for prompt, ids in zip(PROMPTS, new, strict=True)])
     for row, prompt, ids in zip(logits, PROMPTS, new, strict=True):
         choice = row[len(prompt) - 1 : len(prompt) - 1 + NEW]
-        np.testing.assert_allclose(choice[np.arange(NEW), ids], choice.max(-1), atol=1e-5)
+        assert_close(choice[np.arange(NEW), ids], choice.max(-1))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -144,7 +145,7 @@ def test_cached_logits_are_the_uncached_ones(name, weights):
     rows = [ids[lack:].tolist() for ids, lack in zip(tokens, lacks, strict=True)]
     want = logits_along(spec, params, [*rows, rows[0]])
     for row, lack in enumerate(lacks):
-        np.testing.assert_allclose(got[row, lack:], want[row, : total - lack], atol=1e-5)
+        assert_close(got[row, lack:], want[row, : total - lack])
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +270,7 @@ def test_a_model_without_a_longest_distance_writes_past_its_context_unbroken(wei
     logits = logits_along(wide, params, [prompt + ids for prompt, ids in zip(prompts, new, strict=True)])
     for row, prompt, ids in zip(logits, prompts, new, strict=True):
         choice = row[len(prompt) - 1 : len(prompt) - 1 + 30]
-        np.testing.assert_allclose(choice[np.arange(30), ids], choice.max(-1), atol=1e-5)
+        assert_close(choice[np.arange(30), ids], choice.max(-1))
 
 
 def test_beyond_the_context_a_row_still_does_not_depend_on_its_batch(model):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from close import assert_close, cancelled, difference
 
 from jaxgpt.decode import generate
 from jaxgpt.interop import bloom, gemma2, gpt1, gpt2, gpt_neo, gpt_neox, gptj, llama, mistral, qwen2, qwen3
@@ -20,7 +21,6 @@ pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'jaxgpt[peer]'")
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxgpt[peer]'")
 
-TOLERANCE = 1e-5
 B, T, V, CONTEXT, NEW = 3, 20, 37, 96, 64
 GPT = {"n_positions": CONTEXT, "n_embd": 24, "n_layer": 3, "n_head": 4}
 GPT |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -155,14 +155,10 @@ def pair(request):
     return pair_of(request.param)
 
 
-def close(ours, theirs, tolerance=TOLERANCE):
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
-
-
 def test_logits_of_their_weights(pair):
     want = pair.their_logits()
     assert np.std(want) > 0.1
-    close(pair.logits(), want)
+    assert_close(pair.logits(), want)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +191,7 @@ def test_what_makes_a_family_shows_in_its_logits(name, change):
     """So that equal logits mean equal mechanisms, at these sizes."""
     pair = pair_of(name)
     other = jax.jit(pair.model.evolve(**change).build().apply)({"params": pair.params}, pair.ids)
-    assert np.abs(other - pair.their_logits()).max() > 50 * TOLERANCE
+    assert difference(other, pair.their_logits()) > 50e-5
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -206,7 +202,7 @@ def test_padding_on_either_side(pair, side):
     else:
         mask, positions = at < lengths, np.where(at < lengths, at, at - T)
     want = pair.their_logits(mask=np.int64(mask))
-    close(pair.logits(positions, np.where(mask, 1, 0))[mask], want[mask])
+    assert_close(pair.logits(positions, np.where(mask, 1, 0))[mask], want[mask])
 
 
 def test_packed_documents_equal_theirs_alone(pair):
@@ -216,7 +212,7 @@ def test_packed_documents_equal_theirs_alone(pair):
     for row, lengths in enumerate(DOCUMENTS):
         for start, length in zip(np.cumsum((0, *lengths)), lengths, strict=False):
             own = slice(start, start + length)
-            close(got[row, own], pair.their_logits(pair.ids[row : row + 1, own])[0])
+            assert_close(got[row, own], pair.their_logits(pair.ids[row : row + 1, own])[0])
 
 
 def test_gradients_of_every_parameter(pair):
@@ -231,13 +227,13 @@ def test_gradients_of_every_parameter(pair):
     objective = lambda params: LanguageModel().loss(model.build(), params, batch, None)[0]  # noqa: E731
     ours, grads = jax.jit(jax.value_and_grad(objective))(pair.params)
 
-    close(ours, loss.detach().numpy())
+    assert_close(ours, loss.detach().numpy())
     named = family.write(grads, model)
     assert set(named) == set(want)
     for name in want:
         assert np.abs(want[name]).max() > 0, name
-        close(named[name], want[name])
-    jax.tree.map(close, grads, family.read(want, model))
+    assert_close(named, want, scale=cancelled(want))
+    assert_close(grads, family.read(want, model), scale=cancelled(want))
 
 
 def test_cached_generation_is_theirs_token_for_token(pair):
@@ -266,7 +262,7 @@ def test_an_export_is_loaded_as_the_right_class(pair, tmp_path):
     theirs, said = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert type(theirs).__name__ == pair.family.architecture
     assert not said["missing_keys"] and not said["unexpected_keys"] and not said["mismatched_keys"]
-    close(pair.logits(params=params), pair.their_logits(theirs=theirs.eval()))
+    assert_close(pair.logits(params=params), pair.their_logits(theirs=theirs.eval()))
     source = read_source(tmp_path / "out")
     assert source.model.shapes() == pair.model.shapes()
     jax.tree.map(np.testing.assert_array_equal, source.read("float32", None), params)

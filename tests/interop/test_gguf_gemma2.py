@@ -4,6 +4,7 @@ import gguf
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 import jaxgpt
 from jaxgpt.interop.families import by_config
@@ -40,7 +41,7 @@ def test_what_we_write_reads_back(weights, tmp_path):
     assert settled(source.model) == settled(MODEL) and source.model.kind == "gemma2"
     got = source.read("float32", None)
     assert jax.tree.structure(got) == jax.tree.structure(params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, params)
+    assert_close(got, params, 1e-6)
     np.testing.assert_array_equal(got["embed"]["token"], params["embed"]["token"])
     header = read_header(tmp_path / "m.gguf")
     names = {"post_attention_norm", "post_ffw_norm", "attn_norm", "ffn_norm"}
@@ -140,7 +141,7 @@ def test_a_file_made_by_their_rules_gives_their_logits(theirs, tmp_path):
     writer.close()
     m = jaxgpt.load(tmp_path / "m.gguf")
     assert settled(m.model) == settled(MODEL)
-    np.testing.assert_allclose(m.logits(IDS), logits(theirs, IDS), atol=2e-5)
+    assert_close(m.logits(IDS), logits(theirs, IDS))
 
 
 @pytest.mark.parity
@@ -152,4 +153,4 @@ def test_transformers_reads_a_file_of_ours(theirs, weights, tmp_path):
     held = load_gguf_checkpoint(str(tmp_path / "m.gguf"), return_tensors=True, model_to_load=theirs)
     assert held["config"]["head_dim"] == 8 and held["config"]["sliding_window"] == 4
     theirs.load_state_dict(held["tensors"], strict=False)
-    np.testing.assert_allclose(jaxgpt.load(tmp_path / "m.gguf").logits(IDS), logits(theirs, IDS), atol=2e-5)
+    assert_close(jaxgpt.load(tmp_path / "m.gguf").logits(IDS), logits(theirs, IDS))

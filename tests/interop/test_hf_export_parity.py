@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from close import assert_close
 
 import jaxgpt
 from jaxgpt.interop.hf_export import write_folder
@@ -60,7 +61,7 @@ def test_classes_ids_and_logits(name, shard_bytes, tmp_path, weights):
     ids = np.array([codec.encode(TEXT)[:24]])
     with torch.no_grad():
         logits = theirs(torch.from_numpy(ids)).logits.numpy()
-    np.testing.assert_allclose(jaxgpt.load(tmp_path / "hf").logits(ids), logits, atol=1e-5)
+    assert_close(jaxgpt.load(tmp_path / "hf").logits(ids), logits)
 
 
 def test_what_they_save_again_loads_here(tmp_path, weights):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from close import assert_close
 from safetensors.numpy import save_file
 
 import jaxgpt
@@ -63,7 +64,7 @@ def test_pooling_and_length(folder, plain):
     assert m.model == MODEL and m.recipe.poolings == ("mean",) and m.recipe.max_length == 8
     vectors = m.encode(TEXTS, quiet=True)
     want = plain("mean")
-    np.testing.assert_allclose(vectors, want / np.linalg.norm(want, axis=1, keepdims=True), atol=1e-6)
+    assert_close(vectors, want / np.linalg.norm(want, axis=1, keepdims=True), 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_several_poolings_are_joined(folder, plain, config):
     put(folder / "modules.json", modules("Transformer", "Pooling"))
     put(folder / "1_Pooling" / "config.json", config)
     vectors = jaxgpt.load(folder).encode(TEXTS, quiet=True)
-    np.testing.assert_allclose(vectors, np.concatenate([plain("cls"), plain("max")], 1), atol=1e-6)
+    assert_close(vectors, np.concatenate([plain("cls"), plain("max")], 1), 1e-6)
 
 
 def test_dense_layers(folder, plain):
@@ -90,7 +91,7 @@ def test_dense_layers(folder, plain):
     put(folder / "2_Dense" / "config.json", {"in_features": 8, "out_features": 3, "activation_function": tanh})
     save_file({"linear.weight": weight, "linear.bias": bias}, folder / "2_Dense" / "model.safetensors")
     vectors = jaxgpt.load(folder).encode(TEXTS, quiet=True)
-    np.testing.assert_allclose(vectors, np.tanh(plain("mean") @ weight.T + bias), atol=1e-6)
+    assert_close(vectors, np.tanh(plain("mean") @ weight.T + bias), 1e-6)
     save_file({"linear.weight": weight.T.copy(), "linear.bias": bias}, folder / "2_Dense" / "model.safetensors")
     with pytest.raises(ConfigError, match=r"2_Dense/model\.safetensors: tensors .*\(8, 3\).*expected .*\(3, 8\)"):
         read_source(folder)
@@ -103,7 +104,7 @@ def test_the_default_prompt_stands_in_front(folder):
         {"prompts": {"query": "nab ", "document": ""}, "default_prompt_name": "query"},
     )
     got = jaxgpt.load(folder).encode(["bad"], quiet=True)
-    np.testing.assert_allclose(got, m.encode(["nab bad"], quiet=True), atol=1e-6)
+    assert_close(got, m.encode(["nab bad"], quiet=True), 1e-6)
 
 
 def test_the_length_is_the_tokenizers_where_none_is_given(folder):

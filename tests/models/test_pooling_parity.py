@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 import jaxgpt
 from jaxgpt.ops.pooling import layered, pool
@@ -52,7 +53,7 @@ def test_poolings(both, name, loop):
         states = module.apply({"params": params}, TOKENS, segments=segments, every=every, method="states")
         return pool(name, states, REAL)
 
-    np.testing.assert_allclose(vectors(ours.params), simcse(name, out, mask), atol=1e-5)
+    assert_close(vectors(ours.params), simcse(name, out, mask))
 
 
 def test_berts_own_pooler(both):
@@ -60,4 +61,4 @@ def test_berts_own_pooler(both):
     with torch.no_grad():
         want = theirs(torch.tensor(TOKENS), attention_mask=torch.tensor(REAL.astype(np.float32))).pooler_output
     got = ours.model.build().apply({"params": ours.params}, TOKENS, segments=REAL.astype(np.int32), method="outputs")
-    np.testing.assert_allclose(got.pooled, want, atol=1e-5)
+    assert_close(got.pooled, want)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgpt.models import BERT
@@ -45,7 +46,7 @@ def test_eight_devices_draw_the_same_pairs(loss, weights):
     everywhere, rows = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
     step = jax.jit(lambda b, p: OBJECTIVE.loss(module, p, b, jax.random.key(1)), in_shardings=(rows, everywhere))
     spread, alone = step(BATCH, params), loss(key=jax.random.key(1))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), spread, alone)
+    assert_close(spread, alone)
 
 
 def test_rows_without_text_to_their_end_are_not_judged(loss):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from close import assert_close
 from flax import linen as nn
 
 from jaxgpt.objectives import LanguageModel
@@ -56,8 +57,8 @@ def test_added_in_training_and_reported(params, batch):
     want = by_hand(params, batch["tokens"])
     loss, metrics = jax.jit(lambda p: LanguageModel().loss(MODEL, p, batch, KEY))(params)
     assert metrics.keys() == {"loss", "weight", *want}
-    np.testing.assert_allclose([metrics[name] for name in want], list(want.values()), rtol=1e-5)
-    np.testing.assert_allclose(loss, metrics["loss"] + sum(want.values()), rtol=1e-6)
+    assert_close({name: metrics[name] for name in want}, want)
+    assert_close(loss, metrics["loss"] + sum(want.values()), 1e-6)
 
 
 def test_evaluation_is_without(params, batch):
@@ -70,4 +71,4 @@ def test_seeds_side_by_side_report_their_own(params, batch):
     _, metrics = jax.jit(jax.vmap(lambda p: LanguageModel().loss(MODEL, p, batch, KEY)))(both)
     for i in range(2):
         one = by_hand(jax.tree.map(lambda leaf, i=i: leaf[i], both), batch["tokens"])
-        np.testing.assert_allclose([metrics[name][i] for name in one], list(one.values()), rtol=1e-5)
+        assert_close({name: metrics[name][i] for name in one}, one)

@@ -8,6 +8,7 @@ from itertools import combinations
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.train.program import hyper, program
 
@@ -104,8 +105,7 @@ def alone(stepped):
 @pytest.mark.parametrize(("model", "names"), CASES)
 def test_equals_one_device(stepped, alone, model, names):
     loss, params, _ = stepped(model, **fields(names))
-    assert abs(loss - alone[model][0]) <= 1e-5
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, alone[model][1])
+    assert_close((loss, params), alone[model][:2])
 
 
 def compiled_params(compiled):

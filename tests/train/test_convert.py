@@ -5,6 +5,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 import jaxgpt
 from jaxgpt.cli import main
@@ -93,7 +94,7 @@ def test_a_model_of_sentences_becomes_a_folder_of_sentence_transformers(call, li
     save(tmp_path / "run" / "ckpt", 1, {"params": weights(run.model)}, {})
     assert call("convert", tmp_path / "run", tmp_path / "out") == (0, [f"wrote {tmp_path / 'out'}"])
     want = jaxgpt.load(tmp_path / "run").encode(["ab", "c"], quiet=True)
-    np.testing.assert_allclose(jaxgpt.load(tmp_path / "out").encode(["ab", "c"], quiet=True), want, atol=1e-6)
+    assert_close(jaxgpt.load(tmp_path / "out").encode(["ab", "c"], quiet=True), want, 1e-6)
     status, lines = call("convert", tmp_path / "out", tmp_path / "out.gguf")
     assert (status, len(lines)) == (2, 1) and "GGUF has no place for how texts become vectors" in lines[0]
 

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.models import BERT, GPT2
 from jaxgpt.ops.pooling import Recipe, normalise
@@ -58,21 +59,21 @@ def test_an_encoder_gives_the_mean_of_each_text_alone(bert):
     vectors = bert.encode(TEXTS, batch_size=4, quiet=True)
     assert vectors.shape == (21, 16) and vectors.dtype == np.float32
     for text, vector in zip(TEXTS, vectors, strict=True):
-        np.testing.assert_allclose(vector, alone(bert, framed(bert, text)).mean(0), atol=2e-6)
+        assert_close(vector, alone(bert, framed(bert, text)).mean(0), 2e-6)
 
 
 def test_a_decoder_gives_the_last_token_of_each_text_alone(gpt):
     texts = [text for text in TEXTS if text]
     for text, vector in zip(texts, gpt.encode(texts, quiet=True), strict=True):
-        np.testing.assert_allclose(vector, alone(gpt, gpt.tokenizer.encode(text)[:24])[-1], atol=2e-6)
+        assert_close(vector, alone(gpt, gpt.tokenizer.encode(text)[:24])[-1], 2e-6)
     means = gpt.encode(texts[:3], pooling="mean", quiet=True)
-    np.testing.assert_allclose(means[2], alone(gpt, gpt.tokenizer.encode(texts[2])[:24]).mean(0), atol=2e-6)
+    assert_close(means[2], alone(gpt, gpt.tokenizer.encode(texts[2])[:24]).mean(0), 2e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_the_batch_size_changes_nothing(bert, batch_size):
     want = bert.encode(TEXTS, batch_size=4, quiet=True)
-    np.testing.assert_allclose(bert.encode(TEXTS, batch_size=batch_size, quiet=True), want, atol=2e-6)
+    assert_close(bert.encode(TEXTS, batch_size=batch_size, quiet=True), want, 2e-6)
 
 
 def test_few_shapes_are_compiled(bert):
@@ -91,7 +92,7 @@ def test_a_recipe_is_followed(bert):
     (vector,) = m.encode(["nab AN an an  "], quiet=True)
     hidden = alone(m, framed(m, "bad: nab an an an", limit=6))
     want = np.concatenate([hidden[0], hidden.max(0)])
-    np.testing.assert_allclose(vector, want / np.linalg.norm(want), atol=2e-6)
+    assert_close(vector, want / np.linalg.norm(want), 2e-6)
     assert m.encode([], quiet=True).shape == (0, 32)
 
 
@@ -129,4 +130,4 @@ def test_a_mesh_changes_nothing(bert):
     mesh = Mesh(data=2, fsdp=2, tensor=2).build()
     where = shardings(bert.model.shapes(), Standard(), mesh, "params/")
     split = Loaded(bert.model, bert.model, jax.device_put(bert.params, where), bert.codec)
-    np.testing.assert_allclose(split.encode(TEXTS[:5], quiet=True), bert.encode(TEXTS[:5], quiet=True), atol=2e-6)
+    assert_close(split.encode(TEXTS[:5], quiet=True), bert.encode(TEXTS[:5], quiet=True), 2e-6)

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.train import run
@@ -155,7 +156,7 @@ def test_init_scale_and_dropout_are_inputs(spec):
     stacked = jax.tree.map(lambda *x: np.stack(x), *values)
     state = jax.device_get(compiled.init(keys, stacked))
     token = state.params["embed"]["token"]
-    np.testing.assert_allclose(token[1], 2 * token[0], rtol=1e-6)
+    assert_close(token[1], 2 * token[0], 1e-6)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 import jaxgpt
 from jaxgpt.spec import ConfigError, dump_yaml
@@ -58,7 +59,7 @@ def test_logits_are_the_models_and_bad_tokens_are_refused(held):
     logits = held.logits([tokens])
     assert logits.shape == (1, 8, 257) and logits.dtype == np.float32
     want = held.model.build().apply({"params": held.params}, np.array([tokens]))
-    np.testing.assert_allclose(logits, want, atol=1e-5)
+    assert_close(logits, want)
     for bad, message in [
         ([[*tokens, 1]], r"shape \(1, 9\)"),
         (tokens, r"shape \(8,\)"),

@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 import jaxgpt
 from jaxgpt.interop.hf_export import write_folder
@@ -41,7 +42,7 @@ def test_a_hugging_face_folder_is_ready_to_use(folder, weights):
     assert held.spec is held.model and held.dtype == "float32"
     tokens = held.tokenizer.encode("loud and")
     want = MODEL.build().apply({"params": weights(MODEL)}, np.array([tokens]))
-    np.testing.assert_allclose(held.logits([tokens]), want, atol=1e-5)
+    assert_close(held.logits([tokens]), want)
     (text,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1)
     sampling = jaxgpt.train.load.Sampling(temperature=1.0)
     assert "".join(held.stream("One", 20, sampling, 1)) == text.rstrip("\ufffd") and text
@@ -66,7 +67,7 @@ def test_weights_are_split_over_a_mesh(mesh, folder, weights):
     parts = {shard.data.size for shard in up.addressable_shards}
     assert len(up.sharding.device_set) == 8 and parts == {up.size // (8 if "fsdp" in mesh else 1)}
     tokens = np.arange(24).reshape(2, 12)
-    np.testing.assert_allclose(held.logits(tokens), jaxgpt.load(path).logits(tokens), atol=1e-5)
+    assert_close(held.logits(tokens), jaxgpt.load(path).logits(tokens))
     if "fsdp" in mesh:
         assert held.generate(["One"], max_new=8) == jaxgpt.load(path).generate(["One"], max_new=8)
 

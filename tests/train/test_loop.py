@@ -10,6 +10,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.text import prepare
@@ -222,7 +223,7 @@ def test_validation_is_the_same_number_in_batches_of_any_size(spec, whole):
     _, state, _ = restore(whole / "ckpt", compiled.state)
     prepared = prepare(spec.data, spec.tokenizer, spec.model.context)
     losses = [validate(compiled, state.weights, prepared.val_batches(rows), hyper(spec)) for rows in (8, 24)]
-    np.testing.assert_allclose(losses, read_metrics(whole)[-1]["val/loss"], rtol=1e-6)
+    assert_close(losses, read_metrics(whole)[-1]["val/loss"], 1e-6)
 
 
 @pytest.fixture(scope="module")

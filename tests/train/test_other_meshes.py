@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from close import assert_close
 
 from jaxgpt.train.checkpoint import restore, save
 from jaxgpt.train.program import hyper, program
@@ -86,4 +87,4 @@ def stayed(losses):
 
 @pytest.mark.parametrize("name", [name for name in PLACES if name != "8 devices"])
 def test_the_next_losses_are_the_same(losses, stayed, name):
-    np.testing.assert_allclose(losses(name), stayed, atol=1e-5)
+    assert_close(losses(name), stayed)

@@ -14,8 +14,8 @@ def at(schedule, step, steps):
 
 def test_cosine_passes_its_middle_and_stays_at_its_floor():
     schedule = Cosine(warmup=1, final=0.1)
-    assert at(schedule, 50, 100) == pytest.approx(0.55, abs=0.02)
-    assert at(schedule, 25, 100) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * 24 / 98)) / 2, abs=1e-6)
+    assert at(schedule, 50, 100) == pytest.approx(0.55, rel=0.04)
+    assert at(schedule, 25, 100) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * 24 / 98)) / 2, rel=1e-6)
     assert at(Cosine(decay_steps=60, final=0.1), 80, 100) == pytest.approx(0.1)
 
 

@@ -6,8 +6,8 @@ import sys
 import time
 
 import jax
-import numpy as np
 import pytest
+from close import assert_close
 from pair import KILL, STOP, TERM, Pair, train_words
 
 from jaxgpt.spec import dump_yaml
@@ -57,15 +57,14 @@ def assert_same_run(spec, out, want):
     """Rows and result to 1e-6, and the arrays of the last checkpoint as one process reads them on another mesh."""
     got, expected = losses(out), losses(want)
     assert list(got) == list(expected) and got
-    np.testing.assert_allclose([*got.values()], [*expected.values()], rtol=0, atol=1e-6)
+    assert_close(got, expected, 1e-6)
     results = [json.loads((folder / "result.json").read_text()) for folder in (out, want)]
     assert {name for name in results[0]} == {name for name in results[1]}
     assert all(result["status"] == "finished" and result["step"] == spec.steps for result in results)
     eight = spec.evolve(exec=spec.exec.evolve(mesh={"data": 4, "fsdp": 2})).with_vocabulary(257)
     states = [restore(folder / "ckpt", program(eight).state) for folder in (out, want)]
     assert states[0][0] == states[1][0] == spec.steps
-    for one, other in zip(*(jax.tree.leaves(state) for _, state, _ in states), strict=True):
-        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=0, atol=1e-6)
+    assert_close(states[0][1], states[1][1], 1e-6, scale=1.0)  # moments of gradients are small
 
 
 def test_two_processes_compute_what_one_does(spec, whole, tmp_path):
