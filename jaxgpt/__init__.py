@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from jaxgpt.train.load import Loaded, load
     from jaxgpt.train.loop import run
 
+__version__ = "0.1.0"
+
 __all__ = ["Loaded", "load", "run"]
 
 

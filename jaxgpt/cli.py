@@ -3,12 +3,13 @@
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jaxgpt import shipped
+from jaxgpt import __version__, shipped
 from jaxgpt.disk import resolve, typed
 from jaxgpt.spec import JaxgptError
 from jaxgpt.spec.errors import printable
@@ -23,16 +24,14 @@ app = typer.Typer(
     help="Reproduce GPT papers, swap one mechanism, get an answer with an error bar.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    epilog="Exit status: 0 done, 2 bad input, 3 the run diverged, 4 runs of a sweep failed, 75 a signal stopped it "
+    "after saving (the same command continues), 130 Ctrl-C, 141 nobody reads the output. `--debug`, anywhere, shows "
+    "tracebacks.",
 )
 
 
 def _config(word: str) -> Path:
     return shipped.find(word, "config")
-
-
-def _experiment(word: str) -> Path:
-    return shipped.find(word, "experiment")
 
 
 def _sweep(word: str) -> Path:
@@ -44,13 +43,30 @@ def _target(word: str) -> Path:
     return Path(word) if word == "-" else resolve(word)
 
 
+def _names_of(kind: shipped.Kind) -> Callable[[str], list[str]]:
+    """What a shell offers while a word is typed; where nothing fits it offers files."""
+    return lambda incomplete: [name for name in shipped.names(kind) if name.startswith(incomplete)]
+
+
 Config = Annotated[
     Path,
     typer.Argument(
-        help="a run's YAML file, or the name of one in `jaxgpt list configs`", metavar="CONFIG", parser=_config
+        help="a run's YAML file, or the name of one in `jaxgpt list configs`",
+        metavar="CONFIG",
+        parser=_config,
+        autocompletion=_names_of("config"),
     ),
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(help="fields to change: a.b=c", metavar="[a.b=c ...]")]
+Target = Annotated[
+    Path,
+    typer.Argument(
+        help="a question's Python file, its name in `jaxgpt list experiments`, or a sweep's folder",
+        metavar="EXPERIMENT",
+        parser=_sweep,
+        autocompletion=_names_of("experiment"),
+    ),
+]
+Overrides = Annotated[list[str] | None, typer.Argument(help="fields to change", metavar="a.b=c")]
 Source = Annotated[
     Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN", parser=resolve)
 ]
@@ -58,8 +74,19 @@ Seeds = Annotated[int | None, typer.Option(help="paired seeds for each arm", met
 Out = Annotated[Path | None, typer.Option(help="directory of the results", metavar="DIR", parser=resolve)]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"jaxgpt {__version__}")
+        raise typer.Exit()
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False) -> None:
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and end", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
     pass
 
 
@@ -91,9 +118,7 @@ def train(
 
 @app.command()
 def ablate(
-    experiment: Annotated[
-        Path, typer.Argument(help="a question's Python file", metavar="EXPERIMENT.py", parser=resolve)
-    ],
+    experiment: Target,
     overrides: Overrides = None,
     seeds: Seeds = None,
     out: Out = None,
@@ -108,12 +133,6 @@ def ablate(
 
 lab = typer.Typer(help="A sweep in parts, for many machines: DIR is its folder.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
-Target = Annotated[
-    Path,
-    typer.Argument(
-        help="a question's Python file or name, or a sweep's folder", metavar="EXPERIMENT|DIR", parser=_sweep
-    ),
-]
 Folder = Annotated[Path, typer.Argument(help="a sweep's folder", metavar="DIR", parser=resolve)]
 
 
@@ -177,7 +196,7 @@ def lab_why(target: Target, overrides: Overrides = None, seeds: Seeds = None, ou
 @app.command()
 def sample(
     run: Source,
-    prompt: Annotated[str, typer.Option(help="text to continue", metavar="TEXT")] = "\n",
+    prompt: Annotated[str, typer.Option(help="text to continue", metavar="TEXT", show_default="a newline")] = "\n",
     max_new: Annotated[int, typer.Option(help="tokens to write", metavar="N", min=1)] = 256,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token", metavar="T")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="draw from the K likeliest", metavar="K")] = None,
@@ -311,14 +330,18 @@ def compile_for_tpu(
     compile_ahead(config, overrides or [], topology, mesh, json_path, search)
 
 
+def _listed(incomplete: str) -> list[str]:
+    return [f"{kind}s" for kind in shipped.KINDS if f"{kind}s".startswith(incomplete)]
+
+
 @app.command("list")
 def list_seams(
     what: Annotated[
-        str | None, typer.Argument(help="one seam only, or configs, or experiments", metavar="WHAT")
+        str | None,
+        typer.Argument(help="one seam only, or configs, or experiments", metavar="WHAT", autocompletion=_listed),
     ] = None,
 ) -> None:
-    """What can be swapped: every seam's members with one line and a citation each; and the configs and experiments
-    that come with jaxgpt."""
+    """What can be swapped, with a line and a citation each; or the configs or experiments that come with jaxgpt."""
     for kind in shipped.KINDS:
         if what == f"{kind}s":
             for name, file in shipped.names(kind).items():
@@ -347,7 +370,7 @@ def main() -> None:
     if debug:
         words = ["--debug", *(word for word in words if word != "--debug")]
     try:
-        sys.exit(app(args=words, standalone_mode=False) or 0)
+        sys.exit(app(args=words, prog_name="jaxgpt", standalone_mode=False) or 0)
     except (JaxgptError, UsageError) as error:
         if debug:
             raise
