@@ -5,6 +5,7 @@ from collections.abc import Collection
 from jaxgpt.interop.bert_config import Dialect, Heads, read_config, write_config
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.name_map import NameMap, Row
+from jaxgpt.interop.zero_biases import with_all_biases
 from jaxgpt.models import BERT, Encoder
 
 LAYER = "blocks/layers"
@@ -88,4 +89,5 @@ FAMILY = Family(
     spec=lambda config: read_config(config, DIALECT, BERT),
     config=lambda model: write_config(model, DIALECT),
     fit=lambda model, tensors: fit(model, tensors, NAMES, "cls.predictions.bias"),
+    filled=with_all_biases,
 )

@@ -50,20 +50,31 @@ def by_config(config: Mapping[str, Any]) -> Family:
 
 
 def by_model(model: Model) -> Family:
-    """The family that can express a model, its own kind first.
+    """The family that can express a model, its own kind first; else one that can with biases of zero (`Family.fill`).
 
     Raises ConfigError with one line for every field that its own family, or else the nearest, cannot express.
     """
     own = [family for family in FAMILIES if family.kind is type(model)]
-    nearest: ConfigError | None = None
     alike = [family for family in FAMILIES if issubclass(family.kind, Encoder) == isinstance(model, Encoder)]
-    for family in own + [family for family in alike if family not in own]:
-        try:
-            family.config(model)
-        except ConfigError as error:
-            closer = nearest is None or (not own and len(error.problems) < len(nearest.problems))
-            nearest = error if closer else nearest
-        else:
+    ordered = own + [family for family in alike if family not in own]
+    exact = next((family for family in ordered if refusal(family, model) is None), None)
+    if exact is not None:
+        return exact
+    nearest: ConfigError | None = None
+    for family in ordered:
+        error = refusal(family, family.filled(model))
+        if error is None:
             return family
+        if nearest is None or (not own and len(error.problems) < len(nearest.problems)):
+            nearest = error
     assert nearest is not None
     raise nearest
+
+
+def refusal(family: Family, model: Model) -> ConfigError | None:
+    """Why the family cannot express a model; None: it can."""
+    try:
+        family.config(model)
+    except ConfigError as error:
+        return error
+    return None

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxgpt.interop.name_map import NameMap
 from jaxgpt.interop.source import Put
+from jaxgpt.interop.zero_biases import add_zeros
 from jaxgpt.models import Model
 
 
@@ -30,6 +31,13 @@ class Family(NamedTuple):
     fit: Callable[[Any, Collection[str]], Model] = lambda model, tensors: model
     """The model with the optional parts that the names of a file's tensors show: it may hold more heads than its
     config.json says, or fewer."""
+    filled: Callable[[Any], Model] = lambda model: model
+    """The model with the biases that the class always has: one without them is it, with zeros there."""
+
+    def fill(self, model: Any, params: Mapping[str, Any]) -> tuple[Model, Mapping[str, Any]]:
+        """The model and its weights with the biases that the class always has."""
+        fuller = self.filled(model)
+        return (model, params) if fuller == model else (fuller, add_zeros(params, fuller.shapes()))
 
     def read(
         self, tensors: Mapping[str, Any], model: Model, dtype: str = "float32", put: Put | None = None

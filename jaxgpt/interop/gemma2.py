@@ -45,7 +45,7 @@ def keys(model: Decoder) -> dict[str, Any]:
     """Their keys from our fields."""
     scale = model.score_scale
     return llama_type.keys(model, activation="hidden_activation") | {
-        "attention_bias": model.has_qkv_bias,
+        "attention_bias": model.has_qkv_bias or model.has_o_bias,
         "query_pre_attn_scalar": model.head_width if scale is None else max(1, round(scale**-2)),
         "sliding_window": width_of(model.layer_patterns),
         "layer_types": layer_types(model.layer_patterns),

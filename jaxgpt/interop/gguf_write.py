@@ -10,7 +10,7 @@ from gguf import GGMLQuantizationType as Kind
 
 from jaxgpt.disk import atomic
 from jaxgpt.interop.chat_template import to_gguf
-from jaxgpt.interop.families import by_config, by_model
+from jaxgpt.interop.families import by_config, by_model, refusal
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.gguf import LLAMA_3, ROPE_FACTORS, llama_3_factors
 from jaxgpt.interop.gguf_names import ARCHITECTURES
@@ -37,15 +37,17 @@ def write_gguf(
     generation: Mapping[str, Any] | None = None,
     dtype: str = "float32",
     chat_templates: Mapping[str, str] | None = None,
-) -> None:
+) -> Model:
     """Writes `target`, whole or not at all. Matrices are in `dtype` (float32, float16, bfloat16); vectors in float32,
     as llama.cpp wants them. In float32 it reads back bit for bit, but for Gemma 2's norms, which are stored plus 1.
 
+    Returns the model that the file holds: `model`, or where its class always has biases, the same with zeros for them.
     Raises ConfigError for a model or a vocabulary that GGUF has no form for, and for numbers too large for float16.
     """
     if dtype not in KINDS:
         raise ConfigError(f"dtype: {dtype!r} is not written; known: {', '.join(KINDS)}")
     name, family = _choose(model)
+    model, params = family.fill(model, params)
     architecture, config = ARCHITECTURES[name], family.config(model)
     kept = {key: config[key] for key in (*architecture.keys, *KEPT) if config.get(key) is not None}
     kept = {"model_type": family.model_type, **architecture.constant, **kept}
@@ -82,18 +84,20 @@ def write_gguf(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+    return model
 
 
 def _choose(model: Model) -> tuple[str, Family]:
     """An architecture whose family can be the model, the model's own first: a Mistral without a window is a Llama."""
     own = by_model(model).model_type
-    for name in sorted(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].model_type != own):
-        family = by_config({"model_type": ARCHITECTURES[name].model_type})
-        try:
-            family.config(model)
-        except ConfigError:
-            continue
-        return name, family
+    names = sorted(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].model_type != own)
+    families = {name: by_config({"model_type": ARCHITECTURES[name].model_type}) for name in names}
+    for name, family in families.items():
+        if refusal(family, model) is None:
+            return name, family
+    for name, family in families.items():
+        if refusal(family, family.filled(model)) is None:
+            return name, family
     known = ", ".join(held.model_type for held in ARCHITECTURES.values())
     raise ConfigError(f"model: a {own!r} is not written as GGUF; known: {known}")
 

@@ -86,7 +86,7 @@ def keys(model: Decoder) -> dict[str, Any]:
         **rope_keys(model.position, "rotary_emb_base"),
         "rotary_pct": share(getattr(model.position, "width", None), model.head_width),
         "use_parallel_residual": model.residual == "parallel",
-        "attention_bias": model.has_qkv_bias,
+        "attention_bias": model.has_qkv_bias or model.has_o_bias,
         "intermediate_size": inner_width(model),
         "hidden_act": activation_name(model),
         "layer_norm_eps": getattr(model.norm, "eps", 1e-5),

@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.name_map import NameMap
+from jaxgpt.interop.zero_biases import with_biases_of
 from jaxgpt.models import Decoder
 from jaxgpt.models.transformer import Transformer
 from jaxgpt.nn.feed_forward import MLP, Gated
@@ -126,7 +127,13 @@ def family(
             raise ConfigError(problems)
         return given
 
-    return Family(model_type, architecture, kind, names, spec, config)
+    def filled(model: Decoder) -> Decoder:
+        try:
+            return with_biases_of(model, spec({"model_type": model_type, **keys(model)}))
+        except ConfigError:  # for `config` to say
+            return model
+
+    return Family(model_type, architecture, kind, names, spec, config, filled=filled)
 
 
 def lost(model: Decoder, back: Decoder, theirs: str) -> list[str]:

@@ -45,14 +45,16 @@ def write_folder(
     progress: Callable[[int], None] = lambda written: None,
     chat_templates: Mapping[str, str] | None = None,
     recipe: Recipe | None = None,
-) -> None:
+) -> Model:
     """Writes `target`, whole or not at all: config.json, weights in `dtype`, tokenizer, generation settings,
     chat templates, and, with a `recipe`, the modules of sentence-transformers.
 
-    `progress` gets the bytes of weights written so far. Raises ConfigError with one line for every field of `model`
-    that no family of transformers can express, and JaxgptError when `target` is there already or cannot be written.
+    Returns the model that the folder holds: `model`, or where its class always has biases, the same with zeros for
+    them. `progress` gets the bytes of weights written so far. Raises ConfigError with one line for every field of
+    `model` that no family of transformers can express, and JaxgptError when `target` is there or cannot be written.
     """
     family = by_model(model)
+    model, params = family.fill(model, params)
     config = family.config(model)
     ends: dict[str, int | None] = {
         "bos_token_id": None,
@@ -75,6 +77,7 @@ def write_folder(
         for name in arrays:
             arrays[name] = arrays[name].astype(jnp.dtype(dtype), copy=False)
         write_tensors(draft, arrays, shard_bytes, progress)
+    return model
 
 
 def _write_tokenizer(draft: Path, codec: Codec, context: int, pads: bool) -> None:

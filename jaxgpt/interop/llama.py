@@ -30,7 +30,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 def keys(model: Decoder) -> dict[str, Any]:
     """Their keys from our fields."""
-    biased = {"attention_bias": model.has_qkv_bias, "mlp_bias": model.bias}
+    biased = {"attention_bias": model.has_qkv_bias or model.has_o_bias, "mlp_bias": model.bias}
     return llama_type.keys(model) | biased
 
 

@@ -19,7 +19,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 def keys(model: Decoder) -> dict[str, Any]:
     """Their keys from our fields."""
-    return qwen2.keys(model) | {"attention_bias": model.has_qkv_bias}
+    return qwen2.keys(model) | {"attention_bias": model.has_qkv_bias or model.has_o_bias}
 
 
 FAMILY = family("qwen3", "Qwen3ForCausalLM", Qwen3, llama_type.names, fields, keys, moves_pairs=True)

@@ -7,6 +7,7 @@ from jaxgpt.interop.bert import BODY, BUFFERS, OLD, fit, names_of, pair
 from jaxgpt.interop.bert_config import Dialect, Heads, read_config, write_config
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.name_map import NameMap, Row
+from jaxgpt.interop.zero_biases import with_all_biases
 from jaxgpt.models import RoBERTa
 from jaxgpt.ops.activations import GELU
 
@@ -40,4 +41,5 @@ FAMILY = Family(
     spec=lambda config: read_config(config, DIALECT, RoBERTa),
     config=lambda model: write_config(model, DIALECT),
     fit=lambda model, tensors: fit(model, tensors, NAMES, "lm_head.bias"),
+    filled=with_all_biases,
 )

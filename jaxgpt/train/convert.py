@@ -39,10 +39,14 @@ class _Held(NamedTuple):
     recipe: Recipe | None = None
     chat_templates: Mapping[str, str] = MappingProxyType({})
 
-    def notes(self) -> list[str]:
-        """What a folder for transformers cannot hold, and would be lost without a word."""
+    def notes(self, target: Path, written: Model) -> list[str]:
+        """What the target cannot hold, and would be lost or added without a word. `written`: the model it holds."""
         notes = []
-        replaced = by_model(self.model).model_type in REPLACED
+        if written != self.model:
+            notes.append(
+                "biases of zero were added, which this class always has: no number changes, and it loads with them"
+            )
+        replaced = target.suffix != ".gguf" and by_model(written).model_type in REPLACED
         if replaced and self.codec and json.loads(self.codec.tokenizer_json())["pre_tokenizer"] is None:
             name = "transformers.PreTrainedTokenizerFast"
             notes.append(f"AutoTokenizer puts the family's own tokenizer in place of this one; load it by {name}")
@@ -71,9 +75,11 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
 
             if held.recipe is not None:
                 raise ConfigError(f"{target}: GGUF has no place for how texts become vectors; write a folder")
-            write_gguf(target, held.model, held.params, held.codec, held.generation, dtype, held.chat_templates)
+            written = write_gguf(
+                target, held.model, held.params, held.codec, held.generation, dtype, held.chat_templates
+            )
         else:
-            write_folder(
+            written = write_folder(
                 target,
                 held.model,
                 held.params,
@@ -84,8 +90,8 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
                 recipe=held.recipe,
                 chat_templates=held.chat_templates,
             )
-            for note in held.notes():
-                console.print(f"note: {note}", markup=False, soft_wrap=True)
+    for note in held.notes(target, written):
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def _read(source: Path, dtype: str, best: bool) -> _Held:

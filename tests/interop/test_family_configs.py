@@ -370,8 +370,8 @@ def test_a_model_made_of_parts_is_written_as_the_first_class_that_can_hold_it(mo
             ["model.qk_norm: rms; Hugging Face's 'llama' has None", "model.soft_cap: 5.0"],
         ),
         (
-            Mistral(**SIZE, pattern=["causal", {"kind": "banded", "window": 3}]),
-            ["model.pattern: [causal, banded window 3]"],
+            Mistral(**SIZE, pattern=[{"kind": "banded", "window": 2}, {"kind": "banded", "window": 3}]),
+            ["model.pattern: [banded window 2, banded window 3]"],
         ),
         (
             GPTJ(**SIZE, position={"kind": "rotary", "pairing": "half"}),

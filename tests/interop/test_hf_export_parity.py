@@ -64,6 +64,18 @@ def test_classes_ids_and_logits(name, shard_bytes, tmp_path, weights):
     assert_close(jaxgpt.load(tmp_path / "hf").logits(ids), logits)
 
 
+@pytest.mark.parametrize("kind", [GPT2, GPT1])
+def test_a_model_without_biases_is_theirs_with_zeros(kind, tmp_path, weights):
+    model = kind(**SIZE, vocab_size=257, bias=False, norm={"kind": "layer", "bias": False})
+    params = weights(model)
+    write_folder(tmp_path / "hf", model, params)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "hf", dtype="float32").eval()
+    ids = np.random.default_rng(0).integers(0, 257, (2, 24))
+    with torch.no_grad():
+        logits = theirs(torch.from_numpy(ids)).logits.numpy()
+    assert_close(model.build().apply({"params": params}, ids), logits)
+
+
 def test_what_they_save_again_loads_here(tmp_path, weights):
     codec = ByteBPE(vocab_size=300).train(lambda: [TEXT])
     model = GPT2(**SIZE, vocab_size=300)
