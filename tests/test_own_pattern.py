@@ -46,7 +46,9 @@ def test_a_pattern_in_a_users_file_trains_by_name(tiny, tmp_path, monkeypatch):
     run = tiny(**fixed, **{"batch_size": 8, "data.seq_len": 280})
     (tmp_path / "little.yaml").write_text(dump_yaml(run))
     (tmp_path / "odd.py").write_text(OWN)
-    monkeypatch.setattr(sys, "argv", ["jaxgpt", "ablate", str(tmp_path / "odd.py"), "--out", str(tmp_path / "runs")])
+    monkeypatch.setattr(
+        sys, "argv", ["jaxgpt", "ablate", str(tmp_path / "odd.py"), "--out", str(tmp_path / "runs" / "odd")]
+    )
     with pytest.raises(SystemExit) as caught:
         main()
     assert not caught.value.code

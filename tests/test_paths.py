@@ -182,7 +182,7 @@ def test_an_experiment_finds_its_base(here, config, verb):
             "from jaxgpt.lab import Experiment\n"
             f"experiment = Experiment(question='?', base={base!r}, arms={arms}, baseline='one', seeds=2)\n"
         )
-        verb("lab", "plan", f"../runs/{name}.py", "--out", "../runs/sweeps")
+        verb("lab", "plan", f"../runs/{name}.py", "--out", f"../runs/sweeps/{name}")
         assert "waiting" in verb("lab", "status", f"~/../runs/sweeps/{name}")
         assert "no run of this arm" in verb("lab", "why", f"../runs/sweeps/{name}")
 

@@ -112,7 +112,7 @@ def test_the_verbs_work_from_a_wheel(installed, tmp_path):
 
     assert "gpt2/demo" in call("list", "configs") and "position" in call("list", "experiments")
     assert "kind: gpt2" in call("show", "gpt2/demo")
-    assert "to start: jaxgpt ablate position " in call("lab", "plan", "position", "--out", "sweeps")
-    assert "to start: jaxgpt ablate own.py " in call("lab", "plan", "own.py", "--out", "sweeps")
+    assert "to start: jaxgpt ablate position " in call("lab", "plan", "position", "--out", "sweeps/position")
+    assert "to start: jaxgpt ablate own.py " in call("lab", "plan", "own.py", "--out", "sweeps/own")
     small = ["steps=2", "batch_size=8", "model.num_layers=1", "data.val_tokens=64", "model.vocab_size=null"]
     assert '"status": "finished"' in call("train", "gpt2/demo", *small)

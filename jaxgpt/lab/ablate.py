@@ -11,14 +11,14 @@ from jaxgpt.disk import resolve, typed
 from jaxgpt.lab.drift import drift
 from jaxgpt.lab.execute import execute_sweep
 from jaxgpt.lab.findings import Findings, analyse_sweep
-from jaxgpt.lab.sweep import Sweep, from_file, from_folder
+from jaxgpt.lab.sweep import Sweep, check_folder, from_file, from_folder
 from jaxgpt.lab.verdict import verdict
 from jaxgpt.lab.work import say
 from jaxgpt.shipped import called
 from jaxgpt.spec import ConfigError
 
 RUNS = Path("runs")
-"""Where sweeps lie unless told otherwise."""
+"""Where sweeps lie unless told otherwise, each in a folder of its experiment's name."""
 
 
 class Ablation(NamedTuple):
@@ -34,9 +34,9 @@ def ablate(path: Path, overrides: list[str], seeds: int | None, out: Path | None
     """Plans, runs and reports the experiment at `path`; continues by itself what an earlier call left.
 
     `overrides` (`a.b=c`) edit the base, those of `lab.` how the sweep is executed; `seeds` replaces the experiment's
-    number, `out` is `runs` by default. Prints the table and the report's path. Raises ConfigError
-    before anything runs when a field of any arm is wrong, SweepError when every arm fails alike, KeyboardInterrupt once
-    it has said how to continue.
+    number, `out` is the folder of the sweep, `runs/NAME` by default. Prints the table and the report's path. Raises
+    ConfigError before anything runs when a field of any arm is wrong or the folder holds something else, SweepError
+    when every arm fails alike, KeyboardInterrupt once it has said how to continue.
     """
     sweep = open_sweep(path, overrides, seeds, out)
     sweep.plans()  # faults of any arm, before anything is written
@@ -70,7 +70,8 @@ def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path 
         return from_folder(target)
     options = [*(["--seeds", str(seeds)] if seeds is not None else []), *(["--out", typed(out)] if out else [])]
     command = shlex.join(["jaxgpt", "ablate", called(target), *overrides, *options])
-    sweep = from_file(target, overrides, seeds, out or resolve(RUNS), command)
+    sweep = from_file(target, overrides, seeds, out or resolve(RUNS) / target.stem, command)
+    check_folder(sweep)
     if sweep.settings.fuse != "off":
         from jaxgpt.parallel import split_cpu
 

@@ -18,18 +18,17 @@ POLL = 1.0
 """Seconds between two looks at the folder while others work."""
 
 
-def execute(plan: Plan, out: Path, runner: Runner | None = None) -> int:
-    """Runs every cell of one plan that is not done, in this process, into `plan.folder(out)`.
+def execute(plan: Plan, folder: Path, runner: Runner | None = None) -> int:
+    """Runs every cell of one plan that is not done, in this process, into `folder`.
 
     Returns how many are left undone. Finished and diverged runs are left untouched; a killed one continues. A bug in
     one run is recorded beside it and the sweep goes on; SweepError once all arms have failed alike in a row. Ctrl-C
     leaves everything resumable, says the command that continues, and raises KeyboardInterrupt.
     """
-    folder = plan.folder(out)
     for cell in plan.cells:
         if (result := read_result(folder / cell.path)) is not None:
             check_metric(plan.experiment.metric, result, folder / cell.path)
-    say(cost_line(plan, out))
+    say(cost_line(plan, folder))
     try:
         left = work(plan, folder, plan.experiment.lab, runner)
     except KeyboardInterrupt:
@@ -53,9 +52,9 @@ def execute_sweep(sweep: Sweep) -> int:
                     f"to try them again: {sweep.command}"
                 )
             sweep.write()  # tuning changes what the next stage is
-            left = execute(sweep.plans()[number], sweep.folder.parent)
+            left = execute(sweep.plans()[number], sweep.folder)
         return left
-    say(cost_line(sweep.plans()[-1], sweep.folder.parent))
+    say(cost_line(sweep.plans()[-1], sweep.folder))
     before = {run.path: run.failure for run in read_status(sweep.folder).runs}
     with interruptible():
         crew = engine.start(sweep.folder)
@@ -98,9 +97,8 @@ def _follow(sweep: Sweep, crew: Crew, before: Mapping[Path, failure.Failure | No
             time.sleep(POLL)
 
 
-def cost_line(plan: Plan, out: Path) -> str:
+def cost_line(plan: Plan, folder: Path) -> str:
     """What is about to be spent, counting only what is not done yet. Time is an estimate from this plan's own runs."""
-    folder = plan.folder(out)
     arms, steps = len(plan.experiment.arms), sum(cell.run.steps for cell in plan.cells)
     seeds = len({cell.run.seed for cell in plan.cells})
     tuning = "tuning " if plan.stage == "tune" else ""

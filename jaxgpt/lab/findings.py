@@ -130,16 +130,16 @@ class Findings:
         return [outcome for outcome in self.outcomes if outcome.status != "finished"]
 
 
-def analyse(plan: Plan, out: Path, tuned: Mapping[str, Tuned] | None = None) -> Findings:
-    """Reads the runs of `plan` under `out` and makes its comparisons, under the first budget and all others."""
-    first, *others = (_analyse(plan, plan.folder(out), axis, tuned or {}) for axis in plan.axes)
-    lines = tuple(line for cell in plan.cells for line in troubles(plan.folder(out) / cell.path))
+def analyse(plan: Plan, folder: Path, tuned: Mapping[str, Tuned] | None = None) -> Findings:
+    """Reads the runs of `plan` in `folder` and makes its comparisons, under the first budget and all others."""
+    first, *others = (_analyse(plan, folder, axis, tuned or {}) for axis in plan.axes)
+    lines = tuple(line for cell in plan.cells for line in troubles(folder / cell.path))
     return replace(first, others=tuple(others), troubles=lines)
 
 
 def analyse_sweep(sweep: Sweep) -> Findings:
     """What a sweep has found so far."""
-    return analyse(sweep.plan(), sweep.folder.parent, sweep.tuned() or {})
+    return analyse(sweep.plan(), sweep.folder, sweep.tuned() or {})
 
 
 def _analyse(plan: Plan, folder: Path, axis: str, tuned: Mapping[str, Tuned]) -> Findings:

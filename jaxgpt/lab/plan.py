@@ -48,10 +48,6 @@ class Plan:
     stage: str = "report"
     """`report`, or `tune` for the runs that only choose learning rates."""
 
-    def folder(self, out: Path) -> Path:
-        """Where this experiment's runs and its report live."""
-        return out / self.name
-
     @property
     def axes(self) -> tuple[str, ...]:
         """The budgets."""

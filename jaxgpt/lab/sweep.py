@@ -25,6 +25,7 @@ from jaxgpt.lab.record import LARGE, is_count, is_figure, read_json, read_result
 from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.tune import Tuned, choose
 from jaxgpt.spec import ConfigError, apply_overrides, parse
+from jaxgpt.spec.errors import quote
 from jaxgpt.spec.small_file import read_small_bytes
 
 SOURCE, PACE = "experiment.py", "pace.json"
@@ -41,11 +42,14 @@ class Sweep:
     command: str
     spec: type[Any] | None = None
     source: Path | None = None
+    """The experiment's file, to be copied into the folder."""
+    origin: str | None = None
+    """Where that file lay when the sweep was planned: what tells this experiment from another of the same name."""
 
     @property
     def name(self) -> str:
-        """The folder's."""
-        return self.folder.name
+        """The experiment's: its file's, without the ending."""
+        return Path(self.origin).stem if self.origin else self.folder.name
 
     @property
     def settings(self) -> Lab:
@@ -107,6 +111,7 @@ class Sweep:
             "command": self.command,
             "claim_seconds": self.settings.claim_seconds,
             "seeds": self.seeds,
+            "source": self.origin,
             "experiment": self.experiment.model_dump(mode="json"),
             "cells": cells,
         }
@@ -132,12 +137,15 @@ class Sweep:
 
 def _replace(path: Path, text: str) -> None:
     """Writes the file unless it says just that: workers that begin at once would else all write it."""
-    try:
-        same = read_small_bytes(path, LARGE) == text.encode()
-    except ConfigError:
-        same = False
-    if not same:
+    if not _says(path, text):
         write_text(path, text)
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        return read_small_bytes(path, LARGE) == text.encode()
+    except ConfigError:
+        return False
 
 
 def _listed(cell: Cell, stage: str) -> dict[str, Any]:
@@ -151,14 +159,44 @@ def _listed(cell: Cell, stage: str) -> dict[str, Any]:
     }
 
 
-def from_file(path: Path, overrides: Sequence[str], seeds: int | None, out: Path, command: str) -> Sweep:
-    """The sweep of an experiment file under `out`. Overrides of `lab.` go to the experiment, the others to its base."""
+def from_file(path: Path, overrides: Sequence[str], seeds: int | None, folder: Path, command: str) -> Sweep:
+    """The sweep of an experiment file in `folder`. Overrides of `lab.` go to the experiment, the others to its base."""
     experiment = load(path)
     mine = [text for text in overrides if text.startswith("lab.")]
     if mine:
         experiment = parse(Experiment, apply_overrides(experiment.model_dump(mode="json"), mine, Experiment))
     base = base_tree(experiment, path.parent, [text for text in overrides if not text.startswith("lab.")])
-    return Sweep(out / path.stem, experiment.model_copy(update={"base": base}), seeds, command, source=path)
+    experiment = experiment.model_copy(update={"base": base})
+    return Sweep(folder, experiment, seeds, command, source=path, origin=str(path.resolve()))
+
+
+def check_folder(sweep: Sweep) -> None:
+    """Raises ConfigError where the folder holds anything but this experiment's sweep: nothing is planned over it.
+
+    The experiment is the same where its file is, by place or by content, or its question: each of them may change.
+    """
+    folder, source = sweep.folder, sweep.source
+    try:
+        held = {name for name in os.listdir(folder) if not name.startswith(".")}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be the folder of a sweep: {error.strerror}; choose another --out"
+        ) from None
+    if source is None or (SOURCE in held and _says(folder / SOURCE, source.read_text(encoding="utf-8"))):
+        return
+    if PLAN in held:
+        plan = read_plan(folder)
+        if plan.get("source") == sweep.origin or plan["question"] == sweep.experiment.question:
+            return
+        other = plan.get("source") or plan["question"]
+        raise ConfigError(f"{folder}: holds the sweep of another experiment, {quote(other, 200)}; choose another --out")
+    if held - {SOURCE, PACE}:
+        raise ConfigError(
+            f"{folder}: holds {quote(min(held))} and no sweep; --out is the sweep's own folder: choose an empty one, "
+            f"as --out {folder / sweep.name}"
+        )
 
 
 def from_folder(folder: Path) -> Sweep:
@@ -169,7 +207,9 @@ def from_folder(folder: Path) -> Sweep:
         raise ConfigError(f"{folder / PLAN}: not the plan of a sweep; make it again with `jaxgpt lab plan`")
     if os.path.lexists(folder / SOURCE):
         import_file(folder / SOURCE)
+    origin = held.get("source")
     try:
-        return Sweep(folder, parse(Experiment, experiment), seeds, held["command"])
+        experiment = parse(Experiment, experiment)
+        return Sweep(folder, experiment, seeds, held["command"], origin=origin if isinstance(origin, str) else None)
     except ConfigError as error:
         raise ConfigError([f"{folder / PLAN}: {problem}" for problem in error.problems]) from None

@@ -202,6 +202,8 @@ def claim(spec: Run, out: Path) -> None:
                     for name, (old, new) in differs.items()
                 ]
             )
+    elif (out / "plan.json").exists():
+        raise ConfigError(f"{out}: holds a sweep, whose runs have folders of their own in it; choose another --out")
     if ended:
         return
     unseal(out)

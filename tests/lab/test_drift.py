@@ -28,7 +28,7 @@ def found(planned, trainer, tmp_path):
     def change(arm="rotary", seed=3, **facts):
         for cell in planned.cells:
             held = FACTS | (facts if (cell.arm, cell.run.seed) == (arm, seed) else {})
-            (planned.folder(tmp_path) / cell.path / "provenance.json").write_text(json.dumps(held))
+            (tmp_path / cell.path / "provenance.json").write_text(json.dumps(held))
         return analyse(planned, tmp_path)
 
     return change
@@ -62,7 +62,7 @@ def test_each_fact_that_differs_is_a_line_that_names_the_runs(found, planned, fa
 def test_another_tokenizer_in_another_arm_may_be_the_question(planned, found, tmp_path):
     found()
     for cell in planned.of("rotary"):
-        file = planned.folder(tmp_path) / cell.path / "provenance.json"
+        file = tmp_path / cell.path / "provenance.json"
         file.write_text(json.dumps(FACTS | {"tokenizer_digest": "t1", "corpus_sha256": "c1"}))
     assert drift(analyse(planned, tmp_path)) == []
 
@@ -73,5 +73,5 @@ def test_runs_of_every_budget_are_looked_at(experiment, run_spec, trainer, tmp_p
     execute(both, tmp_path, runner=trainer)
     cell = both.of("wide", "flops")[0]
     assert cell not in both.of("wide", "tokens")
-    (both.folder(tmp_path) / cell.path / "provenance.json").write_text(json.dumps({"commit": "fedcba9876543210"}))
+    (tmp_path / cell.path / "provenance.json").write_text(json.dumps({"commit": "fedcba9876543210"}))
     assert any(line.startswith("commit differs") for line in drift(analyse(both, tmp_path)))

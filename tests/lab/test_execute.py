@@ -8,7 +8,7 @@ from jaxgpt.spec import ConfigError
 
 
 def results(planned, out):
-    folder, found = planned.folder(out), analyse(planned, out)
+    folder, found = out, analyse(planned, out)
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("result.json")}
     return files | {"results.csv": csv_text(found).encode(), "report.md": markdown(found).encode()}
 

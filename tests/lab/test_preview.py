@@ -61,6 +61,7 @@ def finish(path, tmp_path):
 
     def write(**values):
         sweep = from_file(path, [], None, tmp_path / "out", "")
+        sweep.write()
         for cell in sweep.plan().cells:
             if cell.run.seed < len(values.get(cell.arm, ())):
                 result = {"status": "finished", "step": 20, "seconds": 5.0, "val/loss": values[cell.arm][cell.run.seed]}
@@ -80,9 +81,9 @@ def test_arms_runs_and_cost_are_told_and_the_plan_is_written(planned, finish, tm
     assert any(line.startswith("12 runs, ") for line in lines)
     assert lines[-1] == (
         f"to start: jaxgpt ablate {tmp_path}/rate.py --out {tmp_path}/out   "
-        f"or on each of several machines: jaxgpt lab work {tmp_path}/out/rate"
+        f"or on each of several machines: jaxgpt lab work {tmp_path}/out"
     )
-    assert len(json.loads((tmp_path / "out/rate/plan.json").read_text())["cells"]) == 12
+    assert len(json.loads((tmp_path / "out/plan.json").read_text())["cells"]) == 12
     finish(high=[1.0, 1.0, 1.0, 1.0], low=[1.0])
     lines = planned()
     high, low, wide = (next(line for line in lines if line.startswith(a)).split() for a in ("high", "low", "wide"))

@@ -35,7 +35,9 @@ def opened(tmp_path, monkeypatch, trainer, run_spec):
     monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=run_spec, run=trainer))
     trainer.shift = lambda run: abs(math.log10(run.optim.lr / BEST[run.model.position.kind]))
     (tmp_path / "rates.py").write_text(TEXT)
-    return lambda: from_file(tmp_path / "rates.py", ["lab.fuse=off"], None, tmp_path, "jaxgpt ablate rates.py")
+    return lambda: from_file(
+        tmp_path / "rates.py", ["lab.fuse=off"], None, tmp_path / "rates", "jaxgpt ablate rates.py"
+    )
 
 
 def test_the_best_mean_wins():

@@ -47,7 +47,7 @@ def swept(tmp_path, monkeypatch, trainer, run_spec):
     trainer.before = before
     path = tmp_path / "q.py"
     path.write_text(TEXT)
-    sweep = from_file(path, ["lab.fuse=off"], None, tmp_path, "")
+    sweep = from_file(path, ["lab.fuse=off"], None, tmp_path / path.stem, "")
     sweep.write()
     execute_sweep(sweep)
 
@@ -65,7 +65,7 @@ def told(capsys, tmp_path):
     def lines(path, *overrides):
         capsys.readouterr()
         before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.rglob("*") if p.is_file()}
-        explain(path, list(overrides), None, None if path.is_dir() else tmp_path)
+        explain(path, list(overrides), None, None if path.is_dir() else tmp_path / path.stem)
         assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.rglob("*") if p.is_file()} == before
         out, err = capsys.readouterr()
         lines = [line for line in out.splitlines() if "/s00-" in line]

@@ -73,7 +73,7 @@ def too_many(limit, wide=None):
 
 
 def ended(fused, folder):
-    return [outcome.status for outcome in analyse(fused, folder).outcomes]
+    return [outcome.status for outcome in analyse(fused, folder / fused.name).outcomes]
 
 
 def test_groups_run_in_the_plans_order(go, fused, tmp_path):

@@ -78,7 +78,7 @@ def stub(tmp_path):
     """12 runs of half a second."""
     path = tmp_path / "waits.py"
     path.write_text(TEXT.format(base={"steps": 50}, seeds=6))
-    sweep = from_file(path, ["lab.fuse=off", "lab.claim_seconds=5"], None, tmp_path, "")
+    sweep = from_file(path, ["lab.fuse=off", "lab.claim_seconds=5"], None, tmp_path / "waits", "")
     replace(sweep, spec=Run).write()
     return Crew(STUB), sweep.folder
 

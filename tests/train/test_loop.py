@@ -178,6 +178,13 @@ def test_another_run_is_refused_naming_its_fields_and_nothing_changes(spec, whol
     assert content(whole) == before
 
 
+def test_a_sweeps_folder_is_no_runs(spec, tmp_path):
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds a sweep, .*; choose another --out"):
+        claim(spec.with_vocabulary(257), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
 def test_how_it_is_computed_may_change_in_the_same_directory(spec, whole, tmp_path):
     out = shutil.copytree(whole, tmp_path / "run")
     changed = spec.evolve(exec=spec.exec.evolve(log_every=1))

@@ -23,11 +23,12 @@ def wait_for(what: str, there: Callable[[], bool], patience: float = PATIENCE) -
 
 
 class Ablation:
-    """Starts the sweep into `out`; `words` choose the engine."""
+    """Starts the sweep into a folder in `out`; `words` choose the engine."""
 
     def __init__(self, out: Path, *words: str, environment: Mapping[str, str] = os.environ):
         self.folder, self.log = out / EXPERIMENT.stem, out / "ablate.log"
-        command = [sys.executable, "-m", "jaxgpt.cli", "ablate", str(EXPERIMENT), *FIXED, *words, "--out", str(out)]
+        command = [sys.executable, "-m", "jaxgpt.cli", "ablate", str(EXPERIMENT), *FIXED, *words]
+        command += ["--out", str(self.folder)]
         one_device = {"XLA_FLAGS": f"--xla_backend_optimization_level=0 {os.environ.get('JAXGPT_TEST_XLA_FLAGS', '')}"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env={**environment, **one_device}, stdout=log, stderr=log)

@@ -38,7 +38,7 @@ def test_runs_without_a_pair_still_speak_through_welch(planned, trainer, tmp_pat
     """Solo and fused runs of one seed do not pair; Welch's interval holds them all, and is the wider for it."""
     execute(planned, tmp_path, runner=trainer)
     whole = analyse(planned, tmp_path).contrasts[0].paired.difference
-    result = planned.folder(tmp_path) / planned.of("rotary")[0].path / "result.json"
+    result = tmp_path / planned.of("rotary")[0].path / "result.json"
     result.write_text(json.dumps(json.loads(result.read_text()) | {"mode": "fused"}))
     seal(result.parent)
     found = analyse(planned, tmp_path)
