@@ -180,7 +180,7 @@ def test_another_run_is_refused_naming_its_fields_and_nothing_changes(spec, whol
 
 def test_a_sweeps_folder_is_no_runs(spec, tmp_path):
     (tmp_path / "plan.json").write_text("{}")
-    with pytest.raises(ConfigError, match="holds a sweep, .*; choose another --out"):
+    with pytest.raises(ConfigError, match=r"holds a sweep, .*; choose another --out"):
         claim(spec.with_vocabulary(257), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
