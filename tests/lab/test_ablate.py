@@ -109,7 +109,7 @@ def test_a_folder_that_holds_something_else_is_refused(question, tmp_path, train
     assert content(tmp_path / "out").keys() == {path.relative_to(tmp_path / "out")} | (
         {path.parent.relative_to(tmp_path / "out")} - {Path()}
     )
-    with pytest.raises(ConfigError, match="notes: no folder for a sweep"):
+    with pytest.raises(ConfigError, match="notes: cannot be the folder of a sweep"):
         (tmp_path / "notes").write_text("")
         ablate(question, ["lab.fuse=off"], 2, tmp_path / "notes")
 
