@@ -88,7 +88,8 @@ def write_gguf(
 
 
 def _choose(model: Model) -> tuple[str, Family]:
-    """An architecture whose family can be the model, the model's own first: a Mistral without a window is a Llama."""
+    """An architecture whose family can be the model, the model's own first: a Mistral without a window is a Llama; else
+    its own with biases of zero."""
     own = by_model(model).model_type
     names = sorted(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].model_type != own)
     families = {name: by_config({"model_type": ARCHITECTURES[name].model_type}) for name in names}
@@ -96,7 +97,7 @@ def _choose(model: Model) -> tuple[str, Family]:
         if refusal(family, model) is None:
             return name, family
     for name, family in families.items():
-        if refusal(family, family.filled(model)) is None:
+        if family.model_type == own and refusal(family, family.filled(model)) is None:
             return name, family
     known = ", ".join(held.model_type for held in ARCHITECTURES.values())
     raise ConfigError(f"model: a {own!r} is not written as GGUF; known: {known}")
