@@ -44,7 +44,7 @@ def test_main_effects_of_an_additive_table_are_its_parts(post, slow, slower, mea
     values = {arm: mean + sum(part[level] for level in arm.split("+")) for arm in factorial(factors)}
     found = {name: read(contrast, values) for name, contrast in main_effects(factors).items()}
     want = {"post - pre": post, "slow - fast": slow, "slower - fast": slower}
-    assert_close(found, want, 1e-9, scale=largest(values))
+    assert_close(found, want, 1e-9, scale=1 + largest(values))
 
 
 @given(post=effects, slow=effects, both=effects)
@@ -53,7 +53,7 @@ def test_interaction_is_what_additive_parts_leave(post, slow, both):
     values = {"pre+fast": 0.0, "post+fast": post, "pre+slow": slow, "post+slow": post + slow + both}
     ((name, contrast),) = interaction(two).items()
     assert name == "post x slow"
-    assert_close(read(contrast, values), both / 2, 1e-9, scale=largest(values))
+    assert_close(read(contrast, values), both / 2, 1e-9, scale=1 + largest(values))
 
 
 def test_contrasts_are_fit_for_an_experiment():
