@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.stand_in import refuse_stand_in
 
 LIMIT = 100_000_000
 """Bytes of a file; the largest vocabularies have a third of it."""
@@ -39,9 +40,11 @@ def read_bytes(path: Path, expected: str) -> bytes:
             raise ConfigError(f"{path}: is no file; expected {expected}")
         if path.stat().st_size > LIMIT:
             raise ConfigError(f"{path}: {path.stat().st_size:,} bytes, at most {LIMIT:,} are read; expected {expected}")
-        return path.read_bytes()
+        raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
+    refuse_stand_in(path, raw)
+    return raw
 
 
 def _parsed(raw: bytes, where: str, expected: str) -> Any:

@@ -6,6 +6,7 @@ from jaxgpt.interop import hf_folder, sentence_transformers
 from jaxgpt.interop.refuse import pickled, refuse_pickle, refuse_pickles
 from jaxgpt.interop.source import Source
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.stand_in import refuse_stand_in
 
 EXPECTED = "expected a run, a Hugging Face folder, a .gguf file, or a .bin of llama2.c"
 
@@ -22,6 +23,7 @@ def read_source(path: Path) -> Source:
         raise ConfigError(f"{path}: is not there; {EXPECTED}")
     if not path.is_file():
         raise ConfigError(f"{path}: is no file; {EXPECTED}")
+    refuse_stand_in(path)
     if pickled(path):
         raise refuse_pickle(path)
     if _head(path, 4) == b"GGUF":

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxgpt.interop.safetensors import FILE
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.stand_in import refuse_stand_in
 
 WEIGHTS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.npy", "*.npz")
 """Names under which pickled weights lie in a folder."""
@@ -42,10 +43,12 @@ def refuse_pickle(path: Path) -> ConfigError:
 
 
 def refuse_pickles(folder: Path) -> ConfigError | None:
-    """The error for a folder whose only weights are pickled; None when there are none."""
+    """The error for a folder whose only weights are pickled; None when there are none. Raises ConfigError for a file
+    that only stands in for them."""
     found = sorted(path for name in WEIGHTS for path in folder.glob(name))
     if not found:
         return None
+    refuse_stand_in(found[0])
     parts = [path for path in found if path.name.startswith("pytorch_model")] or found[:1]
     more = f" (and {len(parts) - 1} more)" if len(parts) > 1 else ""
     return ConfigError(f"{parts[0]}{more}: {UNSAFE}; {_remedy(parts, folder / FILE)}")

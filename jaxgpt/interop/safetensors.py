@@ -17,6 +17,7 @@ import numpy as np
 from jaxgpt.interop.json_object import parse_object, read_object
 from jaxgpt.interop.tensors import Tensor
 from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec.stand_in import refuse_stand_in
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_HEADER = 100_000_000
@@ -116,6 +117,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int, int]:
     """The table, where the numbers start, and the file's size in bytes."""
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; expected a .safetensors file")
+    refuse_stand_in(path)
     try:
         with path.open("rb") as file:
             size = path.stat().st_size

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from jaxgpt.spec.errors import ConfigError, quote
+from jaxgpt.spec.stand_in import refuse_stand_in
 
 MOST = 1 << 20
 """Bytes that a file of settings may have. The largest that we write has some ten thousand."""
@@ -15,7 +16,7 @@ def read_small(path: str | Path, most: int = MOST) -> str:
 
     Line ends are as they stand in the file. Raises ConfigError, one line that begins with the path, for what is
     missing, unreadable, too large, not UTF-8, or no regular file: a pipe, which would never end, a device, a folder, or
-    a link to one of these.
+    a link to one of these; and for a Git LFS pointer or a web page.
     """
     raw = read_small_bytes(path, most)
     try:
@@ -45,6 +46,7 @@ def read_small_bytes(path: str | Path, most: int = MOST) -> bytes:
         raise ConfigError(f"{quote(str(path))}: not a path: {error}") from None
     if len(raw) > most:  # it grew, or says nothing of its size as files under /proc do
         raise ConfigError(f"{path}: more than {most:,} bytes; no more are read")
+    refuse_stand_in(path, raw)
     return raw
 
 

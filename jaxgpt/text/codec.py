@@ -13,6 +13,7 @@ import numpy as np
 from jaxgpt.disk import atomic
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance, strings
+from jaxgpt.spec.stand_in import refuse_stand_in
 from jaxgpt.text.cut import between_words
 
 END_OF_TEXT = "<|endoftext|>"
@@ -162,6 +163,7 @@ def first_line(error: Exception) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises ConfigError with one line when it is missing or malformed."""
+    refuse_stand_in(path)
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
