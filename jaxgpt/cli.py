@@ -287,6 +287,8 @@ def show(
     from jaxgpt.train.summary import summarize
 
     spec = load_yaml(Run, config, overrides or [])
+    for remark in spec.remarks():
+        console.print(f"warning: {remark}", markup=False, soft_wrap=True)
     facts = summarize(spec)
     if pattern is not None:
         from jaxgpt.lab.report.masks import draw_patterns

@@ -289,6 +289,12 @@ def test_sampling_is_deterministic_and_starts_with_the_prompt(jaxgpt_, trained):
     assert jaxgpt_(*words, "--seed", 3) == jaxgpt_(*words, "--seed", 3)
 
 
+def test_what_is_hardly_meant_is_told_and_done(jaxgpt_, config):
+    status, out, err = jaxgpt_("show", config, "schedule.warmup=8")
+    assert status == 0 and out.startswith("model:") and len(err) == 1
+    assert err[0].startswith("warning: schedule.warmup: 8 steps of warm-up in a run of 4")
+
+
 def test_help_is_not_an_error(jaxgpt_):
     status, out, err = jaxgpt_("--help")
     assert (status, err) == (0, []) and "train" in out and "ablate" in out

@@ -12,6 +12,7 @@ from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.patterns import Bidirectional
 from jaxgpt.ops.positions import Learned
 from jaxgpt.spec import ConfigError, apply_overrides, parse
+from jaxgpt.spec.errors import quote
 
 E = TypeVar("E", bound=Encoder)
 
@@ -85,12 +86,16 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
     for key, value in ONLY.items():
         asked.only(key, value)
     names = held.get("architectures") or [next(iter(dialect.heads))]
-    if not isinstance(names, list) or len(names) != 1 or names[0] not in dialect.heads:
-        problems.append(f"architectures: {names!r}, expected one of {', '.join(dialect.heads)}; their heads are read")
+    if not isinstance(names, list) or len(names) != 1 or str(names[0]) not in dialect.heads:
+        problems.append(
+            f"architectures: {quote(names)}, expected one of {', '.join(dialect.heads)}; their heads are read"
+        )
     padding, positions = held.get("pad_token_id") if dialect.offset else -1, held["max_position_embeddings"]
     offset = padding + 1 if isinstance(padding, int) else -1
     if offset < 0 or type(positions) is not int or positions <= offset:
-        problems.append(f"max_position_embeddings: {positions!r} with pad_token_id {padding!r} leave no position")
+        problems.append(
+            f"max_position_embeddings: {quote(positions)} with pad_token_id {quote(padding)} leave no position"
+        )
     if problems:
         raise ConfigError(problems)
     heads = dialect.heads[names[0]]

@@ -21,6 +21,7 @@ from jaxgpt.interop import (
 from jaxgpt.interop.family import Family
 from jaxgpt.models import Encoder, Model
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 
 FAMILIES: tuple[Family, ...] = (
     gpt2.FAMILY,
@@ -46,7 +47,7 @@ def by_config(config: Mapping[str, Any]) -> Family:
         if named == family.model_type or (named is None and classes == [family.architecture]):
             return family
     known = ", ".join(sorted(family.model_type for family in FAMILIES))
-    raise ConfigError(f"model_type: {named!r} is not supported; known: {known}")
+    raise ConfigError(f"model_type: {quote(named)} is not supported; known: {known}")
 
 
 def by_model(model: Model) -> Family:

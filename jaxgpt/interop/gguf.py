@@ -26,6 +26,7 @@ from jaxgpt.interop.special_ids import check_special_ids
 from jaxgpt.interop.tensors import Tensor
 from jaxgpt.ops.positions import Rotary, RotaryLlama3
 from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec.errors import quote
 
 PLAIN = {Kind.F32: np.dtype("<f4"), Kind.F16: np.dtype("<f2"), Kind.BF16: np.dtype(ml_dtypes.bfloat16)}
 QUANTISED = (
@@ -75,7 +76,7 @@ def read_source(path: Path) -> Source:
 def _architecture(header: Header) -> Architecture:
     name = header.fields.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ConfigError(f"general.architecture: {name!r} is not read; known: {', '.join(sorted(ARCHITECTURES))}")
+        raise ConfigError(f"general.architecture: {quote(name)} is not read; known: {', '.join(sorted(ARCHITECTURES))}")
     if header.fields.get("split.count", 1) not in (0, 1):
         raise ConfigError("split.count: one of several files; join them first: llama-gguf-split --merge")
     unknown = sorted({entry.kind.name for entry in header.tensors.values() if entry.kind not in {*PLAIN, *QUANTISED}})
@@ -105,7 +106,7 @@ def _config(path: Path, header: Header, architecture: Architecture) -> dict[str,
     followed = {"expert_count": 0, "attention.value_length": fields.get("attention.key_length"), **architecture.only}
     for key, value in followed.items():
         if fields.get(key, value) != value:
-            problems.append(f"{name}.{key}: {fields[key]!r} is not supported, only {value!r}")
+            problems.append(f"{name}.{key}: {quote(fields[key])} is not supported, only {quote(value)}")
     if problems or embedding is None:
         raise ConfigError(problems)
     config["vocab_size"] = embedding.shape[0]
@@ -128,13 +129,14 @@ def _scaling(
     width = config.get("head_dim") or config["hidden_size"] // max(config["num_attention_heads"], 1)
     if fields.get("rope.dimension_count", width) != width:
         raise ConfigError(
-            f"{name}.rope.dimension_count: {fields['rope.dimension_count']!r} is not supported, only a head's {width}"
+            f"{name}.rope.dimension_count: {quote(fields['rope.dimension_count'])} is not supported, only a head's "
+            f"{width}"
         )
     held = {key.removeprefix("rope.scaling."): value for key, value in fields.items()}
     kind, factor, trained = held.get("type", "none"), held.get("factor"), held.get("original_context_length")
     if ROPE_FACTORS in header.tensors:
         if kind != "none":
-            raise ConfigError(f"{ROPE_FACTORS}: is not supported together with {name}.rope.scaling.type {kind!r}")
+            raise ConfigError(f"{ROPE_FACTORS}: is not supported together with {name}.rope.scaling.type {quote(kind)}")
         return _llama_3(_tensor(path, header.tensors[ROPE_FACTORS]).read(), config["rope_theta"], width)
     if kind == "none":
         return None

@@ -14,6 +14,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 MAX_RANK = 4
@@ -141,7 +142,7 @@ def _header(path: Path, data: mmap.mmap) -> Header:
         found[name] = _entry(cursor, name)
     alignment = fields.get("general.alignment", 32)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
-        raise ConfigError(f"{path}: general.alignment: {alignment!r}, expected a power of two")
+        raise ConfigError(f"{path}: general.alignment: {quote(alignment)}, expected a power of two")
     start = -(-cursor.at // alignment) * alignment
     return Header(fields, _placed(path, found, start, alignment, len(data)))
 

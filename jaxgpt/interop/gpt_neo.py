@@ -3,6 +3,7 @@
 Tensors are named much as in their GPT-2, but stored (out, in), with queries, keys and values apart.
 """
 
+from itertools import chain, islice
 from typing import Any
 
 from jaxgpt.interop.hf_config import Config, activation_name, cycle, family, inner_width
@@ -10,6 +11,7 @@ from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.interop.windows import width_of, window
 from jaxgpt.models import Decoder, GPTNeo
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
+from jaxgpt.spec.errors import quote
 
 LAYER = "blocks/layers"
 NAMES = NameMap(
@@ -89,12 +91,13 @@ def _patterns(config: Config, layers: int, local: Pattern) -> tuple[Pattern, ...
     given = config("attention_types") or [[["global", "local"], 12]]
     meaning = {"global": Causal(), "local": local}
     try:
-        patterns = [meaning[kind] for kinds, times in given for kind in kinds * min(times, layers)]
+        repeated = (kinds for kinds, times in given if kinds for _ in range(times))
+        patterns = [meaning[kind] for kind in islice(chain.from_iterable(repeated), layers + 1)]
     except (TypeError, ValueError, KeyError):
         patterns = []
     if len(patterns) != layers:
         config.problems.append(
-            f"attention_types: {given!r} does not say 'global' or 'local' for each of {layers} layers (num_layers)"
+            f"attention_types: {quote(given)} does not say 'global' or 'local' for each of {layers} layers (num_layers)"
         )
         return (Causal(),)
     return cycle(patterns)

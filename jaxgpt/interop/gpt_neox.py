@@ -9,6 +9,7 @@ from jaxgpt.interop.hf_config import Config, activation_name, family, inner_widt
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.interop.rope import read_rope, rope_keys, rope_parameters, share
 from jaxgpt.models import Decoder, GPTNeoX
+from jaxgpt.spec.errors import quote
 
 LAYER = "blocks/layers"
 
@@ -49,7 +50,7 @@ def fields(config: Config) -> dict[str, Any]:
     context = config.whole("max_position_embeddings", 2048)
     part = rope_parameters(config).get("partial_rotary_factor", config("rotary_pct", 0.25))
     if not isinstance(part, int | float) or not 0 < part <= 1:
-        config.problems.append(f"rotary_pct: {part!r}, expected a share above 0 and at most 1")
+        config.problems.append(f"rotary_pct: {quote(part)}, expected a share above 0 and at most 1")
         part = 1
     biased = bool(config("attention_bias", True))
     return {

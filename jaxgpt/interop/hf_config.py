@@ -17,6 +17,7 @@ from jaxgpt.ops.activations import GELU, Activation, GELUTanh, ReLU, SiLU
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Learned, Rotated, Turning
 from jaxgpt.spec import ConfigError, Spec, parse
+from jaxgpt.spec.errors import quote
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "gelu_new": GELUTanh(),
@@ -49,7 +50,7 @@ class Config:
         self.problems: list[str] = []
         named = held.get("model_type", model_type)
         if named != model_type:
-            self.problems.append(f"model_type: {named!r}, expected '{model_type}'; use that family's map")
+            self.problems.append(f"model_type: {quote(named)}, expected '{model_type}'; use that family's map")
 
     def __call__(self, key: str, default: Any = None) -> Any:
         """The value of a key."""
@@ -60,7 +61,7 @@ class Config:
         value = self(key, default)
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most:
             return value
-        self.problems.append(f"{key}: {value!r}, expected a whole number from 1 to {most}")
+        self.problems.append(f"{key}: {quote(value)}, expected a whole number from 1 to {most}")
         return 1
 
     def only(self, key: str, *values: Any) -> None:
@@ -68,7 +69,7 @@ class Config:
         if key in self.held and self.held[key] not in values:
             known = " or ".join(repr(value) for value in values)
             self.problems.append(
-                f"{key}: {self.held[key]!r} is not supported, only {known}; such weights need another model class"
+                f"{key}: {quote(self.held[key])} is not supported, only {known}; such weights need another model class"
             )
 
     def activation(self, key: str, default: str, known: Mapping[str, Activation] = ACTIVATIONS) -> Activation:
@@ -76,7 +77,7 @@ class Config:
         name = self(key, default)
         if isinstance(name, str) and name in known:
             return known[name]
-        self.problems.append(f"{key}: {name!r} is not supported; known: {', '.join(known)}")
+        self.problems.append(f"{key}: {quote(name)} is not supported; known: {', '.join(known)}")
         return next(iter(known.values()))
 
     def dropout(self, default: float, *keys: str) -> float:
@@ -168,10 +169,15 @@ def settled(model: Decoder) -> dict[str, Any]:
 
 
 def cycle(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
-    """The shortest cycle that gives each layer its pattern."""
-    layers = range(len(patterns))
-    period = next(n for n in range(1, len(patterns) + 1) if all(patterns[i] == patterns[i % n] for i in layers))
-    return tuple(patterns[:period])
+    """The shortest cycle that gives each layer its pattern. Time is linear in the layers (Knuth, Morris & Pratt 1977):
+    the cycle is what is left of the sequence beside its longest proper start that is also its end."""
+    borders = [0]
+    for i in range(1, len(patterns)):
+        border = borders[-1]
+        while border and patterns[i] != patterns[border]:
+            border = borders[border - 1]
+        borders.append(border + (patterns[i] == patterns[border]))
+    return tuple(patterns[: len(patterns) - borders[-1]])
 
 
 def inner_width(model: Transformer) -> int:

@@ -1,13 +1,17 @@
 """JSON from strangers: strictly one object, every key once, no NaN, any fault in one line."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.small_file import read_small_bytes
 from jaxgpt.spec.stand_in import refuse_stand_in
 
+MOST_DIGITS = 40
+"""Of an integer; more are no size, count or id of anything."""
 LIMIT = 100_000_000
 """Bytes of a file; the largest vocabularies have a third of it."""
 
@@ -36,21 +40,25 @@ def parse_object(raw: bytes, where: str, expected: str) -> dict[str, Any]:
 def read_bytes(path: Path, expected: str) -> bytes:
     """A file's content, unparsed. Raises ConfigError for what is no file, too large, or cannot be read."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would never end
-            raise ConfigError(f"{path}: is no file; expected {expected}")
-        if path.stat().st_size > LIMIT:
-            raise ConfigError(f"{path}: {path.stat().st_size:,} bytes, at most {LIMIT:,} are read; expected {expected}")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
+        raw = read_small_bytes(path, LIMIT)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; expected {expected}") from None
     refuse_stand_in(path, raw)
     return raw
 
 
 def _parsed(raw: bytes, where: str, expected: str) -> Any:
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError, JSONDecodeError and numbers too long are such
+        return json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_constant=_no_constant,
+            parse_int=_whole,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise ConfigError(f"{where}: not sound JSON: nested too deep; expected {expected}") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{where}: not sound JSON: {reason}; expected {expected}") from None
 
@@ -64,3 +72,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"an integer of {len(digits):,} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is beyond float64")
+    return number

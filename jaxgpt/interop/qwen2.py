@@ -6,6 +6,7 @@ from jaxgpt.interop import llama, llama_type
 from jaxgpt.interop.hf_config import Config, family
 from jaxgpt.interop.windows import layer_type_keys, read_layer_types
 from jaxgpt.models import Decoder, Qwen2
+from jaxgpt.spec.errors import quote
 
 DEFAULTS = llama.DEFAULTS | {
     "vocab_size": 151936,
@@ -27,7 +28,7 @@ def patterns(config: Config, held: dict[str, Any]) -> Any:
     width = config.whole("sliding_window", 4096) if on else None
     first = config("max_window_layers", 28)
     if on and not isinstance(first, int):
-        config.problems.append(f"max_window_layers: {first!r}, expected a number")
+        config.problems.append(f"max_window_layers: {quote(first)}, expected a number")
         first = 0
     return read_layer_types(config, held["num_layers"], held["context"], width, lambda i: bool(on) and i >= first)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxgpt.interop.safetensors import FILE
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 from jaxgpt.spec.stand_in import refuse_stand_in
 
 WEIGHTS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.npy", "*.npz")
@@ -68,5 +69,5 @@ def refuse_code(config: Mapping[str, Any], path: Path) -> None:
         family = str(config.get("model_type"))[:64]
         raise ConfigError(
             f"{path}: auto_map: names code in the folder, which is never run here; "
-            f"if the weights are a plain {family!r}, remove auto_map"
+            f"if the weights are a plain {quote(family)}, remove auto_map"
         )

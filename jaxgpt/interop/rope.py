@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxgpt.interop.hf_config import Config
 from jaxgpt.ops.positions import Position, Rotary, RotaryLinear, RotaryLlama3, RotaryYaRN, Turning
+from jaxgpt.spec.errors import quote
 
 YARN_ONLY = ("attention_factor", "mscale", "mscale_all_dim")
 """Keys that give YaRN another magnitude than the paper's."""
@@ -28,15 +29,17 @@ def read_rope(config: Config, context: int, theta_key: str = "rope_theta") -> di
         return stretched | {"kind": "rotary_llama3", "trained": trained, "slow": slow, "fast": fast}
     if kind == "yarn":
         config.problems += [
-            f"rope_scaling.{key}: {held[key]!r} is not supported; YaRN's own magnitude is"
+            f"rope_scaling.{key}: {quote(held[key])} is not supported; YaRN's own magnitude is"
             for key in YARN_ONLY
             if held.get(key) is not None
         ]
         if held.get("truncate", True) is not True:
-            config.problems.append(f"rope_scaling.truncate: {held['truncate']!r} is not supported, only True")
+            config.problems.append(f"rope_scaling.truncate: {quote(held['truncate'])} is not supported, only True")
         slow, fast = held.get("beta_slow") or 1, held.get("beta_fast") or 32
         return stretched | {"kind": "rotary_yarn", "trained": trained, "slow": slow, "fast": fast}
-    config.problems.append(f"rope_scaling.rope_type: {kind!r} is not supported; known: default, linear, llama3, yarn")
+    config.problems.append(
+        f"rope_scaling.rope_type: {quote(kind)} is not supported; known: default, linear, llama3, yarn"
+    )
     return turning | {"kind": "rotary"}
 
 
@@ -45,7 +48,7 @@ def rope_parameters(config: Config) -> Mapping[str, Any]:
     held = config("rope_scaling") or config("rope_parameters") or {}
     if isinstance(held, Mapping):
         return held
-    config.problems.append(f"rope_scaling: {held!r}; expected a mapping with rope_type")
+    config.problems.append(f"rope_scaling: {quote(held)}; expected a mapping with rope_type")
     return {}
 
 

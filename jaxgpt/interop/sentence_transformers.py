@@ -21,6 +21,7 @@ from jaxgpt.interop.safetensors import FILE, read_tensors
 from jaxgpt.interop.source import Source
 from jaxgpt.ops.pooling import Recipe, normalise
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
 POOLINGS = {
@@ -110,7 +111,7 @@ def _modules(folder: Path) -> tuple[list[str], list[Path]]:
         place = folder / name
         if place.resolve().parent != folder.resolve() and place.resolve() != folder.resolve():
             problems.append(
-                f"{path}: entry {index}: path {name!r} links out of the folder; put the files themselves there"
+                f"{path}: entry {index}: path {quote(name)} links out of the folder; put the files themselves there"
             )
             continue
         kinds.append(kind.rpartition(".")[2])
@@ -141,7 +142,9 @@ def _dense(folder: Path, width: int) -> Dense:
     config = read_object(path, "settings of a dense layer")
     name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     if name not in ACTIVATIONS:
-        raise ConfigError(f"{path}: activation_function: {name!r} is not followed; known: {', '.join(ACTIVATIONS)}")
+        raise ConfigError(
+            f"{path}: activation_function: {quote(name)} is not followed; known: {', '.join(ACTIVATIONS)}"
+        )
     if not (folder / FILE).exists():
         raise refuse_pickles(folder) or ConfigError(f"{folder}: no weights; expected {FILE}")
     out = config.get("out_features")

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxgpt.interop.hf_config import Config, cycle
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
+from jaxgpt.spec.errors import quote
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -26,7 +27,9 @@ def read_layer_types(
     types = config("layer_types") or [SLIDING if slides(i) else FULL for i in range(layers)]
     known = isinstance(types, list) and len(types) == layers and set(map(str, types)) <= {FULL, SLIDING}
     if not known:
-        config.problems.append(f"layer_types: {types!r}; expected '{FULL}' or '{SLIDING}' for each of {layers} layers")
+        config.problems.append(
+            f"layer_types: {quote(types)}; expected '{FULL}' or '{SLIDING}' for each of {layers} layers"
+        )
         return (Causal(),)
     if width is None and SLIDING in types:
         config.problems.append("layer_types: some layers slide, but there is no sliding_window; add its width")

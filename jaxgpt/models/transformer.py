@@ -16,9 +16,14 @@ from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat, Stack
 from jaxgpt.ops.attention import Case, Kernel, Places
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, shares
-from jaxgpt.ops.positions import Biased, Learned, Rotated
+from jaxgpt.ops.positions import Added, Biased, Learned, Rotated
 from jaxgpt.ops.setting import on
 from jaxgpt.spec.sizes import Layers
+
+MOST_PARAMETERS = 10**14
+"""Fifty times what was ever trained; their state has more than a petabyte."""
+MOST_IN_TABLE = 2**27
+"""Numbers of a table that is part of the compiled program."""
 
 
 class Transformer(BlockSpec, Model):
@@ -61,6 +66,16 @@ class Transformer(BlockSpec, Model):
         if self.residual != "sequential" and self.norm_place != "pre":
             problems.append(
                 f"residual {self.residual} is pre-norm; set norm_place pre instead of {self.norm_place}, or sequential"
+            )
+        if isinstance(self.position, Added) and self.context * self.d_model > MOST_IN_TABLE:
+            problems.append(
+                f"position {self.position.kind} is a table of context {self.context} x d_model {self.d_model}: "
+                f"more than {MOST_IN_TABLE} numbers; use another, such as rotary"
+            )
+        if self.least_parameters > MOST_PARAMETERS:
+            problems.append(
+                f"num_layers {self.num_layers}, d_model {self.d_model}, num_heads {self.num_heads}, context "
+                f"{self.context}: more than {MOST_PARAMETERS:.0e} parameters; lower one"
             )
         if not self.pattern:
             problems.append("pattern needs at least one entry, for example causal")
@@ -126,6 +141,14 @@ class Transformer(BlockSpec, Model):
     @abstractmethod
     def scores_by_table(self) -> bool:
         """Whether the token table scores hidden states too."""
+
+    @property
+    def least_parameters(self) -> int:
+        """Parameters that there are in any case, found without tracing: attention's, the experts' and the tables'."""
+        D, K = self.d_model, self.head_width
+        experts = self.feed_forward.num_experts if isinstance(self.feed_forward, Sparse) else 0
+        layer = D * (2 * K * (self.num_heads + self.kv_heads) + 2 * experts)
+        return self.num_layers * layer + D * (self.vocab_size or 0) + self.position_table
 
     @property
     def scoring(self) -> int:

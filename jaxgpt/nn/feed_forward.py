@@ -9,7 +9,7 @@ from jaxgpt.nn.linear import Linears
 from jaxgpt.ops.activations import Activation, GELUTanh, SiLU
 from jaxgpt.ops.placing import place
 from jaxgpt.spec import Seam
-from jaxgpt.spec.sizes import Length
+from jaxgpt.spec.sizes import Count, Length
 
 
 class FeedForward(Seam, seam="feed_forward"):
@@ -22,6 +22,8 @@ class FeedForward(Seam, seam="feed_forward"):
 
 class Sparse(FeedForward):
     """One of which a token passes through a part: what lies below `experts` leads with the experts."""
+
+    num_experts: Count
 
     @property
     @abstractmethod

@@ -44,7 +44,7 @@ class MoE(Sparse, kind="moe"):
     citation = "Shazeer et al. 2017; Lepikhin et al. 2021 (GShard); Fedus et al. 2022 (Switch), section 2"
     inputs = switches = ("balance_weight", "z_weight")
     num_experts: Count = 8
-    top_k: int = Field(default=1, gt=0, le=1024)
+    top_k: int = Field(default=1, gt=0, le=128)
     """Experts of a token."""
     expert: FeedForward = MLP()
     """What each expert is."""

@@ -97,6 +97,9 @@ def ready(spec: Run, quiet: bool) -> Prepared | PreparedTexts:
     if spec.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if not quiet:
+        for remark in spec.remarks():
+            console.print(f"warning: {remark}", markup=False, soft_wrap=True)
     prepared = prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet)
     whole_words = spec.objective.words
     return prepared if whole_words is None else prepared.marked(whole_words)

@@ -17,6 +17,9 @@ from jaxgpt.train.optim import Optimizer
 from jaxgpt.train.pipeline import check_pipeline
 from jaxgpt.train.schedule import Cosine, Schedule
 
+MOST_TOKENS = 2**36
+"""Of a batch, which a host makes in memory."""
+
 
 class BatchRamp(Spec):
     """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
@@ -108,9 +111,28 @@ class Run(Spec):
         problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")
+        if self.eval.patience and not self.data.val_fraction and self.eval.sts is None:
+            problems.append(
+                f"eval.patience {self.eval.patience} waits for a better val/loss, but data.val_fraction 0 holds out no "
+                "text; set it, or leave patience out"
+            )
+        if self.batch_size * self.row_tokens > MOST_TOKENS:
+            problems.append(
+                f"batch_size {self.batch_size} x {self.row_tokens} tokens a row exceed {MOST_TOKENS} tokens a batch; "
+                "lower one"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def remarks(self) -> list[str]:
+        """What can be trained and is hardly meant, a line each."""
+        if self.schedule.warmup <= self.steps:
+            return []
+        return [
+            f"schedule.warmup: {self.schedule.warmup} steps of warm-up in a run of {self.steps}: the learning rate "
+            f"ends at {self.steps / self.schedule.warmup:.2g} of optim.lr"
+        ]
 
     def check_devices(self, devices: int) -> None:
         """Raises ConfigError when the batch does not divide over the mesh. Called before anything is compiled."""

@@ -90,3 +90,17 @@ def test_specs_alone_touch_no_device(tiny):
         **{"model": {"kind": "gpt3", "num_layers": 96, "d_model": 12288, "num_heads": 96, "vocab_size": 50257}}
     ).model.shapes()
     assert len(jax.live_arrays()) <= before + 1
+
+
+def test_a_warm_up_longer_than_the_run_is_told(tiny):
+    (remark,) = tiny(**{"schedule.warmup": 40}).remarks()
+    assert remark == ("schedule.warmup: 40 steps of warm-up in a run of 20: the learning rate ends at 0.5 of optim.lr")
+    assert tiny(**{"schedule.warmup": 20}).remarks() == tiny().remarks() == []
+
+
+def test_patience_needs_something_to_wait_for(tiny):
+    patient = {"eval.every": 2, "eval.patience": 1}
+    with pytest.raises(ConfigError, match=r"eval\.patience 1 waits .* data\.val_fraction 0"):
+        tiny(**patient, **{"data.val_fraction": 0})
+    tiny(**patient)
+    tiny(**patient, **{"data.val_fraction": 0, "eval.sts": "pairs.csv"})

@@ -109,6 +109,8 @@ class RotaryYaRN(Turning, kind="rotary_yarn"):
     def _ordered(self) -> Self:
         if self.slow >= self.fast:
             raise ValueError(f"slow {self.slow} must lie below fast {self.fast}")
+        if self.theta <= 1:
+            raise ValueError(f"theta {self.theta} must exceed 1, or all pairs turn alike")
         return self
 
     def rates(self, d_head: int) -> np.ndarray:
