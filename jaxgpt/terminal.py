@@ -50,8 +50,9 @@ class Watch:
         with Watch("tokenize", total=files, unit="files") as watch:
             watch.update(done, loss="3.21")
 
-    Time left counts from the work done since `start`, so a resumed run does not flatter itself. Shown only once the
-    work has lasted `after` seconds; `quiet=True` shows nothing.
+    Time left counts from the work done since `start`, so a resumed run does not flatter itself, and from the moment of
+    `restart`, so that compiling does not count. Shown only once the work has lasted `after` seconds; `quiet=True` shows
+    nothing.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Watch:
         self.label, self.total, self.unit, self.start = label, total, unit, start
         self.quiet, self.after, self.done = quiet, after, start
         self.live = console.is_terminal and not quiet
-        self._began = self._shown = time.monotonic()
+        self._began = self._shown = self._rated = time.monotonic()
         self._interval = after
         self._bar: Progress | None = None
 
@@ -73,7 +74,7 @@ class Watch:
 
     def line(self, done: float, **facts: str) -> str:
         """The text of one update: share done, rate, time left, then the facts in order."""
-        elapsed = time.monotonic() - self._began
+        elapsed = time.monotonic() - self._rated
         rate = (done - self.start) / elapsed if elapsed > 0 else 0.0
         left = clock((self.total - done) / rate) if rate > 0 else "?"
         parts = [f"{done:,.0f}/{self.total:,.0f} {self.unit}".rstrip()]
@@ -81,6 +82,10 @@ class Watch:
         if self.unit and "tokens/s" not in facts:
             parts.append(f"{rate:,.1f} {self.unit}/s")
         return " · ".join([*parts, f"{left} left"])
+
+    def restart(self, done: float) -> None:
+        """Takes rate and time left from what is done from here on: what came before was no measure of it."""
+        self.start, self._rated = done, time.monotonic()
 
     def update(self, done: float, **facts: str) -> None:
         """Shows the state; cheap enough to call every step."""

@@ -83,9 +83,9 @@ def _seconds(
         spent, steps = sum(r.get("seconds", 0.0) for _, r in done), sum(cell.run.steps for cell, _ in done)
         if steps:
             return spent / steps, held is everything
-    from jaxgpt.train.devices import peak_flops
+    from jaxgpt.train.devices import expected_flops
 
-    peak = peak_flops(cells[0].run.dtype)
+    peak = expected_flops(cells[0].run.dtype)
     return (flops / (TYPICAL * peak) if peak else math.inf), True
 
 

@@ -29,6 +29,7 @@ from jax import lax
 
 from jaxgpt.nn.deal import AXIS, by_stage
 from jaxgpt.nn.layout import Layout
+from jaxgpt.ops.dropping import by_row, rows_of
 from jaxgpt.ops.placing import place, placement
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import Count, Layers
@@ -36,8 +37,8 @@ from jaxgpt.spec.sizes import Count, Layers
 Losses = dict[str, jax.Array]
 """Auxiliary losses by name, float32 scalars."""
 
-Stage = Callable[[Any, jax.Array, Layout, jax.Array, jax.Array, jax.Array | None], tuple[jax.Array, Losses]]
-"""Parameters (K, ...), rows (b, T, D), their layout, the index of the first layer, of the microbatch and of the repeat.
+Stage = Callable[[Any, jax.Array, Layout, jax.Array, jax.Array | None], tuple[jax.Array, Losses]]
+"""Parameters (K, ...), rows (b, T, D), their layout, the index of the first layer and of the repeat.
 With repeats the parameters are (K, R, ...) and the stage takes those of its repeat, inside what it recomputes."""
 
 
@@ -73,6 +74,7 @@ def pipeline(
     x_MbTD = _cut(x_BTD, M)
     pos = layout.pos if layout.pos.ndim == 1 else _cut(layout.pos, M)
     segment = None if layout.segment is None else _cut(layout.segment, M)
+    rows_Mb = _cut(rows_of(x_BTD.shape[0]), M)
     index_S = jnp.arange(S)
     first_S = (index_S == 0).reshape(S, 1, 1, 1)
 
@@ -82,7 +84,8 @@ def pipeline(
         own = layout._replace(
             pos=pos if pos.ndim == 1 else _at(pos, part), segment=None if segment is None else _at(segment, part)
         )
-        x_bTD, losses = stage(p, x_bTD, own, (repeat * S + s) * K, part, repeat if R > 1 else None)
+        with by_row(_at(rows_Mb, part)):  # a row drops the same in whichever microbatch it goes
+            x_bTD, losses = stage(p, x_bTD, own, (repeat * S + s) * K, repeat if R > 1 else None)
         return x_bTD, jax.tree.map(lambda loss: jnp.where(item == t - s, loss, 0), losses)
 
     held = placement()

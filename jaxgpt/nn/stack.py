@@ -25,7 +25,7 @@ class Stack(nn.Module):
     """`num_layers` blocks whose patterns cycle through `patterns`.
 
     Layer i starts from a key folded with i, so a deeper stack starts with the same first layers; the parameters and the
-    results do not depend on `loop` or `remat`, but for the dropout masks of a pipeline, drawn for each microbatch.
+    results do not depend on `loop` or `remat`. In a pipeline dropout is drawn row by row, as within `by_row`.
 
     Scalars that a block sows into `losses` are summed over the layers by the last name of their path, and sown again by
     the stack. In a pipeline they are the mean over the microbatches, as with accumulated gradients.
@@ -73,9 +73,9 @@ class Stack(nn.Module):
             policy = _weight_products(int(isinstance(self.loop, Pipelined))) if self.remat == "dots" else None
             return jax.checkpoint(one, policy=policy, static_argnums=(3,))
 
-        def stage(p: Any, x: jax.Array, layout: Layout, first: Any, part: Any, repeat: Any) -> tuple[jax.Array, Losses]:
+        def stage(p: Any, x: jax.Array, layout: Layout, first: Any, repeat: Any) -> tuple[jax.Array, Losses]:
             assert isinstance(self.loop, Pipelined)
-            one = layer(layout, None if key is None else jax.random.fold_in(key, part), repeat)
+            one = layer(layout, key, repeat)
             if self.loop.layers == "scan":
                 return _scan(one, p, x, first, self.patterns, False)
             x, _, losses = _unroll(one, split_layers(p), x, first, self.patterns, None, False)

@@ -67,6 +67,11 @@ class Contrastive(Objective):
         """float32 (B,), the loss of each row; 0 for rows that are not valid."""
 
     @property
+    def whole_batch(self) -> str:
+        """See Objective."""
+        return "takes a batch's other rows as negatives; use objective.chunk, which is exact"
+
+    @property
     def words(self) -> bool | None:
         """See Objective."""
         return None if self.masking is None else self.masking.whole_word

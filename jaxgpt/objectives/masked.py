@@ -99,6 +99,11 @@ class MaskedLanguageModel(Objective):
     """Tokens whose logits exist at once; None: all."""
 
     @property
+    def whole_batch(self) -> str | None:
+        """See Objective."""
+        return None if self.next_sentence is None else "pairs a batch's rows with each other; use exec.remat=block"
+
+    @property
     def words(self) -> bool | None:
         """See Objective."""
         return self.masking.whole_word

@@ -25,6 +25,12 @@ class Objective(Seam, seam="objective"):
     """Whether a row is texts, each apart, rather than a window of a corpus (`data.columns`)."""
 
     @property
+    def whole_batch(self) -> str | None:
+        """Why a part of a batch has another loss than its share of the whole's (its rows are compared, say), and what
+        saves memory instead; None: it has not."""
+        return None
+
+    @property
     @abstractmethod
     def words(self) -> bool | None:
         """Whether the batch's `words` number whole words (True) or tokens (False); None: it needs none."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import jax
+import jax.numpy as jnp
 
 _ROWS: ContextVar[jax.Array | None] = ContextVar("rows", default=None)
 
@@ -21,6 +22,12 @@ def by_row(rows_B: jax.Array) -> Iterator[None]:
         yield
     finally:
         _ROWS.reset(token)
+
+
+def rows_of(B: int) -> jax.Array:
+    """int32 (B,): the numbers that `by_row` gave, or a batch's own, from 0."""
+    rows_B = _ROWS.get()
+    return jnp.arange(B) if rows_B is None else rows_B
 
 
 def row_keys(key: jax.Array) -> jax.Array:

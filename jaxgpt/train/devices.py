@@ -1,4 +1,4 @@
-"""What the devices could do at best: the denominator of MFU."""
+"""What the devices could do at best."""
 
 import time
 from functools import lru_cache
@@ -9,14 +9,17 @@ import jax.numpy as jnp
 from jaxgpt.parallel.chips import PEAK
 
 
-@lru_cache
-def peak_flops(dtype: str) -> float | None:
-    """FLOP/s of one device. Datasheet peak in bf16 (also for float32 runs, whose MFU reads low); on a CPU the speed of
-    a 1024³ matmul measured once; None for a device that is not in the table."""
+def rated_flops() -> float | None:
+    """FLOP/s of one device by its data sheet, in bf16 (also for float32 runs, whose MFU reads low); None for a CPU, of
+    which no sheet is known, and for a device that is not in the table."""
     kind = jax.devices()[0].device_kind
-    if jax.default_backend() == "cpu":
-        return _measured(dtype)
     return next((PEAK[name] for name in sorted(PEAK, key=len, reverse=True) if kind.startswith(name)), None)
+
+
+@lru_cache
+def expected_flops(dtype: str) -> float | None:
+    """`rated_flops`, or on a CPU the speed of a 1024³ matmul measured once: good for a guess, not for an MFU."""
+    return _measured(dtype) if jax.default_backend() == "cpu" else rated_flops()
 
 
 def _measured(dtype: str) -> float:

@@ -15,7 +15,8 @@ from jaxgpt.train.sinks import Sink
 
 
 class Exec(Spec):
-    """Where and how; results agree to rounding whatever is chosen here."""
+    """Where and how; results agree to rounding whatever is chosen here, but for dropout of attention weights, which each
+    kernel draws tile by tile in its own way (`ring` and `gathered` device by device)."""
 
     mesh: Mesh = Mesh()
     rules: Rules = Standard()
@@ -29,7 +30,7 @@ class Exec(Spec):
     pipeline: Pipeline = Pipeline()
     """How rows move through the stages of exec.mesh.pipeline."""
     accumulate: Length = 1
-    """Parts a batch is computed in, one after the other, to save memory."""
+    """Parts a batch is computed in, one after the other, to save memory. Refused for objectives that compare rows."""
     log_every: Steps = 10
     """Steps between rows of metrics.jsonl."""
     save_every: Steps | None = 1000

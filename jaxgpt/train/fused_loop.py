@@ -112,7 +112,11 @@ def _train(
             measure = len(held_out) > 0 and (now == spec.steps or due(now, spec.eval.every))
             logged = measure or now == spec.steps or due(now, spec.exec.log_every)
             for lane in open_lanes:
-                lane.record.step(now, rows[1] * spec.row_tokens, measured.lane(lane.index), logged)
+                lane.record.step(
+                    now, rows[1] * spec.row_tokens, measured.lane(lane.index), logged, measured.device["loss"]
+                )
+            if step == first:
+                line.restart(now)
             better = dict.fromkeys(open_lanes, False)
             if measure:
                 with ExitStack() as pauses:
@@ -127,12 +131,16 @@ def _train(
             whole = any(better.values()) or any(due(now, lane.run.exec.save_every) for lane in open_lanes)
             saved = open_lanes if whole else [lane for lane in open_lanes if status[lane]]
             if saved:
+                for lane in open_lanes:
+                    lane.record.flush()
+                    status[lane] = lane.record.verdict() or status[lane]
                 with ExitStack() as pauses:
                     for lane in open_lanes:
                         pauses.enter_context(lane.record.paused())
                     held = jax.device_get(state)
                     for lane in saved:
-                        lane.save(now, held, better[lane])
+                        if not lane.record.broken:
+                            lane.save(now, held, better[lane])
             for lane in open_lanes:
                 if (how := status[lane]) is not None:
                     lane.end(how, now)

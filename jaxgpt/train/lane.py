@@ -93,8 +93,7 @@ class Lane:
         self._stack.__exit__(kind, value, trace)
 
     def save(self, step: int, stacked: Any, best: bool) -> None:
-        """Writes a checkpoint from the state of all lanes, on the host."""
-        self.record.flush()
+        """Writes a checkpoint from the state of all lanes, on the host. The record has read the step."""
         self.log.sync()
         state = jax.tree.map(lambda x: x[self.index], stacked)
         keep = max(2, self.run.exec.keep)  # killed while it saves, a group goes back to the step before

@@ -149,12 +149,12 @@ def _train(
             batch = put(partial(prepared.batch, spec.seed), span, spec.seq_len, compiled.batch)
             state, metrics = compiled.step(state, batch, dropout_key, values)
             now, better = step + 1, False
-            if step == first:
-                jax.block_until_ready(metrics)
-                log.event("first_step", step=now, seconds=round(record.seconds, 3))
             measure = measures and (now == spec.steps or due(now, spec.eval.every))
             logged = measure or now == spec.steps or due(now, spec.exec.log_every)
-            record.step(now, span[1] * spec.row_tokens, metrics, logged)
+            record.step(now, span[1] * spec.row_tokens, metrics, logged, metrics["loss"])
+            if step == first:
+                log.event("first_step", step=now, seconds=round(record.seconds, 3))
+                line.restart(now)
             if measure:
                 with record.paused():
                     loss = validate(compiled, state.weights, held_out, values) if held_out else None
@@ -162,14 +162,15 @@ def _train(
                 better = record.validation(loss, more) and spec.exec.keep_best
             asked = stop.agreed()
             status = record.verdict() or ("finished" if now == spec.steps else "stopped" if asked else None)
-            last = status is not None
-            if last or better or due(now, spec.exec.save_every):
-                with record.paused():
-                    record.flush()
-                    log.sync()
-                    save(out / "ckpt", now, state, record.meta(), spec.exec.keep, better)
-                    log.status(status="running", step=now, steps=spec.steps)
-            if last:
+            if status is not None or better or due(now, spec.exec.save_every):
+                record.flush()
+                status = record.verdict() or status
+                if not record.broken:
+                    with record.paused():
+                        log.sync()
+                        save(out / "ckpt", now, state, record.meta(), spec.exec.keep, better)
+                        log.status(status="running", step=now, steps=spec.steps)
+            if status is not None:
                 break
         result = strict(record.result(status or "finished"))[0] | {"mode": SOLO}
         log.event(result["status"], step=now)

@@ -10,7 +10,7 @@ import jax
 
 from jaxgpt.parallel import training_devices
 from jaxgpt.terminal import Watch
-from jaxgpt.train.devices import peak_flops
+from jaxgpt.train.devices import rated_flops
 from jaxgpt.train.spec import Run
 
 Row = dict[str, Any]
@@ -21,8 +21,10 @@ class Waiting(NamedTuple):
 
     step: int
     tokens: int
-    metrics: Mapping[str, jax.Array]
+    metrics: Mapping[str, Any]
     log: bool
+    signal: jax.Array
+    """What the device has ready once it has made the step."""
 
 
 class Record:
@@ -46,6 +48,8 @@ class Record:
         self.since_best: int = meta.get("since_best", 0)
         self.skips: int = meta.get("skips", 0)
         """Dropped updates in a row."""
+        self.broken = False
+        """Whether an update made weights that are not finite: they must not be saved."""
         self.last: Row = dict(meta.get("last", {}))
         """The newest value of every key."""
         self._seconds: float = meta.get("seconds", 0.0)
@@ -64,7 +68,7 @@ class Record:
 
     def verdict(self) -> str | None:
         """How the run has ended, judged by what has been read so far; None while it may go on."""
-        if self.skips > self._run.exec.max_skips:
+        if self.broken or self.skips > self._run.exec.max_skips:
             return "diverged"
         patience = self._run.eval.patience
         return "finished" if patience is not None and self.since_best >= patience else None
@@ -80,32 +84,38 @@ class Record:
             "last": self.last,
         }
 
-    def step(self, step: int, tokens: int, metrics: Mapping[str, jax.Array], log: bool) -> None:
-        """Notes a dispatched step, and reads the one before it."""
-        self.flush()
-        self._waiting = Waiting(step, tokens, metrics, log)
+    def step(self, step: int, tokens: int, metrics: Mapping[str, Any], log: bool, signal: jax.Array) -> None:
+        """Notes a dispatched step, and reads the one before it. `signal` is anything that the step computes."""
+        newest = Waiting(step, tokens, metrics, log, signal)
+        self._read(newest)
+        self._waiting = newest
+        if self._mark is None:  # the first step of this process compiles: the clock starts behind it
+            signal.block_until_ready()
+            self._mark = (time.monotonic(), tokens)
 
     def flush(self, **more: float) -> None:
         """Reads the waiting step; writes its row if it was to be logged. `more` joins the row."""
-        if self._waiting is None:
+        self._read(self._waiting, **more)
+
+    def _read(self, newest: Waiting | None, **more: float) -> None:
+        """`newest` is the last step dispatched: the clock counts it where the device has made it already."""
+        if self._waiting is None or newest is None:
             return
-        step, tokens, metrics, log = self._waiting
+        step, tokens, metrics, log, _ = self._waiting
         self._waiting = None
-        self.skips = self.skips + 1 if int(metrics["skipped"]) else 0
-        now = time.monotonic()
-        if self._mark is None:  # the first step of this process compiled: the clock starts behind it
-            self._mark = (now, tokens)
+        self.skips = self.skips + 1 if metrics["skipped"] else 0
+        self.broken = self.broken or not metrics["finite"]
         if not log:
             return
+        now, reached = time.monotonic(), newest.tokens if newest.signal.is_ready() else tokens
         loss, lr, norm = (float(metrics[name]) for name in ("loss", "lr", "grad_norm"))
         row: Row = {"step": step, "tokens": tokens, "train/loss": loss, "lr": lr, "grad_norm": norm, **more}
         row |= {name: float(value) for name, value in metrics.items() if name.startswith("aux/")}
-        elapsed, done = now - self._mark[0], tokens - self._mark[1]
+        assert self._mark is not None
+        elapsed, done = now - self._mark[0], reached - self._mark[1]
         if done > 0 and elapsed > 0:
-            row["tokens_per_second"] = round(done / elapsed, 1)
-            peak = peak_flops(self._run.dtype)
-            row["mfu"] = round(done / elapsed * self._flops / (peak * len(training_devices())), 4) if peak else None
-            self._mark = (time.monotonic(), tokens)
+            row |= self._speed(done / elapsed)
+            self._mark = (now, reached)
         self.last |= row
         for listen in self._listeners:
             listen(row)
@@ -129,11 +139,20 @@ class Record:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time spent inside does not count against tokens_per_second."""
+        """Time spent inside does not count against tokens_per_second. Waits for the pending step first, whose time does:
+        whatever reads the state would wait for it inside."""
+        if self._waiting is not None:
+            self._waiting.signal.block_until_ready()
         began = time.monotonic()
         yield
         if self._mark is not None:
             self._mark = (self._mark[0] + time.monotonic() - began, self._mark[1])
+
+    def _speed(self, tokens_per_second: float) -> Row:
+        """MFU is null where no data sheet gives the peak, or where the clock cannot be right."""
+        rated = rated_flops()
+        share = tokens_per_second * self._flops / (rated * len(training_devices())) if rated else math.inf
+        return {"tokens_per_second": round(tokens_per_second, 1), "mfu": round(share, 4) if share <= 1 else None}
 
     def result(self, status: str) -> Row:
         """The content of result.json."""
@@ -148,8 +167,8 @@ class Record:
             facts["sts"] = f"{self.last['val/sts']:.2f}"
         if "tokens_per_second" in self.last:
             facts["tokens/s"] = f"{self.last['tokens_per_second']:,.0f}"
-        if self.last.get("mfu") is not None:
-            facts["mfu"] = f"{self.last['mfu']:.1%}"
+            mfu = self.last.get("mfu")
+            facts["mfu"] = "n/a" if mfu is None else f"{mfu:.1%}"
         return facts
 
 

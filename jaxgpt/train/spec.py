@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, model_validator
 
 from jaxgpt.models import Model
 from jaxgpt.objectives import LanguageModel, Objective
@@ -65,8 +65,8 @@ class Run(Spec):
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of an exponential average of the parameters; where set, validation and sampling use the average."""
     eval: Evaluation = Evaluation()
-    seed: NonNegativeInt = 0
-    """Draws the parameters, the order of the data and dropout."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Draws the parameters, the order of the data and dropout. Of larger numbers jax would read the last 32 bits."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What is computed in; parameters and optimiser state stay float32."""
     exec: Exec = Exec()
@@ -108,6 +108,8 @@ class Run(Spec):
             for name, case in self.model.cases(self.seq_len, self.dtype, "row", False, "cpu").items()
             if self.objective.next_token and sees_ahead(case.pattern, self.seq_len)
         ]
+        if self.exec.accumulate > 1 and (why := self.objective.whole_batch) is not None:
+            problems.append(f"exec.accumulate {self.exec.accumulate}: objective {self.objective.kind} {why}")
         problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")

@@ -20,11 +20,34 @@ class Clock:
         return self.now
 
 
+class Signal:
+    """A result on a device that has made it by a time of the clock; waiting for it moves the clock there."""
+
+    def __init__(self, clock, at):
+        self.clock, self.at = clock, at
+
+    def is_ready(self):
+        return self.clock.now >= self.at
+
+    def block_until_ready(self):
+        self.clock.now = max(self.clock.now, self.at)
+
+
+class Flag:
+    """A number on the device, which whoever reads it waits for."""
+
+    def __init__(self, value, signal):
+        self.value, self.signal = value, signal
+
+    def __bool__(self):
+        self.signal.block_until_ready()
+        return bool(self.value)
+
+
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "peak_flops", lambda dtype: None)
     return clock
 
 
@@ -36,9 +59,10 @@ def start(tiny, clock):
         rows = []
         record = Record(tiny(**overrides), [rows.append], Watch("run", 20, quiet=True), meta, tokens_per_byte)
 
-        def step(number, loss=2.0, skipped=0, log=True):
-            metrics = {"loss": loss, "lr": 1e-3, "grad_norm": 0.5, "skipped": skipped}
-            record.step(number, number * 64, metrics, log)
+        def step(number, loss=2.0, skipped=0, log=True, finite=True, ready=0.0, **more):
+            signal = Signal(clock, ready)
+            metrics = {"loss": loss, "lr": 1e-3, "grad_norm": 0.5, "skipped": Flag(skipped, signal), "finite": finite}
+            record.step(number, number * 64, metrics | more, log, signal)
 
         return record, rows, step
 
@@ -59,8 +83,7 @@ def test_a_row_appears_when_the_next_step_is_dispatched(start):
 def test_losses_of_layers_join_the_row_where_there_are_any(start):
     record, rows, step = start()
     step(1)
-    more = {"loss": 2.0, "lr": 1e-3, "grad_norm": 0.5, "skipped": 0, "aux/balance": 0.01, "weight": 8.0}
-    record.step(2, 128, more, True)
+    step(2, **{"aux/balance": 0.01, "weight": 8.0})
     record.flush()
     assert [{name for name in row if name.startswith("aux")} for row in rows] == [set(), {"aux/balance"}]
     assert rows[1]["aux/balance"] == record.last["aux/balance"] == 0.01
@@ -124,17 +147,58 @@ def test_skipped_updates_count_in_a_row(start):
     assert record.skips == 3
 
 
-def test_speed_leaves_out_the_first_step_and_pauses(start, clock):
+@pytest.mark.parametrize("step_seconds", [2.0, 0.5])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("log_every", "eval_every", "steps"), [(1, 1, 2), (1, 1, 9), (1, 2, 9), (3, 5, 20), (10, 1, 4)]
+)
+def test_speed_is_that_of_the_device(start, clock, log_every, eval_every, steps, at_once, step_seconds):
+    """Whether dispatching a step makes it (a small program on a CPU) or starts it: compiling, validation and reading
+    late are left out, and no row tells of more than the device did."""
     record, rows, step = start()
-    step(1)
-    clock.now += 50  # the first step compiles
-    step(2)
-    clock.now += 2
+    ready = clock.now
+    for number in range(1, steps + 1):
+        seconds = 50 if number == 1 else step_seconds  # the first step compiles
+        ready = max(ready, clock.now) + seconds
+        if at_once or number == 1:
+            clock.now = ready
+        step(number, log=number % log_every == 0 or number % eval_every == 0 or number == steps, ready=ready)
+        if number % eval_every == 0:
+            with record.paused():
+                clock.now += 30
+            record.validation(1.0)
+    record.flush()
+    speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
+    assert speeds and max(speeds) <= 64 / step_seconds + 0.1
+    assert rows[-1]["tokens_per_second"] >= 0.5 * 64 / step_seconds
+
+
+def test_seconds_count_everything(start, clock):
+    record, _, step = start()
+    step(1, ready=clock.now + 50)
     with record.paused():
         clock.now += 30
-    step(3)
-    assert "tokens_per_second" not in rows[0] and rows[1]["tokens_per_second"] == 64 / 2
-    assert record.seconds == 82
+    assert record.seconds == 80
+
+
+@pytest.mark.parametrize(("rated", "mfu"), [(None, None), (1e3, None), (1e9, 0.0)])
+def test_mfu_is_a_share_of_a_known_peak_or_null(start, clock, monkeypatch, rated, mfu):
+    monkeypatch.setattr(module, "rated_flops", lambda: rated)
+    record, rows, step = start()
+    step(1)
+    step(2, ready=clock.now + 1)
+    record.flush()
+    got = rows[-1]["mfu"]
+    assert got is None if mfu is None else 0 < got < 0.1
+    assert ("mfu n/a" in record._line.line(2, **record._facts())) == (mfu is None)
+
+
+def test_weights_that_are_not_finite_end_the_run(start):
+    record, _, step = start()
+    step(1, finite=False, log=False)
+    assert record.verdict() is None
+    record.flush()
+    assert record.broken and record.verdict() == "diverged"
 
 
 def test_a_resumed_record_goes_on_from_its_meta(start, clock):

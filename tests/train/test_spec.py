@@ -15,6 +15,8 @@ REFUSED = {
     "no pattern": ({"model.pattern": []}, ["pattern", "causal"]),
     "sequence": ({"data.seq_len": 9}, ["data.seq_len 9", "model.context 8"]),
     "accumulate": ({"exec.accumulate": 3}, ["batch_size 8", "exec.accumulate 3"]),
+    "large seed": ({"seed": 2**32}, ["seed", "4294967296"]),
+    "larger seed": ({"seed": 2**63}, ["seed", "9223372036854775808"]),
     "ramp": ({"batch_ramp": {"start": 8, "tokens": 100}}, ["batch_ramp.start 8", "batch_size 8"]),
     "ramp step": ({"batch_ramp": {"start": 3, "tokens": 100}}, ["batch_size 8", "batch_ramp.start 3"]),
     "patience": ({"eval.patience": 2}, ["eval.patience", "eval.every"]),

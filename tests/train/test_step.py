@@ -7,6 +7,7 @@ import pytest
 from close import assert_close
 from flax import linen as nn
 
+from jaxgpt.nn.dropout import Dropout
 from jaxgpt.objectives import LanguageModel
 from jaxgpt.train.optim import SGD, AdamW
 from jaxgpt.train.schedule import Cosine
@@ -16,7 +17,7 @@ STEPS, KEY = 20, jax.random.key(3)
 
 
 class Bigram(nn.Module):
-    """A token table, a matrix, dropout, a tied output."""
+    """A token table, a matrix, dropout, a tied output, and a loss of its own, a mean over rows."""
 
     dropout: float = 0.0
     dtype: str = "float32"
@@ -24,10 +25,11 @@ class Bigram(nn.Module):
     def setup(self):
         self.token = self.param("token", nn.initializers.normal(0.5), (32, 16))
         self.weight = self.param("weight", nn.initializers.normal(0.5), (16, 16))
-        self.drop = nn.Dropout(self.dropout)
+        self.drop = Dropout(self.dropout)
 
     def hidden(self, tokens, positions=None, segments=None, train=False):
         x = (self.token[tokens] @ self.weight).astype(self.dtype)
+        self.sow("losses", "size", 0.1 * jnp.mean(jnp.square(x)))
         return self.drop(x, deterministic=not train)
 
     def unembed(self, hidden):
@@ -65,13 +67,27 @@ def same(got, want):
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("parts", [2, 4])
-def test_accumulation_changes_nothing(stepper, batch, parts):
-    """The weights of the batch are uneven between the parts."""
-    (state, whole), (_, split) = stepper(), stepper(parts=parts)
+def test_accumulation_changes_nothing(stepper, batch, parts, dropout):
+    """The weights of the batch are uneven between the parts, and a row drops the same in whichever it is."""
+    model = Bigram(dropout=dropout)
+    (state, whole), (_, split) = stepper(model), stepper(model, parts=parts)
     (want, metrics), (got, split_metrics) = whole(state, batch), split(state, batch)
     assert_close(got.params, want.params, 1e-6)
     assert_close(split_metrics, metrics)
+
+
+def test_accumulation_computes_the_model_once(stepper, batch):
+    """The pass that reads the weights of the parts leaves the model out."""
+    flops = [
+        jax.jit(lambda state, parts=parts: stepper(parts=parts)[1](state, batch))
+        .lower(stepper()[0])
+        .compile()
+        .cost_analysis()["flops"]
+        for parts in (1, 2)
+    ]
+    assert flops[1] < 1.2 * flops[0]
 
 
 def test_a_step_counts_reports_and_learns(stepper, batch):
@@ -127,15 +143,12 @@ def test_dropout_differs_by_step_and_repeats_by_seed_and_step(stepper, batch, pa
     same(step(state, batch), step(state, batch))
 
 
-def test_parts_of_a_batch_draw_their_own_dropout(stepper, batch):
-    """Two parts with the same rows: were their masks equal, the loss would be that of one part."""
-    model = Bigram(dropout=0.3)
-    state, step = stepper(model=model, parts=2)
-    half = {name: rows[:4] for name, rows in batch.items()}
-    both = step(state, {name: np.repeat(rows, 2, axis=0) for name, rows in half.items()})[1]["loss"]
-    one = jax.jit(lambda key: LanguageModel().loss(model, state.params, half, key)[1]["loss"])
-    draws = [float(one(jax.random.fold_in(jax.random.fold_in(KEY, 0), part))) for part in range(2)]
-    assert draws[0] != draws[1] and both == pytest.approx(np.mean(draws), rel=1e-5)
+@pytest.mark.parametrize(("lr", "weight_decay"), [(1e25, 1e20), (1e2, 1e38)])
+def test_an_update_to_weights_that_are_not_finite_is_told(stepper, batch, lr, weight_decay):
+    state, step = stepper(ema=0.9)
+    _, metrics = stepper(optim=AdamW(lr=lr, weight_decay=weight_decay))[1](stepper()[0], batch)
+    assert not metrics["finite"] and not metrics["skipped"]
+    assert step(state, batch)[1]["finite"]
 
 
 def test_bfloat16_computes_low_and_keeps_float32_masters(stepper, batch):
