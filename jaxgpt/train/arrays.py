@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.parallel.accord import process_count
-from jaxgpt.train.manifest import DamagedError
+from jaxgpt.text.codec import first_line
+from jaxgpt.train.manifest import DamagedError, UnreadableError
 
 _PART = re.compile(r"(?!\.+$)[\w.+-]+")
 
@@ -87,8 +88,12 @@ def restore_arrays(directory: Path, like: Mapping[str, Any]) -> dict[str, Any]:
     request = ocp.args.PyTreeRestore(wanted, restore_args=arguments, partial_restore=True)
     try:
         found = _handler().restore(_absolute(directory), args=request)
-    except (ValueError, KeyError, OSError) as error:
-        raise DamagedError(f"{directory}: Orbax cannot read it: {str(error).splitlines()[0]}") from error
+    except (MemoryError, jax.errors.JaxRuntimeError):  # of the machine, not of the file
+        raise
+    except OSError as error:
+        raise UnreadableError(f"{directory} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # Orbax has no class of its own for what it refuses
+        raise DamagedError(f"{directory}: Orbax cannot read it: {first_line(error)}") from error
     return {name: found[name] if leaf.size else _empty(leaf) for name, leaf in like.items()}
 
 
@@ -142,7 +147,7 @@ def _check_plain(directory: Path, wanted: Mapping[str, Any]) -> None:
         stored = {name: store.read(f"{name}/zarr.json") for name in wanted}
         texts = {name: future.result().value for name, future in stored.items()}
     except ValueError as error:
-        raise DamagedError(f"{directory} is not an array store: {str(error).splitlines()[0]}") from None
+        raise DamagedError(f"{directory} is not an array store: {first_line(error)}") from None
     for name, leaf in wanted.items():
         try:
             facts = json.loads(texts[name])

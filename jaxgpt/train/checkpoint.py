@@ -12,7 +12,7 @@ fails in all, so that they go on from the same step or not at all.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from jaxgpt.disk import strict
 from jaxgpt.parallel.accord import from_first, process_count, process_index, together
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.train.arrays import describe, finish, named_leaves, restore_arrays, save_arrays
-from jaxgpt.train.manifest import DamagedError, Manifest, verify, write_manifest
+from jaxgpt.train.lock import in_use
+from jaxgpt.train.manifest import DamagedError, Manifest, UnreadableError, verify, write_manifest
 from jaxgpt.train.retention import (
     best_step,
     draft_of,
@@ -35,6 +36,9 @@ from jaxgpt.train.retention import (
     start_draft,
     steps,
 )
+
+RETRIES = 20
+"""Times that a reader looks anew where a run that trains drops checkpoints."""
 
 
 def save(directory: Path, step: int, tree: Any, meta: dict[str, Any], keep: int = 2, best: bool = False) -> Path:
@@ -67,43 +71,75 @@ def save(directory: Path, step: int, tree: Any, meta: dict[str, Any], keep: int 
 
 
 def restore(
-    directory: Path, like: Any, step: int | None = None, best: bool = False, part: str = ""
+    directory: Path,
+    like: Any,
+    step: int | None = None,
+    best: bool = False,
+    part: str = "",
+    suits: Callable[[int, dict[str, Any]], bool] = lambda step, meta: True,
 ) -> tuple[int, Any, dict[str, Any]] | None:
     """`(step, tree, meta)` of the newest sound checkpoint, bitwise, or None when there is none at all.
 
     Newest goes by step number, never by time stamps. A damaged one is reported on the console and the one before it is
-    taken. With `best` the marked one comes first; with `step` only that one will do. `like` gives structure, shapes,
-    dtypes and shardings (arrays or `jax.ShapeDtypeStruct`); with `part="params"` it is that subtree of what was saved.
+    taken; one that `suits(step, meta)` turns down is passed over. With `best` the marked one comes first; with `step`
+    only that one will do. `like` gives structure, shapes, dtypes and shardings (arrays or `jax.ShapeDtypeStruct`); with
+    `part="params"` it is that subtree of what was saved. A run that trains there may drop a checkpoint while it is
+    read: then what is there now is looked at anew.
 
-    Raises JaxgptError when checkpoints exist but none is sound, and ConfigError listing every leaf that does not match.
+    Raises JaxgptError when checkpoints exist but none is sound, or one cannot be read, and ConfigError listing every
+    leaf that does not match.
     """
     directory = Path(directory)
-    folders = steps(directory)
-    with together("candidates"):
-        order = list(_candidates(directory, folders, step, best))
-    order = from_first("steps", order)
-    if not order:
-        return None
+    for _ in range(RETRIES):
+        folders = steps(directory)
+        with together("candidates"):
+            order = list(_candidates(directory, folders, step, best))
+        try:
+            return _first_sound(directory, folders, from_first("steps", order), like, part, suits)
+        except _GoneError:
+            continue
+    raise JaxgptError(f"{directory}: checkpoints come and go faster than they can be read; try again")
+
+
+def _first_sound(
+    directory: Path,
+    folders: dict[int, Path],
+    order: list[int],
+    like: Any,
+    part: str,
+    suits: Callable[[int, dict[str, Any]], bool],
+) -> tuple[int, Any, dict[str, Any]] | None:
     wanted = {f"{part}/{name}" if part else name: leaf for name, leaf in named_leaves(like).items()}
     damaged: list[str] = []
     for number in order:
         try:
             with together("verify", DamagedError):
                 manifest = _sound(directory, folders, number)
+            if not suits(number, manifest.meta):
+                continue
             _check_match(folders[number], manifest, wanted, part)
             with together("read", DamagedError):
                 leaves = restore_arrays(folders[number] / "arrays", wanted)
         except DamagedError as error:
+            if process_count() == 1 and steps(directory).get(number) != folders[number]:
+                raise _GoneError from None
+            if isinstance(error, UnreadableError):  # it may be sound: going on from an older one would drop it
+                raise JaxgptError(f"{error}; make it readable, or try again") from None
             _say(f"damaged checkpoint, not used: {error}")
             damaged.append(str(number))
             continue
         if damaged:
             _say(f"step {number} restored instead of {', '.join(damaged)}")
         return number, jax.tree.unflatten(jax.tree.structure(like), leaves.values()), manifest.meta
-    raise JaxgptError(
-        f"{directory}: no sound checkpoint (damaged: step {', '.join(damaged)}); "
-        "put back a copy, or move the folder away to start over"
-    )
+    if not damaged:
+        return None
+    user = in_use(directory.parent)
+    advice = f"{user} trains there" if user else "put back a copy, or move the folder away to start over"
+    raise JaxgptError(f"{directory}: no sound checkpoint (damaged: step {', '.join(damaged)}); {advice}")
+
+
+class _GoneError(Exception):
+    """A checkpoint was dropped while it was read."""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from jaxgpt.train.sinks import Sink
 
 class Exec(Spec):
     """Where and how; results agree to rounding whatever is chosen here, but for dropout of attention weights, which each
-    kernel draws tile by tile in its own way (`ring` and `gathered` device by device)."""
+    kernel draws tile by tile in its own way, `ring` and `gathered` device by device."""
 
     mesh: Mesh = Mesh()
     rules: Rules = Standard()

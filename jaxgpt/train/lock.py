@@ -78,6 +78,26 @@ class RunLock:
             self._handle = None
 
 
+def in_use(directory: Path) -> str:
+    """Which other process holds the lock of a run's folder, in words; empty where none does, or nobody can tell."""
+    if any(lock.path == Path(directory) / "run.lock" for lock in _HELD if lock._handle is not None):
+        return ""
+    try:
+        handle = os.open(Path(directory) / "run.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _owner(handle) or "another run"
+    except OSError:
+        return ""
+    else:
+        return ""
+    finally:
+        os.close(handle)
+
+
 def _owner(handle: int) -> str:
     """`process 12 on host (since ...)`, or nothing when no owner is written."""
     with contextlib.suppress(ValueError, KeyError, TypeError):

@@ -23,6 +23,10 @@ class DamagedError(Exception):
     """A checkpoint is not what was written. The message names the file and what is wrong with it."""
 
 
+class UnreadableError(DamagedError):
+    """A checkpoint could not be read just now, which proves nothing: it may be sound. The message says why."""
+
+
 class FileFacts(Spec):
     """What a file must still be. Size in bytes."""
 
@@ -54,8 +58,8 @@ def write_manifest(directory: Path, **content: Any) -> None:
 def verify(directory: Path, share: int = 0, shares: int = 1) -> Manifest:
     """Reads the manifest and every file it lists; of several `shares`, the files of one. Raises DamagedError at the
     first thing that is wrong."""
-    if directory.is_symlink():
-        raise DamagedError(f"{directory} is a symbolic link")
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        raise DamagedError(f"{directory} is not a folder")
     found = _files(directory)
     if found.pop(NAME, None) is None:
         raise DamagedError(f"{directory / NAME} is missing")
@@ -85,7 +89,9 @@ def _read(path: Path) -> Manifest:
         return parse(Manifest, tree)
     except ConfigError as error:
         raise DamagedError(f"{path}: {error.problems[0]}") from None
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path} is not a manifest ({type(error).__name__})") from None
 
 
@@ -99,15 +105,19 @@ def _files(directory: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
     pending = [directory]
     while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                facts = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(facts.st_mode):
-                    pending.append(Path(entry.path))
-                elif stat.S_ISREG(facts.st_mode):
-                    sizes[Path(entry.path).relative_to(directory).as_posix()] = facts.st_size
-                else:
-                    raise DamagedError(f"{entry.path} is a link or a device, not a file")
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    facts = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(facts.st_mode):
+                        pending.append(Path(entry.path))
+                    elif stat.S_ISREG(facts.st_mode):
+                        sizes[Path(entry.path).relative_to(directory).as_posix()] = facts.st_size
+                    else:
+                        raise DamagedError(f"{entry.path} is a link or a device, not a file")
+        except OSError as error:
+            raise _unreadable(folder, error) from None
     return dict(sorted(sizes.items()))
 
 
@@ -116,7 +126,11 @@ def _hash(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DamagedError(f"{path} cannot be read: {error.strerror}") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> UnreadableError:
+    return UnreadableError(f"{path} cannot be read: {error.strerror}")
 
 
 def _sync_and_hash(path: Path) -> str:

@@ -139,8 +139,8 @@ class Record:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time spent inside does not count against tokens_per_second. Waits for the pending step first, whose time does:
-        whatever reads the state would wait for it inside."""
+        """Time spent inside does not count against tokens_per_second. That of the pending step does, so it is awaited
+        first: whatever reads the state would wait for it inside."""
         if self._waiting is not None:
             self._waiting.signal.block_until_ready()
         began = time.monotonic()

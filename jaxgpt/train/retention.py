@@ -29,7 +29,7 @@ def folder_name(step: int) -> str:
 def start_draft(final: Path) -> None:
     """Makes the empty folder `draft_of(final)`. Removes what earlier, killed saves left."""
     for leftover in final.parent.glob(".draft_*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _drop(leftover)
     draft_of(final).mkdir(parents=True)
 
 
@@ -42,7 +42,7 @@ def publish(draft: Path, final: Path) -> None:
     """Renames a complete draft into place. An older folder of that name is set aside for `retain` to drop."""
     aside = final.with_name(f".replaced_{final.name}")
     if final.exists():
-        shutil.rmtree(aside, ignore_errors=True)
+        _drop(aside)
         final.rename(aside)
     draft.rename(final)
     sync_dir(final.parent)
@@ -90,4 +90,12 @@ def retain(directory: Path, step: int, keep: int) -> None:
         if _STEP.fullmatch(path.name) and path.name not in kept:
             doomed = draft_of(path)
             os.replace(path, doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            _drop(doomed)
+
+
+def _drop(path: Path) -> None:
+    """Removes a folder, or whatever else stands under its name; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

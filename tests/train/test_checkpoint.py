@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -16,8 +18,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.spec import ConfigError, JaxgptError, digest
 from jaxgpt.terminal import console
-from jaxgpt.train import manifest
+from jaxgpt.train import arrays, checkpoint, manifest
 from jaxgpt.train.checkpoint import restore, save
+from jaxgpt.train.lock import RunLock
+
+READS = [(checkpoint, "verify"), (checkpoint, "restore_arrays"), (manifest, "_read"), (manifest, "_hash")]
 
 
 def array_store(folder):
@@ -188,6 +193,11 @@ def another_step(folder):
     shutil.copytree(folder.parent / "step_00000100", folder)
 
 
+def to_file(folder):
+    shutil.rmtree(folder)
+    folder.write_bytes(b"x")
+
+
 DAMAGE = {
     "first byte flipped": lambda folder: flip(largest(folder), 0),
     "middle byte flipped": lambda folder: flip(largest(folder), largest(folder).stat().st_size // 2),
@@ -206,6 +216,8 @@ DAMAGE = {
     "extra file": lambda folder: (folder / "arrays" / "extra.pkl").write_bytes(b"x"),
     "symbolic link to the folder": to_symlink,
     "symbolic link inside": inner_symlink,
+    "a file in its place": to_file,
+    "a pipe inside": lambda folder: os.mkfifo(folder / "arrays" / "pipe"),
 }
 
 
@@ -223,6 +235,66 @@ def test_damage_is_told_and_the_older_one_taken(ckpt, damage):
         restore(ckpt, make_tree(0), step=200)
 
 
+@pytest.mark.parametrize("damage", ["a file in its place", "manifest deleted", "symbolic link to the folder"])
+def test_the_next_save_clears_damage_away(ckpt, damage):
+    DAMAGE[damage](ckpt / "step_00000200")
+    for step in (150, 200):
+        save(ckpt, step, make_tree(step), {"step": step}, keep=1)
+        with console.capture() as said:
+            assert restore(ckpt, make_tree(0))[0] == step
+        assert not said.get() and [path.name for path in ckpt.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("error", [TypeError("no"), RuntimeError("no"), AssertionError(), KeyError("x"), IndexError()])
+def test_whatever_orbax_refuses_is_damage(ckpt, monkeypatch, error):
+    """With a manifest that vouches for it, nothing else can tell."""
+    handler = arrays._handler()
+
+    class Refuses:
+        def restore(self, directory, args):
+            if "00000200" in str(directory):
+                raise error
+            return handler.restore(directory, args=args)
+
+    monkeypatch.setattr(arrays, "_handler", Refuses)
+    with console.capture() as said:
+        assert restore(ckpt, make_tree(0))[0] == 100
+    assert "damaged checkpoint, not used" in said.get()
+
+
+def test_what_cannot_be_read_is_not_called_damaged(ckpt, monkeypatch):
+    """A permission or a network that fails proves nothing, and to go on from the older one would drop the newer."""
+    scandir = os.scandir
+
+    def deny(path):
+        if "00000200" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with console.capture() as said, pytest.raises(JaxgptError, match="Permission denied; make it readable") as caught:
+        restore(ckpt, make_tree(0))
+    assert not said.get() and "damaged" not in str(caught.value) and "move" not in str(caught.value)
+
+
+def test_a_checkpoint_dropped_while_it_is_read_is_not_damage(ckpt, monkeypatch):
+    """As of a run that trains there: at any call of the reader the newest may be replaced by a newer one."""
+    calls = {name: getattr(module, name) for module, name in READS}
+    for module, name in READS:
+        live = shutil.copytree(ckpt, ckpt.parent / f"live_{name}")
+
+        def train_on(*args, live=live, name=name):
+            if (live / "step_00000200").exists():
+                shutil.rmtree(live / "step_00000200")
+                save(live, 300, make_tree(300), {}, keep=1)
+            return calls[name](*args)
+
+        with monkeypatch.context() as patch, console.capture() as said:
+            patch.setattr(module, name, train_on)
+            assert restore(live, make_tree(0))[0] == 300
+        assert not said.get()
+
+
 def test_all_damaged_is_an_error_and_nothing_is_touched(ckpt):
     flip(largest(ckpt / "step_00000100"), 5)
     (ckpt / "step_00000200" / "manifest.json").unlink()
@@ -230,6 +302,24 @@ def test_all_damaged_is_an_error_and_nothing_is_touched(ckpt):
     with console.capture(), pytest.raises(JaxgptError, match=r"no sound checkpoint \(damaged: step 200, 100\)"):
         restore(ckpt, make_tree(0))
     assert sorted(ckpt.rglob("*")) == before
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_nobody_is_told_to_move_a_run_that_trains(ckpt, live):
+    for folder in ckpt.glob("step_*"):
+        (folder / "manifest.json").unlink()
+    script = f"import sys\nfrom jaxgpt.train.lock import RunLock\nwith RunLock({str(ckpt.parent)!r}): print(); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline()
+        if not live:
+            holder.communicate(b"\n")
+        with console.capture(), pytest.raises(JaxgptError, match="no sound checkpoint") as caught:
+            restore(ckpt, make_tree(0))
+        assert (f"process {holder.pid}" in str(caught.value)) == live == ("move the folder" not in str(caught.value))
+        if live:
+            holder.communicate(b"\n")
+    with RunLock(ckpt.parent), console.capture(), pytest.raises(JaxgptError, match="move the folder away"):
+        restore(ckpt, make_tree(0))
 
 
 def test_a_damaged_newer_one_gives_way_to_the_next_save(ckpt):
