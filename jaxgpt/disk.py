@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import re
 import shutil
+import socket
 import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +19,8 @@ from jaxgpt.spec.small_file import MOST, read_small
 
 DEPTH = 32
 """How deep what is inside a JSON file may be nested: who walks through it must come to an end."""
+
+_HOST = re.sub(r"[^\w.-]", "_", socket.gethostname())[:60]
 
 
 def cache_dir() -> Path:
@@ -67,7 +71,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     The temporary name is unique, so processes that write the same file at once cannot mix bytes: the last one wins.
     Raises JaxgptError naming the path when it cannot be written; what stood there before then still stands.
     """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    draft = _draft(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("xb") as file:
@@ -92,7 +96,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises JaxgptError when `path` is there already and holds anything, or cannot be written.
     """
     path = path.absolute()
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    draft = _draft(path)
     try:
         if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
             raise JaxgptError(f"{path}: is there already and is not written over; remove it, or choose another name")
@@ -111,6 +115,33 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise JaxgptError(f"{path}: cannot be written: {error.strerror}; choose another folder") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft(path: Path) -> Path:
+    """A new name beside `path` that tells whose it is, and is as short for a long name as for a short one."""
+    return path.with_name(f".draft-{os.getpid()}-{uuid.uuid4().hex[:16]}-{_HOST}.tmp")
+
+
+def clear_drafts(folder: Path) -> None:
+    """Removes what `atomic` and `new_folder` had begun below `folder` in processes of this host that were killed."""
+    for draft in list(folder.rglob(".draft-*.tmp")):
+        number, _, host = draft.name.removeprefix(".draft-").removesuffix(".tmp").partition("-")
+        if host.partition("-")[2] != _HOST or not number.isdigit() or _lives(int(number)):
+            continue
+        if draft.is_dir() and not draft.is_symlink():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def sync_dir(path: Path) -> None:

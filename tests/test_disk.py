@@ -1,9 +1,11 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from jaxgpt.disk import resolve
+from jaxgpt.disk import atomic, clear_drafts, resolve
 from jaxgpt.spec import JaxgptError
 
 
@@ -26,3 +28,28 @@ def test_what_cannot_be_a_path_is_one_line(path, tmp_path, monkeypatch):
     with pytest.raises(JaxgptError, match="not a path") as error:
         resolve(path)
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["a.json", "x" * 250, "ü" * 120])
+def test_what_a_killed_process_had_begun_is_cleared_and_nothing_else(tmp_path, name):
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from jaxgpt.disk import atomic, new_folder
+root = Path({str(tmp_path)!r})
+with atomic(root / "below" / {name!r}) as file, new_folder(root / {name!r}) as folder:
+    (folder / "part").write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    left = {path for path in tmp_path.rglob("*.tmp")}
+    assert len(left) == 2 and all(path.name.startswith(".") for path in left)
+    of_another_host = tmp_path / f".draft-1-{'0' * 16}-elsewhere.tmp"
+    of_nobody = tmp_path / ".draft-notes.tmp"
+    for path in (of_another_host, of_nobody, tmp_path / "kept.tmp"):
+        path.write_text("x")
+    with atomic(tmp_path / name) as file:  # of a process that lives
+        clear_drafts(tmp_path)
+        file.write(b"whole")
+    assert (tmp_path / name).read_bytes() == b"whole"
+    assert {path.name for path in tmp_path.rglob("*.tmp")} == {of_another_host.name, of_nobody.name, "kept.tmp"}

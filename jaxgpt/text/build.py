@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgpt.disk import cache_dir
+from jaxgpt.disk import cache_dir, clear_drafts
 from jaxgpt.spec import ConfigError, canonical, digest
 from jaxgpt.text.codec import Codec
 from jaxgpt.text.corpus import Corpus, Document, is_held_out, open_corpus
@@ -23,13 +23,19 @@ CHUNK = LONGEST
 
 
 def prepare(
-    data: Data, tokenizer: Tokenizer, seq_len: int, cache: Path | None = None, quiet: bool = False
+    data: Data,
+    tokenizer: Tokenizer,
+    seq_len: int,
+    cache: Path | None = None,
+    quiet: bool = False,
+    codec: Codec | None = None,
 ) -> Prepared | PreparedTexts:
     """Token files for `data`, built or reused, checked, and ready to batch.
 
     `seq_len` is the model's context, used where `data.seq_len` is None. `cache` defaults to the folder JAXGPT_CACHE,
     else ~/.cache/jaxgpt. A trained vocabulary and its ids are kept there under the digest of all they depend on, so a
-    changed corpus or spec never meets an old file. Raises ConfigError, one line, on any bad input.
+    changed corpus or spec never meets an old file. A `codec` takes the place of `tokenizer`. Raises ConfigError, one
+    line, on any bad input.
     """
     cache = cache or cache_dir()
     length = data.seq_len or seq_len
@@ -39,7 +45,7 @@ def prepare(
     rules: dict[str, object] = {"val_fraction": data.val_fraction, "text_field": data.text_field}
     if data.texts:
         rules |= {"columns": data.columns, "apart": data.apart}
-    codec = _codec(
+    codec = codec or _codec(
         tokenizer, corpora, cache / "tokenizers" / digest([canonical(tokenizer), hashes, rules], 16), data, quiet
     )
 
@@ -89,6 +95,7 @@ def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data
                             yield piece.text
                         watch.update(100 * piece.progress)
 
+        clear_drafts(folder.parent)
         tokenizer.train(texts).save(folder)
     return Codec.load(folder)
 
@@ -96,6 +103,7 @@ def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data
 def _encode(corpus: Corpus, codec: Codec, folder: Path, made_of: str, quiet: bool) -> None:
     from jaxgpt.terminal import Watch
 
+    clear_drafts(folder.parent)
     eot = np.array([] if codec.eot is None else [codec.eot], np.int64)
     with (
         TokenWriter(folder / "val.tokens", codec.vocab_size, made_of) as val,

@@ -41,12 +41,21 @@ RETRIES = 20
 """Times that a reader looks anew where a run that trains drops checkpoints."""
 
 
-def save(directory: Path, step: int, tree: Any, meta: dict[str, Any], keep: int = 2, best: bool = False) -> Path:
+def save(
+    directory: Path,
+    step: int,
+    tree: Any,
+    meta: dict[str, Any],
+    keep: int = 2,
+    best: bool = False,
+    pin: int | None = None,
+) -> Path:
     """Saves a tree of arrays and returns its folder once it is complete on disk. Every process of a run calls it.
 
-    `meta` is JSON (NaN and infinity become null). Afterwards the newest `keep` up to this step remain, and the one
-    marked best; later steps belong to a future that this run has turned back from, and go. Raises JaxgptError naming
-    the path when it cannot be written (earlier checkpoints are untouched) and ValueError for a leaf that is no array.
+    `meta` is JSON (NaN and infinity become null). Afterwards the newest `keep` up to this step remain, the one marked
+    best, and that of step `pin`; later steps belong to a future that this run has turned back from, and go. Raises
+    JaxgptError naming the path when it cannot be written (earlier checkpoints are untouched) and ValueError for a leaf
+    that is no array.
     """
     directory, named = Path(directory), named_leaves(tree)
     content = {"step": step, "meta": strict(meta)[0], "leaves": describe(named)}
@@ -66,7 +75,7 @@ def save(directory: Path, step: int, tree: Any, meta: dict[str, Any], keep: int 
             publish(draft, final)
             if best:
                 mark_best(directory, step, content["meta"])
-            retain(directory, step, keep)
+            retain(directory, step, keep, pin)
     return final
 
 

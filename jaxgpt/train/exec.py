@@ -15,8 +15,8 @@ from jaxgpt.train.sinks import Sink
 
 
 class Exec(Spec):
-    """Where and how; results agree to rounding whatever is chosen here, but for dropout of attention weights, which each
-    kernel draws tile by tile in its own way, `ring` and `gathered` device by device."""
+    """Where and how; results agree to rounding whatever is chosen here, but for dropout of attention weights: every
+    kernel draws it tile by tile in its own way, `ring` and `gathered` device by device."""
 
     mesh: Mesh = Mesh()
     rules: Rules = Standard()
@@ -44,6 +44,9 @@ class Exec(Spec):
     hang_seconds: Annotated[int, Field(gt=0, le=10**8)] | None = 7200
     """Where several processes train: how long none may move before all end. Longer than the longest compilation,
     validation and save; a process that dies or freezes is noticed in half a minute whatever is set here."""
+    accept_data: bool = False
+    """Whether a run that was stopped goes on though its corpus, tokenizer or scored pairs have changed since: with the
+    tokenizer that it keeps, on the text as it is now. Holds for one call; events.jsonl tells of it."""
     compilation_cache: bool = True
     """Keeps compiled programs between processes, in the cache folder."""
     sinks: tuple[Sink, ...] = ()

@@ -1,22 +1,25 @@
 """The loop for runs that train as one program: the solo loop's page, a lane a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxgpt.disk import clear_drafts
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
 from jaxgpt.text import Prepared, PreparedTexts
 from jaxgpt.train.checkpoint import restore, steps
 from jaxgpt.train.fused_program import FusedProgram, fused_program
+from jaxgpt.train.identity import claim, sources, stamp, suits
 from jaxgpt.train.lane import FUSED, Lane, StepMetrics
 from jaxgpt.train.lock import RunLock
-from jaxgpt.train.loop import claim, due, ready
+from jaxgpt.train.loop import due, ready
 from jaxgpt.train.program import hyper, signature
 from jaxgpt.train.record import Row
 from jaxgpt.train.rundir import check_logs
@@ -38,7 +41,7 @@ def run_fused(
     saved. A run whose own files are damaged stops no other: its status is `damaged`. Raises ConfigError as `run` does,
     and when the runs cannot be fused.
     """
-    prepared = ready(specs[0], quiet)
+    prepared = ready(specs[0], quiet, outs[0])
     runs = [spec.settled(prepared.codec) for spec in specs]
     if len({signature(run) for run in runs}) > 1:
         raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
@@ -47,6 +50,7 @@ def run_fused(
         for i, (run, out) in enumerate(zip(runs, outs, strict=True)):
             if ended[i] is None:
                 locks.enter_context(RunLock(out))
+                clear_drafts(out)
                 ended[i] = _claimed(run, out)
         left = [i for i, result in enumerate(ended) if result is None]
         if left:
@@ -87,7 +91,8 @@ def _train(
     keys, values = keys_and_inputs([lane.run for lane in lanes], compiled)
     dropout_keys = fold(keys, 1)
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
-    found = _restore(lanes, compiled)
+    hashes, shared = sources(spec, prepared), spec.schedule.shared(spec.steps)
+    found = _restore(lanes, compiled, hashes)
     metas: Sequence[Row | None] = [None] * len(lanes)
     first = 0
     if found is None:
@@ -117,6 +122,7 @@ def _train(
                 )
             if step == first:
                 line.restart(now)
+                stop.listen()
             better = dict.fromkeys(open_lanes, False)
             if measure:
                 with ExitStack() as pauses:
@@ -128,7 +134,9 @@ def _train(
             ended = "finished" if now == spec.steps else "stopped" if stop.asked else None
             status = {lane: lane.record.verdict() or ended for lane in open_lanes}
             # A step that one lane keeps, all keep: the group goes on from a step that all of them have.
-            whole = any(better.values()) or any(due(now, lane.run.exec.save_every) for lane in open_lanes)
+            whole = (
+                now == shared or any(better.values()) or any(due(now, lane.run.exec.save_every) for lane in open_lanes)
+            )
             saved = open_lanes if whole else [lane for lane in open_lanes if status[lane]]
             if saved:
                 for lane in open_lanes:
@@ -140,7 +148,7 @@ def _train(
                     held = jax.device_get(state)
                     for lane in saved:
                         if not lane.record.broken:
-                            lane.save(now, held, better[lane])
+                            lane.save(now, held, better[lane], stamp(lane.run, hashes), shared)
             for lane in open_lanes:
                 if (how := status[lane]) is not None:
                     lane.end(how, now)
@@ -157,12 +165,16 @@ def keys_and_inputs(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Ar
     return keys, compiled.stack([hyper(run) for run in runs])
 
 
-def _restore(lanes: list[Lane], compiled: FusedProgram) -> tuple[int, list[Any], list[Row]] | None:
+def _restore(
+    lanes: list[Lane], compiled: FusedProgram, hashes: Mapping[str, str]
+) -> tuple[int, list[Any], list[Row]] | None:
     """`(step, states, metas)` at the newest step of which every lane has a checkpoint made fused; None: start over."""
     like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), compiled.lane)
     common = set.intersection(*(set(steps(lane.out / "ckpt")) for lane in lanes))
     for step in sorted(common, reverse=True):
-        found = [restore(lane.out / "ckpt", like, step) for lane in lanes]
+        found = [
+            restore(lane.out / "ckpt", like, step, suits=partial(suits, lane.run, lane.out, hashes)) for lane in lanes
+        ]
         held = [one for one in found if one is not None and one[2].get("mode") == FUSED]
         if len(held) == len(lanes):
             return step, [state for _, state, _ in held], [meta for _, _, meta in held]

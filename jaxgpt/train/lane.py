@@ -92,12 +92,12 @@ class Lane:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
         self._stack.__exit__(kind, value, trace)
 
-    def save(self, step: int, stacked: Any, best: bool) -> None:
+    def save(self, step: int, stacked: Any, best: bool, stamp: Row, pin: int) -> None:
         """Writes a checkpoint from the state of all lanes, on the host. The record has read the step."""
         self.log.sync()
         state = jax.tree.map(lambda x: x[self.index], stacked)
         keep = max(2, self.run.exec.keep)  # killed while it saves, a group goes back to the step before
-        save(self.out / "ckpt", step, state, self.record.meta() | {"mode": FUSED}, keep, best)
+        save(self.out / "ckpt", step, state, self.record.meta() | stamp | {"mode": FUSED}, keep, best, pin)
         self.log.status(status="running", step=step, steps=self.run.steps)
 
     def end(self, status: str, step: int) -> None:

@@ -8,26 +8,26 @@ from typing import Any
 
 import jax
 
-from jaxgpt.disk import atomic, cache_dir, resolve, strict, write_json_atomic
+from jaxgpt.disk import cache_dir, clear_drafts, resolve, strict, write_json_atomic
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
 from jaxgpt.parallel.watchdog import Watchdog
-from jaxgpt.seal import read_result, unseal
-from jaxgpt.spec import ConfigError, diff, dump_yaml
+from jaxgpt.seal import read_result
+from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance
-from jaxgpt.spec.yamlio import read_yaml
 from jaxgpt.terminal import Watch, console
-from jaxgpt.text import Prepared, PreparedTexts, prepare
+from jaxgpt.text import Codec, Prepared, PreparedTexts, prepare
 from jaxgpt.text.locate import locate
 from jaxgpt.text.val_pass import ValPass
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.checkpoint import restore, save
 from jaxgpt.train.desk import check_shared, desk
 from jaxgpt.train.feed import put
+from jaxgpt.train.identity import check_sources, claim, sources, stamp, suits
 from jaxgpt.train.lock import RunLock
 from jaxgpt.train.program import Hyper, Program, hyper, program
-from jaxgpt.train.provenance import provenance
+from jaxgpt.train.provenance import provenance, read_sources
 from jaxgpt.train.ramp import Rows
 from jaxgpt.train.record import Record, Row
 from jaxgpt.train.rundir import RunDir
@@ -58,17 +58,20 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
         agree_on_run(spec)
         spec.check_devices(len(training_devices()))
         with together("prepare"):
-            prepared = ready(spec, quiet)
+            prepared = ready(spec, quiet, out)
         agree({"data.corpus": prepared.corpus_hash}, "give all hosts the same text")
         spec = spec.settled(prepared.codec)
         compiled = program(spec)
         with together("claim"):
             mine = held.enter_context(desk(out))
             held.enter_context(RunLock(mine))
+            clear_drafts(mine)
             claim(spec, mine)
         check_shared(out)
         done: Row | None = from_first("result", read_result(mine))
         if done is not None:
+            with together("sources"):
+                check_sources(spec, out, read_sources(mine), sources(spec, prepared))
             return done
         return _train(spec, prepared, compiled, out, mine, quiet, watch, watchdog)
 
@@ -82,8 +85,9 @@ def agree_on_run(spec: Run) -> None:
     agree(facts, "start all processes alike")
 
 
-def ready(spec: Run, quiet: bool) -> Prepared | PreparedTexts:
-    """Checks what can be checked before compiling, sets up the process, and prepares the text."""
+def ready(spec: Run, quiet: bool, out: Path | None = None) -> Prepared | PreparedTexts:
+    """Checks what can be checked before compiling, sets up the process, and prepares the text: with the tokenizer that
+    the run in `out` keeps, where changed data are accepted."""
     kernels(spec)
     for sink in spec.exec.sinks:
         sink.check()
@@ -100,7 +104,9 @@ def ready(spec: Run, quiet: bool) -> Prepared | PreparedTexts:
     if not quiet:
         for remark in spec.remarks():
             console.print(f"warning: {remark}", markup=False, soft_wrap=True)
-    prepared = prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet)
+    saved = None if out is None or not spec.exec.accept_data else out / "tokenizer"
+    codec = Codec.load(saved) if saved is not None and saved.is_dir() else None
+    prepared = prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet, codec=codec)
     whole_words = spec.objective.words
     return prepared if whole_words is None else prepared.marked(whole_words)
 
@@ -120,7 +126,8 @@ def _train(
     key = jax.random.key(spec.seed)
     values = hyper(spec)
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
-    found = restore(out / "ckpt", compiled.state)
+    hashes, shared = sources(spec, prepared), spec.schedule.shared(spec.steps)
+    found = restore(out / "ckpt", compiled.state, suits=partial(suits, spec, out, hashes))
     if found is not None and found[2].get("mode", SOLO) != SOLO:
         raise ConfigError(
             f"{out}: its checkpoints were made with other runs as one program; start over in another --out"
@@ -138,6 +145,8 @@ def _train(
     ):
         log.event("resume" if found else "start", step=first)
         log.status(status="running", step=first, steps=spec.steps)
+        if (old := (meta or {}).get("sources", hashes)) != hashes:
+            log.event("accepted_data", step=first, old=old, new=hashes)
         prepared.codec.save(mine / "tokenizer")
         write_json_atomic(mine / "provenance.json", provenance(spec, prepared))
         listeners = [log.metrics, trackers.write, *([watch] if watch else [])]
@@ -155,6 +164,7 @@ def _train(
             if step == first:
                 log.event("first_step", step=now, seconds=round(record.seconds, 3))
                 line.restart(now)
+                stop.listen()
             if measure:
                 with record.paused():
                     loss = validate(compiled, state.weights, held_out, values) if held_out else None
@@ -162,13 +172,14 @@ def _train(
                 better = record.validation(loss, more) and spec.exec.keep_best
             asked = stop.agreed()
             status = record.verdict() or ("finished" if now == spec.steps else "stopped" if asked else None)
-            if status is not None or better or due(now, spec.exec.save_every):
+            if status is not None or better or due(now, spec.exec.save_every) or now == shared:
                 record.flush()
                 status = record.verdict() or status
                 if not record.broken:
                     with record.paused():
                         log.sync()
-                        save(out / "ckpt", now, state, record.meta(), spec.exec.keep, better)
+                        meta = record.meta() | stamp(spec, hashes)
+                        save(out / "ckpt", now, state, meta, spec.exec.keep, better, shared)
                         log.status(status="running", step=now, steps=spec.steps)
             if status is not None:
                 break
@@ -188,31 +199,6 @@ def validate(compiled: Program, weights: Any, held_out: ValPass, values: Hyper) 
     parts = [compiled.evaluate(weights, batch, values) for batch in batches]
     pairs = [(float(part["loss"]), float(part["weight"])) for part in jax.device_get(parts)]
     return sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)
-
-
-def claim(spec: Run, out: Path) -> None:
-    """Writes config.yaml, or checks that it names the same run; that of a run that has ended stays as it is.
-
-    Raises ConfigError listing what differs, ChangedError where the run has ended and its files are not what they were.
-    """
-    path, ended = out / "config.yaml", read_result(out) is not None
-    if path.exists():
-        held = {name: value for name, value in read_yaml(path).items() if name != "exec"}
-        differs = diff(held, spec.identity())
-        if differs:
-            raise ConfigError(
-                [
-                    f"{name}: {out} holds a run with {old!r}, this one has {new!r}; choose another --out"
-                    for name, (old, new) in differs.items()
-                ]
-            )
-    elif (out / "plan.json").exists():
-        raise ConfigError(f"{out}: holds a sweep, whose runs have folders of their own in it; choose another --out")
-    if ended:
-        return
-    unseal(out)
-    with atomic(path) as file:
-        file.write(dump_yaml(spec).encode())
 
 
 def due(now: int, every: int | None) -> bool:

@@ -53,7 +53,7 @@ def program(run: Run, devices: Sequence[jax.Device] | None = None) -> Program:
 
 def signature(run: Run) -> Run:
     """The run that stands for all those with the same programs."""
-    return stand_in(run.evolve(seed=0, exec=run.exec.evolve(sinks=(), log_every=1, save_every=None)))
+    return stand_in(run.evolve(seed=0, exec=run.exec.evolve(sinks=(), log_every=1, save_every=None, accept_data=False)))
 
 
 def hyper(run: Run) -> Hyper:

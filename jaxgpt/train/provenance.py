@@ -1,5 +1,6 @@
 """What a result rests on besides its config: code, libraries, devices, flags, data."""
 
+import json
 import os
 import platform
 import subprocess
@@ -10,10 +11,13 @@ from typing import Any
 
 import jax
 
+from jaxgpt.spec import ConfigError
+from jaxgpt.spec.small_file import read_small
 from jaxgpt.text import Prepared, PreparedTexts
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.spec import Run
 
+FILE = "provenance.json"
 LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
 
 
@@ -38,6 +42,15 @@ def provenance(run: Run, prepared: Prepared | PreparedTexts) -> dict[str, Any]:
         "kernels": kernels(run),
         "layers": run.exec.loop(getattr(run.model, "num_layers", 1)),
     }
+
+
+def read_sources(directory: Path) -> dict[str, str]:
+    """What provenance.json says a run has read, by field, as far as it can be read."""
+    try:
+        facts = json.loads(read_small(directory / FILE))
+        return {"data.corpus": str(facts["corpus_sha256"]), "tokenizer": str(facts["tokenizer_digest"])}
+    except (ConfigError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
 
 
 def _version(name: str) -> str | None:

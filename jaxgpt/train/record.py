@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxgpt.parallel import training_devices
 from jaxgpt.terminal import Watch
 from jaxgpt.train.devices import rated_flops
@@ -23,8 +21,8 @@ class Waiting(NamedTuple):
     tokens: int
     metrics: Mapping[str, Any]
     log: bool
-    signal: jax.Array
-    """What the device has ready once it has made the step."""
+    signal: Any
+    """An array: what the device has ready once it has made the step."""
 
 
 class Record:
@@ -84,7 +82,7 @@ class Record:
             "last": self.last,
         }
 
-    def step(self, step: int, tokens: int, metrics: Mapping[str, Any], log: bool, signal: jax.Array) -> None:
+    def step(self, step: int, tokens: int, metrics: Mapping[str, Any], log: bool, signal: Any) -> None:
         """Notes a dispatched step, and reads the one before it. `signal` is anything that the step computes."""
         newest = Waiting(step, tokens, metrics, log, signal)
         self._read(newest)
@@ -105,7 +103,7 @@ class Record:
         self._waiting = None
         self.skips = self.skips + 1 if metrics["skipped"] else 0
         self.broken = self.broken or not metrics["finite"]
-        if not log:
+        if not log and self.verdict() != "diverged":
             return
         now, reached = time.monotonic(), newest.tokens if newest.signal.is_ready() else tokens
         loss, lr, norm = (float(metrics[name]) for name in ("loss", "lr", "grad_norm"))

@@ -75,8 +75,8 @@ def best_step(directory: Path) -> int | None:
         return None
 
 
-def retain(directory: Path, step: int, keep: int) -> None:
-    """Drops every folder that is neither `step`, nor among the newest `keep` up to it, nor marked best.
+def retain(directory: Path, step: int, keep: int, pin: int | None = None) -> None:
+    """Drops every folder that is neither `step` nor `pin`, nor among the newest `keep` up to it, nor marked best.
 
     Steps after it are of a future that the run has turned back from (damaged, or left by choice): they go as well, or
     the next resume would take one of them.
@@ -85,7 +85,9 @@ def retain(directory: Path, step: int, keep: int) -> None:
     if best is not None and best > step:
         (directory / "best.json").unlink()
     past = [number for number in steps(directory) if number <= step]
-    kept = {folder_name(number) for number in (step, *past[:keep], *(number for number in past if number == best))}
+    kept = {
+        folder_name(number) for number in (step, *past[:keep], *(number for number in past if number in (best, pin)))
+    }
     for path in list(directory.iterdir()):
         if _STEP.fullmatch(path.name) and path.name not in kept:
             doomed = draft_of(path)

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -43,14 +44,24 @@ class RunDir:
         except JaxgptError:
             self._metrics.close()
             raise
+        self._facts: dict[str, Any] = {}
 
     def __enter__(self) -> "RunDir":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
-        self.sync()
-        self._metrics.close()
-        self._events.close()
+        """An error on the way out is a failed run: status and events say so, and why, as far as the disk still takes
+        it."""
+        if value is not None:
+            why = next(iter(str(value).splitlines()), "") or type(value).__name__
+            with suppress(JaxgptError, OSError):
+                self.event("failed", why=why)
+            with suppress(JaxgptError, OSError):
+                self.status(status="failed", why=why)
+        for file in (self._metrics, self._events):
+            with suppress(OSError) if value is not None else nullcontext():
+                os.fsync(file.fileno())
+            file.close()
 
     def metrics(self, row: Mapping[str, Any]) -> None:
         """Appends a row with its `step`. NaN and infinity become null, and an event names them."""
@@ -64,8 +75,9 @@ class RunDir:
         _append(self._events, strict({"time": round(time.time(), 3), "event": name, **facts})[0])
 
     def status(self, **facts: Any) -> None:
-        """Replaces status.json: what the run is doing now."""
-        write_json_atomic(self.directory / "status.json", {**facts, "time": round(time.time(), 3)})
+        """Replaces status.json: what the run is doing now. Facts that are not given again stay."""
+        self._facts |= facts
+        write_json_atomic(self.directory / "status.json", {**self._facts, "time": round(time.time(), 3)})
 
     def result(self, **figures: Any) -> None:
         """Replaces result.json: the last of each figure. The seal of a run that has ended comes last of all."""

@@ -20,6 +20,11 @@ class Schedule(Seam, seam="schedule"):
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
         """The share of the peak at `step` (float32, counted from 0) of `steps`, warm-up ignored."""
 
+    def shared(self, steps: int) -> int:
+        """How many of a run's first steps a longer run has alike, so that one can be made of the other. 0, unless a
+        member says more."""
+        return 0
+
     def __call__(self, step: jax.Array, steps: int) -> jax.Array:
         """float32 scalar in [0, 1]; the first update already moves (step 0 of a warm-up of n has share 1/n)."""
         step = jnp.asarray(step, jnp.float32)
@@ -29,6 +34,10 @@ class Schedule(Seam, seam="schedule"):
 
 class Constant(Schedule):
     """The peak, always."""
+
+    def shared(self, steps: int) -> int:
+        """All."""
+        return steps
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
         """1."""
@@ -54,6 +63,10 @@ class Cosine(Schedule):
     decay_steps: Steps | None = None
     """Where `final` is reached; None: at the last step. GPT-3 decays over 260B of its 300B tokens."""
 
+    def shared(self, steps: int) -> int:
+        """All, where the decay has an end of its own."""
+        return 0 if self.decay_steps is None else steps
+
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
         """Stays at `final` once there."""
         wave = 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, self.warmup, self.decay_steps or steps)))
@@ -65,6 +78,10 @@ class InverseSqrt(Schedule):
 
     citation = "Vaswani et al. 2017, section 5.3"
     warmup: Steps = 4000
+
+    def shared(self, steps: int) -> int:
+        """All."""
+        return steps
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
         """√(warmup / step)."""
@@ -78,9 +95,13 @@ class WSD(Schedule, kind="wsd"):
     decay: float = Field(default=0.2, gt=0, le=1)
     final: NonNegativeFloat = Field(default=0.0, le=1)
 
+    def shared(self, steps: int) -> int:
+        """Those before the decay; a run keeps the checkpoint of where it begins."""
+        return int(steps * (1 - self.decay))
+
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
         """Reaches `final` at the last step."""
-        return 1 - (1 - self.final) * _progress(step, int(steps * (1 - self.decay)), steps)
+        return 1 - (1 - self.final) * _progress(step, self.shared(steps), steps)
 
 
 def _progress(step: jax.Array, start: int, end: int) -> jax.Array:

@@ -26,10 +26,13 @@ class StopSignal:
         self._old: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
+        return self
+
+    def listen(self) -> None:
+        """To be called once, after the first step."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT,) if process_count() > 1 else (signal.SIGTERM, signal.SIGINT):
                 self._old[number] = signal.signal(number, self._handle)
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
         self._restore()

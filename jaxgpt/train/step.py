@@ -57,7 +57,7 @@ def train_step(
         # Neighbouring rows go to different parts, so that every device keeps a share of each.
         sliced = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), (batch, rows))
         # Only the weights of this pass are read. No model decides them, so the compiler leaves the rest of it out.
-        weight_P = jax.lax.map(lambda part: loss(params, *part, key)[1]["weight"], sliced)
+        weight_P = jax.lax.map(lambda part: loss(params, part[0], part[1], key)[1]["weight"], sliced)
         total = jnp.sum(weight_P)
 
         def summand(part: Any, weight: jax.Array) -> tuple[Any, Metrics]:
@@ -65,7 +65,7 @@ def train_step(
             by_weight = weight / jnp.maximum(total, 1e-9)
 
             def scaled(p: Any) -> tuple[jax.Array, Metrics]:
-                value, metrics = loss(p, *part, key)
+                value, metrics = loss(p, part[0], part[1], key)
                 added = {name: metrics.pop(name) for name in list(metrics) if name.startswith("aux/")}
                 extra = sum(added.values(), jnp.float32(0.0))
                 shares = {name: x * by_weight for name, x in metrics.items()}

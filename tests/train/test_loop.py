@@ -16,8 +16,9 @@ from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.text import prepare
 from jaxgpt.train import Run, run
 from jaxgpt.train.checkpoint import restore
+from jaxgpt.train.identity import claim
 from jaxgpt.train.lock import RunLock
-from jaxgpt.train.loop import claim, validate
+from jaxgpt.train.loop import validate
 from jaxgpt.train.program import hyper, program
 from jaxgpt.train.ramp import Rows
 from jaxgpt.train.retention import best_step
