@@ -18,6 +18,8 @@ from jaxgpt.terminal import console
 UsageError: Any = typer.BadParameter.__base__  # typer brings its own click in some releases
 STOPPED = 75
 """Exit status of a run that a signal stopped after saving (EX_TEMPFAIL): the same command continues it."""
+DIVERGED = 3
+"""Exit status of a run whose updates were not finite too often, so that `train && eval` stops."""
 
 app = typer.Typer(
     name="jaxgpt",
@@ -109,9 +111,15 @@ def train(
 
     spec = load_yaml(Run, config, overrides or [])
     join(coordinator, processes, process)
-    result = run(spec, out or Path("runs") / config.stem)
+    folder = out or Path("runs") / config.stem
+    result = run(spec, folder)
     if process_index() == 0:
         print(json.dumps(result))
+        if result["status"] == "diverged":
+            line = f"{folder}: diverged at step {result.get('step')}: updates were not finite; lower optim.lr"
+            console.print(f"error: {line}, or warm up for longer", markup=False, soft_wrap=True)
+    if result["status"] == "diverged":
+        raise typer.Exit(DIVERGED)
     if result["status"] == "stopped":
         raise typer.Exit(STOPPED)
 

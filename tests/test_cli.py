@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import jaxgpt.train
-from jaxgpt.cli import STOPPED, main
+from jaxgpt.cli import DIVERGED, STOPPED, main
 from jaxgpt.lab.sweep import from_file
 from jaxgpt.seal import seal
 from jaxgpt.spec import dump_yaml, seams
@@ -93,6 +93,16 @@ def test_a_stopped_run_exits_with_its_own_status_and_continues(jaxgpt_, config, 
     assert re.fullmatch("stopped at step [1-3] and saved; the same command continues", err[-1])
     status, out, _ = jaxgpt_("train", config, "--out", tmp_path)
     assert status == 0 and json.loads(out)["status"] == "finished"
+
+
+def test_a_run_that_diverges_ends_what_follows(config, jaxgpt_, tmp_path):
+    """`jaxgpt train ... && jaxgpt eval ...` stops, now and when it is called again."""
+    wild = [config, "optim.lr=1e25", "optim.weight_decay=1e20", "--out", tmp_path]
+    for _ in range(2):
+        status, out, err = jaxgpt_("train", *wild)
+        assert status == DIVERGED == 3 and json.loads(out)["status"] == "diverged"
+        told = [line for line in err if line.startswith("error: ")]
+        assert len(told) == 1 and "diverged at step 2" in told[0] and "optim.lr" in told[0]
 
 
 @pytest.mark.parametrize(
