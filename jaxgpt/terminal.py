@@ -79,7 +79,7 @@ class Watch:
         left = clock((self.total - done) / rate) if rate > 0 else "?"
         parts = [f"{done:,.0f}/{self.total:,.0f} {self.unit}".rstrip()]
         parts += [f"{name} {value}" for name, value in facts.items()]
-        if self.unit and "tokens/s" not in facts:
+        if self.unit and "tokens/s" not in facts and rate > 0:
             parts.append(f"{rate:,.1f} {self.unit}/s")
         return " · ".join([*parts, f"{left} left"])
 

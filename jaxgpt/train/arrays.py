@@ -8,8 +8,10 @@ so it is imported when first needed.
 import json
 import logging
 import re
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +58,28 @@ def save_arrays(directory: Path, named: Mapping[str, Any]) -> None:
     held = {
         name: np.asarray(leaf) if isinstance(leaf, np.generic) else leaf for name, leaf in _with_elements(named).items()
     }
-    log = logging.getLogger("absl")
-    before, log.disabled = log.disabled, True  # on a full disk it prints tracebacks besides raising
-    try:
+    with _one_error():
         _handler().save(_absolute(directory), args=ocp.args.PyTreeSave(held))
-    finally:
-        log.disabled = before
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """On a full disk Orbax raises, and prints tracebacks besides: its log, and what its threads leave to be found later
+    (results that nobody asks for, calls to event loops that are closed). Here the error is all that is heard of it."""
+    absl, loops, hook = logging.getLogger("absl"), logging.getLogger("asyncio"), sys.unraisablehook
+
+    def asked_for(record: logging.LogRecord) -> bool:
+        return "exception was never retrieved" not in record.getMessage()
+
+    def unraisable(what: Any) -> None:
+        if str(what.exc_value) != "Event loop is closed":
+            hook(what)
+
+    disabled, absl.disabled, sys.unraisablehook = absl.disabled, True, unraisable
+    loops.addFilter(asked_for)
+    yield  # where it raises, the threads go on, and so does what listens to them
+    absl.disabled, sys.unraisablehook = disabled, hook
+    loops.removeFilter(asked_for)
 
 
 def finish(directory: Path, named: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ import gc
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,27 @@ def test_a_disk_full_at_the_end_keeps_the_earlier_ones(ckpt, monkeypatch, place)
             save(ckpt, 300, make_tree(300), {})
     gc.collect()  # here, not in a later test
     assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
+
+
+def test_a_save_that_fails_is_one_line(tmp_path):
+    """What Orbax's threads find later, they keep to themselves: of a process that ends soon after, one line is seen."""
+    script = f"""
+import resource, sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from checkpoints import make_tree
+from jaxgpt.train.checkpoint import save
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+try:
+    save(Path({str(tmp_path)!r}), 1, make_tree(1), {{}})
+except Exception as error:
+    print(error, file=sys.stderr)
+time.sleep(0.5)
+"""
+    starts = [
+        subprocess.Popen([sys.executable, "-c", script, str(size)], stderr=subprocess.PIPE, text=True)
+        for size in (64, 512, 4096, 8192)
+    ]
+    for process in starts:
+        _, err = process.communicate(timeout=120)
+        assert err.count("\n") == 1 and "could not be written" in err, err

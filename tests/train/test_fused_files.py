@@ -49,10 +49,10 @@ def test_a_group_killed_while_it_saves_goes_on_from_the_save_before(spec, tmp_pa
     folders = [tmp_path / "first", tmp_path / "second"]
     save = Lane.save
 
-    def dies(lane, step, held, best):
+    def dies(lane, step, *what):
         if lane.index == 1 and step == 6:
             raise KeyboardInterrupt
-        save(lane, step, held, best)
+        save(lane, step, *what)
 
     with monkeypatch.context() as patch:
         patch.setattr(Lane, "save", dies)
