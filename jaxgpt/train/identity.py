@@ -70,8 +70,8 @@ def shared_steps(identity: Mapping[str, Any], run: Run, out: Path) -> int:
 
 
 def claim(run: Run, out: Path) -> None:
-    """Writes config.yaml, or checks that it names the same run, or a shorter one that `run` extends: its result is taken
-    back. The config of a run that has ended stays as it is.
+    """Writes config.yaml, or checks that it names the same run, or a shorter one that `run` extends, whose result is
+    taken back. The config of a run that has ended stays as it is.
 
     Raises ConfigError listing what differs, ChangedError where the run has ended and its files are not what they were.
     """
