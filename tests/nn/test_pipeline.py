@@ -17,6 +17,7 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.pipeline import Pipelined, bubble
 from jaxgpt.nn.stack import Stack
 from jaxgpt.ops.attention import Reference
+from jaxgpt.ops.dropping import by_row
 from jaxgpt.ops.patterns import Causal
 from jaxgpt.ops.placing import placing
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
@@ -242,17 +243,22 @@ def test_nothing_is_sown_where_blocks_sow_nothing(weights):
         assert sown == {}
 
 
-def test_dropout_depends_on_layer_and_microbatch_alone(units):
-    """Neighbouring rows are in different microbatches; equal rows in the same place of two must not share a mask."""
+def test_dropout_depends_on_layer_and_row_alone(units):
+    """In whichever microbatch a row goes, and without a pipeline. Equal rows must not share a mask."""
 
     def run(loop):
         module = stack(loop, dropout=0.5)
         rows = np.broadcast_to(X[:1], X.shape)
-        apply = jax.jit(lambda p, key: module.apply({"params": p}, rows, LAYOUT, train=True, rngs={"dropout": key})[0])
-        return np.asarray(apply(units, jax.random.key(1)))
+
+        def apply(p, key):
+            with by_row(jnp.arange(B)):
+                return module.apply({"params": p}, rows, LAYOUT, train=True, rngs={"dropout": key})[0]
+
+        return np.asarray(jax.jit(apply)(units, jax.random.key(1)))
 
     gpipe = run(Pipelined(stages=4, microbatches=4))
     assert_close(gpipe, run(Pipelined(stages=2, microbatches=4, repeats=2)))
+    assert_close(gpipe, run("scan"))
     assert len({row.tobytes() for row in gpipe}) == B
 
 

@@ -1,9 +1,11 @@
 """Every rule between fields is refused before anything is compiled, in one line that names field, value and remedy."""
 
+from pathlib import Path
+
 import jax
 import pytest
 
-from jaxgpt.spec import ConfigError, dump_yaml, parse
+from jaxgpt.spec import ConfigError, dump_yaml, load_yaml, parse
 from jaxgpt.train import Run
 from jaxgpt.train import program as program_module
 
@@ -37,6 +39,15 @@ def test_refused_in_one_line(tiny, name):
     (line,) = refusal.value.problems
     assert all(word in line for word in words), line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("config", "remedy"), [("simcse/demo", "use objective.chunk"), ("bert/base", "use exec.remat=block")]
+)
+def test_parts_of_a_batch_are_refused_where_rows_are_compared(config, remedy):
+    path = Path(__file__).parents[2] / "configs" / f"{config}.yaml"
+    with pytest.raises(ConfigError, match=f"exec.accumulate 2: objective .*{remedy}"):
+        load_yaml(Run, path, ["exec.accumulate=2"])
 
 
 def test_all_problems_at_once(tiny):
