@@ -79,7 +79,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     if not isinstance(held, dict) or not isinstance(held.get("files"), dict) or set(held["files"]) != set(SEALED):
         raise ChangedError(f"{folder / SEAL}: not the seal of a run that has ended; {_REMEDY}")
     for name, want in held["files"].items():
-        if (now := _fingerprint(folder / name)) != want:
+        if (now := _fingerprint(folder / name, want)) != want:
             if not is_sealed(folder):
                 return None
             raise ChangedError(f"{folder / name}: {_difference(now, want)}; {_REMEDY}")
@@ -99,11 +99,15 @@ def _result(path: Path) -> dict[str, Any]:
     return held
 
 
-def _fingerprint(path: Path) -> dict[str, Any] | None:
-    """SHA-256 and bytes of a file; None where there is none, or what is there is no regular file."""
+def _fingerprint(path: Path, want: Any = None) -> dict[str, Any] | None:
+    """SHA-256 and bytes of a file; None where there is none, or what is there is no regular file. One that cannot be
+    what is wanted, by its size, is not read."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             return None
+        if isinstance(want, dict) and want.get("bytes") != status.st_size:
+            return {"bytes": status.st_size}
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
     except OSError:

@@ -7,7 +7,7 @@ may be created only by who has judged every earlier one dead, so of all that saw
 - after `stale` seconds: a holder whose heartbeat did not move meanwhile, by the observer's own monotonic clock. The
   clocks of two machines are never compared, and a pause in looking (the file system was away) counts little.
 
-A holder whose file was removed makes it again at its next heartbeat, unless another has taken the unit since.
+A holder whose file was removed makes it again at its next heartbeat, unless it is late or another has the unit.
 
 The second judgement may be wrong: the holder was stopped, or cut off. So each holder looks for a higher generation at
 every heartbeat, and is `lost` when it finds one; it must then stop without writing.
@@ -37,6 +37,11 @@ CLAIMS = "claims"
 BEATS = 6
 """Heartbeats in `stale` seconds."""
 _HELD: "weakref.WeakSet[Claim]" = weakref.WeakSet()
+
+
+def now() -> float:
+    """Seconds by a clock that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Holder(NamedTuple):
@@ -74,7 +79,7 @@ class Claim:
         self._handle: int | None = None
         self._inherited = False
         self._guard = threading.Lock()
-        self._beats, self._looked, self._lost = 0, time.monotonic(), False
+        self._beats, self._looked, self._lost = 0, now(), False
         self._released = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name=f"claim {key}", daemon=True)
 
@@ -90,7 +95,7 @@ class Claim:
 
         Looks by itself when the heartbeat is late, so that a process that was stopped learns it here first.
         """
-        if not self._lost and time.monotonic() - self._looked > self.stale / 2:
+        if not self._lost and now() - self._looked > self.stale / 2:
             self._beat()
         return self._lost
 
@@ -120,26 +125,29 @@ class Claim:
         try:
             self._facts["flock"] = lock(self._handle, self.path)
             self._write()
-            now = generations(self.path.parent, self.key)
+            there = generations(self.path.parent, self.key)
         except OSError:
             self.path.unlink(missing_ok=True)
             self.drop()
             raise
-        others = [at for at in now if at != self.generation]
-        if self._ours(now) and all(at in dead and dead[at].owner == now[at].owner for at in others):
+        others = [at for at in there if at != self.generation]
+        if self._ours(there) and all(at in dead and dead[at].owner == there[at].owner for at in others):
             if not beating:
                 self._heart.start()
             return True
-        if self._ours(now):
+        if self._ours(there):
             self.path.unlink(missing_ok=True)
         self.drop()
         return False
 
     def _restored(self) -> bool:
-        """Makes our file again, which somebody removed; whether the unit is still ours, nobody having taken it since.
+        """Makes our file again, which somebody removed; whether the unit is still ours.
 
-        As in taking it, who comes second sees the other's file and withdraws.
+        Not after a silence that others may have taken for death: they may have done the unit since, and left no file.
+        Who takes it now sees our file or shows us his, as when two take it at once, and one withdraws.
         """
+        if now() - self._looked > self.stale / 2:
+            return False
         self.drop()
         return self._create({}, beating=True)
 
@@ -164,13 +172,13 @@ class Claim:
             try:
                 held = generations(self.path.parent, self.key)
                 if not held and (self._inherited or self._restored()):
-                    self._looked = time.monotonic()
+                    self._looked = now()
                     return
                 if self._ours(held) and max(held) == self.generation:
                     self._beats += 1
                     if self._handle is not None:  # else this is a fork
                         self._write()
-                    self._looked = time.monotonic()
+                    self._looked = now()
                     return
             except OSError:  # the file system is away or full; the next heartbeat tries again
                 return

@@ -12,6 +12,8 @@ from jaxgpt.spec import Spec, canonical
 from jaxgpt.spec.errors import did_you_mean, quote
 
 Budget = Literal["tokens", "flops", "seconds"]
+MOST_SEEDS = 10_000
+"""Of an arm: a sweep is planned whole, and a mistyped number should not fill the memory."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -27,7 +29,7 @@ class Experiment(Spec):
     """What each arm changes: its name to dotted overrides. An arm without overrides is the base itself."""
     baseline: str
     """The arm that the others are compared with."""
-    seeds: int = Field(default=8, ge=1, le=10_000)
+    seeds: int = Field(default=8, ge=1, le=MOST_SEEDS)
     """Runs of each arm. Seed i is the base's seed + i in every arm, so that runs pair. Claims need 6 or more."""
     metric: str = "val/loss"
     """The figure of result.json to compare."""

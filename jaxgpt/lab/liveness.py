@@ -14,8 +14,12 @@ from typing import Any, NamedTuple
 
 from jaxgpt.lab.record import is_count, is_figure
 
+LONGER = 10
+"""How much more patience another's claim may ask for: one that is not ours may ask for any."""
 _LONGEST = 1 << 20
 """Bytes of a claim that are read; the claim of a group of thousands of runs has a tenth."""
+_PATIENT = 3600.0
+"""Seconds for which a silent holder is said to be alive at most, whatever its claim asks for."""
 _NAME = re.compile(r"(?P<key>.+)\.(?P<generation>\d{1,18})\.json")
 
 
@@ -112,12 +116,14 @@ _FACTS = {
 def dead(sheet: Sheet, stale: float) -> bool:
     """Whether the holder is gone, by what the kernel says or by its silence over all calls of this process so far.
 
-    A holder is silent for its own `stale` seconds, or for `stale` when it died before it wrote anything. Between two
-    looks at most a third of that counts: an observer that was stopped itself must not think that all others were.
+    A holder is silent for its own `stale` seconds, but no more than `LONGER` times ours; for ours when it died before
+    it wrote anything. Between two looks at most a third of that counts: an observer that was stopped itself must not
+    think that all others were.
     """
     if _here(sheet) and _free(sheet.path):
         return True
-    patience, now, last = sheet.facts.get("stale", stale), time.monotonic(), _SEEN.get(sheet.path)
+    patience = min(sheet.facts.get("stale", stale), LONGER * stale)
+    now, last = time.monotonic(), _SEEN.get(sheet.path)
     silent, moved = 0.0, last is not None
     if last is not None and last.text == sheet.text:
         silent, moved = last.silent + min(now - last.at, patience / 3), last.moved
@@ -128,7 +134,7 @@ def dead(sheet: Sheet, stale: float) -> bool:
 def seems_alive(sheet: Sheet) -> bool:
     """For people. The first look goes by the file's time, which is wrong where clocks are; later ones by whether the
     heartbeat moved while this process looked."""
-    stale = sheet.facts.get("stale", 0.0)
+    stale = min(sheet.facts.get("stale", 0.0), _PATIENT)
     if dead(sheet, stale):
         return False
     with contextlib.suppress(OSError):

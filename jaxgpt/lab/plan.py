@@ -8,7 +8,7 @@ from typing import Any
 from jaxgpt import shipped
 from jaxgpt.disk import resolve as resolve_path
 from jaxgpt.lab.budget import AS_CONFIGURED, Pacer, steps
-from jaxgpt.lab.experiment import Experiment
+from jaxgpt.lab.experiment import MOST_SEEDS, Experiment
 from jaxgpt.lab.source import own_code
 from jaxgpt.lab.tune import FIRST_SEED
 from jaxgpt.spec import ConfigError, apply_overrides, canonical, digest, parse
@@ -149,7 +149,9 @@ def _run() -> type[Any]:
 def _count(experiment: Experiment, seeds: int | None) -> int:
     seeds = experiment.seeds if seeds is None else seeds
     if seeds < 1:
-        raise ConfigError(f"seeds: expected 1 or more, got {seeds}")
+        raise ConfigError(f"seeds: expected 1 or more, got {quote(seeds)}")
+    if seeds > MOST_SEEDS:
+        raise ConfigError(f"seeds: expected {MOST_SEEDS:,} or fewer, got {quote(seeds)}")
     if experiment.tune is not None and seeds > FIRST_SEED:
         raise ConfigError(f"seeds: {seeds} would reach the seeds that tuning uses, from {FIRST_SEED} on")
     return seeds

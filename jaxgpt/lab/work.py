@@ -20,6 +20,7 @@ from jaxgpt.lab.plan import Cell, Plan
 from jaxgpt.lab.record import damage, is_closed, read_metrics, read_result
 from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.tries import Tries
+from jaxgpt.seal import is_sealed
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.spec.errors import did_you_mean
 from jaxgpt.terminal import Watch, console
@@ -150,7 +151,7 @@ def _do(unit: Unit, call: _Call, claim: Claim) -> failure.Failure | None:
     seeds = ",".join(dict.fromkeys(str(cell.run.seed) for cell in unit.cells))
 
     def on_row(cell: Cell, row: dict[str, Any]) -> None:
-        if claim.lost:
+        if claim.lost or is_sealed(folder / cell.path):  # sealed: another has done it meanwhile
             _stand_down()
         call.reached[cell.path] = row["step"]
         shown.update({name: f"{row[name]:.4f}" for name in ("train/loss", "val/loss") if row.get(name) is not None})

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,3 +269,87 @@ def test_a_folder_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(JaxgptError, match=r"file: cannot be claimed in: Not a directory"):
         take(tmp_path / "file", "unit")
+
+
+def test_a_claim_that_somebody_removed_is_made_again(tmp_path):
+    lost = []
+    with take(tmp_path, "unit", 0.6, on_lost=lambda: lost.append(1)) as claim:
+        for _ in range(3):
+            owner = generations(tmp_path, "unit")[0].owner
+            claim.path.unlink()
+            until = time.monotonic() + 20
+            while not generations(tmp_path, "unit"):
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            time.sleep(0.02)
+            assert generations(tmp_path, "unit")[0].owner == owner and take(tmp_path, "unit", 60.0) is None
+        shutil.rmtree(tmp_path)
+        while not generations(tmp_path, "unit"):
+            time.sleep(0.01)
+        assert not claim.lost and not lost
+    assert not generations(tmp_path, "unit")
+
+
+def test_a_claim_that_somebody_removed_and_another_took_is_lost(tmp_path):
+    lost = []
+    first = take(tmp_path, "unit", 60.0, on_lost=lambda: lost.append(1))
+    first.path.unlink()
+    with take(tmp_path, "unit", 60.0) as second:
+        first._beat()
+        assert first.lost and lost == [1] and not second.lost
+    first.release()
+
+
+def test_a_claim_that_was_removed_during_a_silence_is_lost(tmp_path):
+    """Another may have done the unit and gone."""
+    claim = take(tmp_path, "unit", 60.0)
+    claim.path.unlink()
+    claim._looked -= 31
+    assert claim.lost and not generations(tmp_path, "unit")
+    claim.release()
+
+
+def strange(path, kind):
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "circle":
+        path.symlink_to(path)
+    else:
+        path.write_bytes(kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["pipe", "folder", "circle", b"", b"\0" * 99, b"[]", b"{}", b'{"owner": 3}', b"[" * 10**5]
+)
+def test_what_is_no_claim_is_waited_for_once_and_passed_over(tmp_path, kind):
+    strange(tmp_path / "unit.0.json", kind)
+    strange(tmp_path / "other.0.json", kind)
+    (tmp_path / f"unit.{10**40}.json").touch()
+    assert holders(tmp_path) == []
+    claim, seconds = wait_for(tmp_path, 0.3)
+    assert seconds >= 0.3 and claim.generation == 1 and [held.key for held in holders(tmp_path)] == ["unit"]
+    claim.release()
+    assert 1 not in generations(tmp_path, "unit")
+
+
+def test_a_claim_may_not_ask_for_patience_without_end(tmp_path, monkeypatch):
+    facts = '{"owner": "x", "host": "h", "pid": 1, "since": 1, "stale": 1e12, "covers": ["unit"]}'
+    (tmp_path / "unit.0.json").write_text(facts)
+    claim, seconds = wait_for(tmp_path, 0.05)
+    assert seconds >= 0.5 and claim.generation == 1
+    claim.release()
+
+
+def test_a_clock_that_is_off_does_not_make_a_holder_look_dead_or_alive(tmp_path, monkeypatch):
+    """To who looks twice: the file's time is of another machine."""
+    monkeypatch.setattr(liveness, "machine", lambda: "elsewhere")
+    with take(tmp_path, "unit", 60.0) as claim:
+        monkeypatch.setattr(liveness, "machine", lambda: "here")
+        os.utime(claim.path, (1e9, 1e9))
+        assert [held.alive for held in holders(tmp_path)] == [False]  # by its time
+        claim._beat()
+        os.utime(claim.path, (1e9, 1e9))
+        assert [held.alive for held in holders(tmp_path)] == [True] == [held.alive for held in holders(tmp_path)]
