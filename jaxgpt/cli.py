@@ -76,6 +76,13 @@ Seeds = Annotated[int | None, typer.Option(help="paired seeds for each arm", met
 Out = Annotated[Path | None, typer.Option(help="directory of the results", metavar="DIR", parser=resolve)]
 
 
+def _jax() -> None:
+    """Before jax starts: bad XLA_FLAGS would abort the process."""
+    from jaxgpt.parallel.backend import check_flags
+
+    check_flags()
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(f"jaxgpt {__version__}")
@@ -135,6 +142,7 @@ def ablate(
     from jaxgpt.lab import ablate as run_experiment
     from jaxgpt.lab.engines import FAILED
 
+    _jax()
     if run_experiment(experiment, overrides or [], seeds, out).left:
         raise typer.Exit(FAILED)
 
@@ -155,6 +163,7 @@ def lab_plan(
     """Arms, runs, cost and time, before anything starts; writes the plan that workers follow."""
     from jaxgpt.lab.preview import preview
 
+    _jax()
     preview(target, overrides or [], seeds, out, detect)
 
 
@@ -164,6 +173,7 @@ def lab_work(folder: Folder) -> None:
     from jaxgpt.lab.engines import FAILED
     from jaxgpt.lab.worker import join
 
+    _jax()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run saves first; all else stops where it is
     try:
         left = join(folder)
@@ -198,6 +208,7 @@ def lab_why(target: Target, overrides: Overrides = None, seeds: Seeds = None, ou
     """Why each run would be done, continued or left alone by the next call."""
     from jaxgpt.lab.why import explain
 
+    _jax()
     explain(target, overrides or [], seeds, out)
 
 
@@ -275,6 +286,7 @@ def convert(
     """Write a model for other libraries, whole or not at all; `jaxgpt.load` reads every format as it is."""
     from jaxgpt.train.convert import convert as write
 
+    _jax()
     write(source, target, dtype)
     console.print(f"wrote {typed(target)}", markup=False, soft_wrap=True)
 
@@ -294,6 +306,7 @@ def show(
     from jaxgpt.train import Run
     from jaxgpt.train.summary import summarize
 
+    _jax()
     spec = load_yaml(Run, config, overrides or [])
     for remark in spec.remarks():
         console.print(f"warning: {remark}", markup=False, soft_wrap=True)
@@ -381,14 +394,29 @@ def main() -> None:
         words = ["--debug", *(word for word in words if word != "--debug")]
     try:
         sys.exit(app(args=words, prog_name="jaxgpt", standalone_mode=False) or 0)
-    except (JaxgptError, UsageError) as error:
-        if debug:
-            raise
-        for line in filter(None, error.problems if isinstance(error, JaxgptError) else [error.format_message()]):
-            console.print(f"error: {printable(line)}", markup=False, soft_wrap=True)
-        sys.exit(error.exit_status if isinstance(error, JaxgptError) else 2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    except Exception as error:
+        lines = [] if debug else _lines(error)
+        if lines is None or debug:
+            raise
+        for line in filter(None, lines):
+            console.print(f"error: {printable(line)}", markup=False, soft_wrap=True)
+        sys.exit(getattr(error, "exit_status", 2))
+
+
+def _lines(error: Exception) -> list[str] | None:
+    """What is told of an error that is the input's, or the machine's; None for all others."""
+    if isinstance(error, JaxgptError):
+        return error.problems
+    if isinstance(error, UsageError):
+        return [error.format_message()]
+    if "jax" in sys.modules:
+        from jaxgpt.parallel.backend import failure
+
+        if isinstance(error, RuntimeError | AssertionError) and (why := failure()) is not None:
+            return [why]
+    return None
 
 
 if __name__ == "__main__":

@@ -10,17 +10,21 @@ from typing import Any
 import jax
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 from jaxgpt.terminal import console
 
 WAIT = 300
 """Seconds that processes wait for each other at the start: the first may be ready while another's image is pulled."""
 HEARTBEAT = 60
 """Seconds until jax itself gives up a process. Enough for the watchdog to be first, which says who is gone."""
-TASKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-"""What srun and mpirun tell each process that they start: how many they are."""
+TASKS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}
+"""What srun and mpirun tell each process that they start, and whatever is started from there: how many they are."""
 TPU = "TPU_ML_PLATFORM"
 """Set by jax itself where it finds chips: on one host of a slice, or on a machine by itself, as notebooks give."""
 AUTO = "auto"
+NOTICE = 2
+"""Seconds until a process says that it waits, and for whom."""
+ALONE = "a process by itself takes --processes 1"
 LATE = 75
 """Exit status where others did not come: unlike a bad config (2), the same command may do better."""
 
@@ -30,7 +34,8 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
 
     By hand: `coordinator` (HOST:PORT of process 0, on a free port), `processes`, and `process` from 0. With nothing
     given, processes on a TPU pod, and those that srun or mpirun started as more than one, find each other through jax's
-    cluster detection, and any other process stays by itself. `auto` as coordinator asks jax's detection in any case
+    cluster detection, and any other process stays by itself; a shell among such tasks is refused at once, for the
+    others would not come. `auto` as coordinator asks jax's detection in any case
     (Kubernetes); `processes` 1 stays alone in any case. Raises ConfigError for values that cannot be; where others do
     not come within `wait` seconds, ends the process with one line and status 75 (EX_TEMPFAIL: start it again), as
     jax leaves no way back.
@@ -39,10 +44,16 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
     if processes == 1 or jax.distributed.is_initialized():
         return
     if coordinator == AUTO or not any(value is not None for value in given.values()):
-        asked = coordinator == AUTO or any(os.environ.get(name, "1") not in ("", "1") for name in TASKS)
-        if asked or TPU in os.environ:
-            others = "the other processes, found by jax's cluster detection,"
-            _initialize(others, wait, asked, local_device_ids=_devices())
+        tasks = next((name for name in TASKS if os.environ.get(name, "1") not in ("", "1")), None)
+        if coordinator is None and tasks is not None and _typed_here():
+            raise ConfigError(
+                f"--processes: {tasks}={quote(os.environ[tasks])[1:-1]}, but this is a shell, and the other tasks will "
+                f"not come by themselves; give --processes 1 to train here alone, or start all with {TASKS[tasks]}"
+            )
+        if coordinator == AUTO or tasks is not None or TPU in os.environ:
+            sign = "jax's cluster detection" if tasks is None else f"{tasks}={quote(os.environ[tasks])[1:-1]}"
+            others = f"the other processes, announced by {sign}"
+            _initialize(others, wait, coordinator == AUTO or tasks is not None, local_device_ids=_devices())
         return
     _check(given)
     assert coordinator is not None and processes is not None and process is not None
@@ -56,6 +67,12 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
         process_id=process,
         cluster_detection_method="deactivate",
     )
+
+
+def _typed_here() -> bool:
+    """Whether a person started this process from a terminal: tasks get their standard input from a pipe, or none. A
+    shell inside an allocation (`srun --pty bash`) hands the variables of its own task on."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 def _devices() -> list[int] | None:
@@ -97,7 +114,7 @@ def _initialize(others: str, wait: float, asked: bool, **arguments: Any) -> None
             if not asked and not isinstance(error, RuntimeError):
                 return
             said = str(error).strip().splitlines() or [type(error).__name__]
-            raise ConfigError(f"--coordinator: jax cannot join the processes: {said[0]}") from error
+            raise ConfigError(f"--coordinator: jax cannot join the processes: {said[0]}; {ALONE}") from error
 
 
 @contextmanager
@@ -106,13 +123,15 @@ def _deadline(others: str, wait: float) -> Iterator[None]:
 
     def give_up() -> None:
         line = (
-            f"error: --coordinator: no word from {others} for {wait:.0f} s; check the address and that all have started"
+            f"error: --coordinator: no word from {others} for {wait:.0f} s; check the address and that all have "
+            f"started; {ALONE}"
         )
         console.print(line, markup=False, soft_wrap=True)
         sys.stdout.flush()
         os._exit(LATE)
 
-    notice = threading.Timer(10, console.print, (f"waiting up to {wait:.0f} s for {others}",))
+    line = f"waiting up to {wait:.0f} s for {others}; {ALONE}"
+    notice = threading.Timer(NOTICE, console.print, (line,), {"markup": False, "soft_wrap": True})
     timers = [notice, threading.Timer(wait, give_up)]
     for timer in timers:
         timer.daemon = True

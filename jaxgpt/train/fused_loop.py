@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxgpt.disk import clear_drafts
+from jaxgpt.parallel.backend import start
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
@@ -41,6 +42,7 @@ def run_fused(
     saved. A run whose own files are damaged stops no other: its status is `damaged`. Raises ConfigError as `run` does,
     and when the runs cannot be fused.
     """
+    start()
     prepared = ready(specs[0], quiet, outs[0])
     runs = [spec.settled(prepared.codec) for spec in specs]
     if len({signature(run) for run in runs}) > 1:

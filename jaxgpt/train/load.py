@@ -21,6 +21,7 @@ from jaxgpt.models import Decoder, Encoder, Model
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
+from jaxgpt.parallel.backend import start
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
 from jaxgpt.spec.errors import quote
@@ -183,6 +184,7 @@ def load(
 
     Raises ConfigError when there is no such thing at `path`, and JaxgptError listing all tensors that do not fit.
     """
+    start()
     path = resolve(path)
     keep_freed_memory()
     if dtype is not None:

@@ -12,6 +12,7 @@ from jaxgpt.disk import cache_dir, clear_drafts, resolve, strict, write_json_ato
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
+from jaxgpt.parallel.backend import start
 from jaxgpt.parallel.watchdog import Watchdog
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
@@ -53,6 +54,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     system that all see. When one of them fails, all end.
     """
     instance("spec", spec, "a Run, as of load_yaml(Run, 'config.yaml')", Run)
+    start()
     out, quiet = resolve(out), quiet or process_index() > 0
     with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as held:
         agree_on_run(spec)

@@ -82,6 +82,44 @@ def test_a_launcher_is_noticed_and_jax_finds_the_rest(joined, monkeypatch, envir
     assert call["local_device_ids"] == devices and "coordinator_address" not in call
 
 
+@pytest.mark.parametrize(("name", "launcher"), [("SLURM_STEP_NUM_TASKS", "srun"), ("OMPI_COMM_WORLD_SIZE", "mpirun")])
+def test_a_shell_among_tasks_is_told_the_way_out_at_once(joined, monkeypatch, name, launcher):
+    """What `srun --pty bash` or tmux hand on: the variables of a task, in a terminal."""
+    first, second = os.openpty()
+    with os.fdopen(second) as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", terminal)
+        patch.setenv(name, "4")
+        with pytest.raises(ConfigError, match=rf"{name}=4, but this is a shell.*--processes 1.*{launcher}$"):
+            join(None, None, None)
+        join(None, 1, None)
+        assert not joined
+        patch.setenv(name, "1")
+        join(None, None, None)
+        assert not joined
+    os.close(first)
+
+
+def test_who_waits_says_for_whom_and_the_way_out(monkeypatch):
+    environment = {
+        "SLURM_JOB_ID": "77",
+        "SLURM_NTASKS": "4",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "JAX_COORDINATOR_PORT": "40002",
+    }
+    words = [sys.executable, "-c", "from jaxgpt.parallel.hosts import join; join(None, None, None, wait=5)"]
+    environment = os.environ | environment
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment, stdin=subprocess.DEVNULL)
+    waits, ends = done.stderr.splitlines()
+    assert waits == (
+        "waiting up to 5 s for the other processes, announced by SLURM_STEP_NUM_TASKS=4; "
+        "a process by itself takes --processes 1"
+    )
+    assert done.returncode == 75 and ends.startswith("error: --coordinator: no word from") and "--processes 1" in ends
+
+
 def test_a_tpu_machine_without_others_trains_by_itself(joined, monkeypatch):
     def nothing_found(**arguments):
         raise ValueError("coordinator_address should be defined.")
