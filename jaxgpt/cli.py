@@ -3,13 +3,13 @@
 import json
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from jaxgpt import __version__, shipped
+from jaxgpt.arguments import Config, Folder, Json, Out, Overrides, Seeds, Source, Target
 from jaxgpt.disk import resolve, typed
 from jaxgpt.spec import JaxgptError
 from jaxgpt.spec.errors import printable
@@ -30,50 +30,6 @@ app = typer.Typer(
     "after saving (the same command continues), 130 Ctrl-C, 141 nobody reads the output. `--debug`, anywhere, shows "
     "tracebacks.",
 )
-
-
-def _config(word: str) -> Path:
-    return shipped.find(word, "config")
-
-
-def _sweep(word: str) -> Path:
-    return shipped.find(word, "experiment", folders=True)
-
-
-def _target(word: str) -> Path:
-    """A place to write to; `-` is standard output."""
-    return Path(word) if word == "-" else resolve(word)
-
-
-def _names_of(kind: shipped.Kind) -> Callable[[str], list[str]]:
-    """What a shell offers while a word is typed; where nothing fits it offers files."""
-    return lambda incomplete: [name for name in shipped.names(kind) if name.startswith(incomplete)]
-
-
-Config = Annotated[
-    Path,
-    typer.Argument(
-        help="a run's YAML file, or the name of one in `jaxgpt list configs`",
-        metavar="CONFIG",
-        parser=_config,
-        autocompletion=_names_of("config"),
-    ),
-]
-Target = Annotated[
-    Path,
-    typer.Argument(
-        help="a question's Python file, its name in `jaxgpt list experiments`, or a sweep's folder",
-        metavar="EXPERIMENT",
-        parser=_sweep,
-        autocompletion=_names_of("experiment"),
-    ),
-]
-Overrides = Annotated[list[str] | None, typer.Argument(help="fields to change", metavar="a.b=c")]
-Source = Annotated[
-    Path, typer.Argument(help="a run's directory, or what else `convert` reads", metavar="RUN", parser=resolve)
-]
-Seeds = Annotated[int | None, typer.Option(help="paired seeds for each arm", metavar="N")]
-Out = Annotated[Path | None, typer.Option(help="directory of the results", metavar="DIR", parser=resolve)]
 
 
 def _jax() -> None:
@@ -149,7 +105,6 @@ def ablate(
 
 lab = typer.Typer(help="A sweep in parts, for many machines: DIR is its folder.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
-Folder = Annotated[Path, typer.Argument(help="a sweep's folder", metavar="DIR", parser=resolve)]
 
 
 @lab.command("plan")
@@ -239,10 +194,7 @@ def evaluate(
     task: Annotated[str, typer.Argument(help="sts or retrieval", metavar="TASK")],
     *,
     path: Annotated[str, typer.Option(help="the task's data, here or in JAXGPT_DATA", metavar="FILE|DIR")],
-    json_path: Annotated[
-        Path | None,
-        typer.Option("--json", help="where the figures go; - is standard output", metavar="PATH", parser=_target),
-    ] = None,
+    json_path: Json = None,
     pooling: Annotated[
         str | None, typer.Option(help="hidden states to a vector: mean, cls, ...", metavar="NAME")
     ] = None,

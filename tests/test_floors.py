@@ -17,6 +17,7 @@ FLOORS = [
     {"train"},
     {"align"},
     {"lab"},
+    {"arguments"},
     {"cli"},
     {"__main__"},
 ]
