@@ -338,6 +338,17 @@ def list_seams(
             print(f"  {member_kind:14} {line}" + (f"  [{member.citation}]" if member.citation else ""))
 
 
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+) -> None:
+    """Versions, devices, which attention kernels run here and why not others, memory, disk, folders; 2 if broken."""
+    from jaxgpt.doctor import report
+
+    if not report(as_json):
+        raise typer.Exit(2)
+
+
 def main() -> None:
     """Runs a verb. Bad input: one line for each problem, exit status 2; `--debug` shows the traceback."""
     words: list[Any] = sys.argv[1:]

@@ -17,7 +17,7 @@ FLOORS = [
     {"train"},
     {"align"},
     {"lab"},
-    {"arguments"},
+    {"arguments", "doctor"},
     {"cli"},
     {"__main__"},
 ]
