@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 from jaxgpt.text import Codec
-from jaxgpt.text.codec import first_line
 from jaxgpt.text.huggingface import HuggingFaceCodec, add_first
 from jaxgpt.text.sentencepiece import Kind, Pieces, merges, sentencepiece
+from jaxgpt.text.tokenizer_json import one_line
 
 if TYPE_CHECKING:
     import tokenizers as hf
@@ -52,11 +53,16 @@ STARTS = ("llama-bpe",)
 
 def read_tokenizer(fields: Mapping[str, Any]) -> Codec | None:
     """The codec, or None when the file has no vocabulary. Raises ConfigError, one line, for another or unsound one."""
+    with one_line(f"{KEY}tokens"):
+        return _read(fields)
+
+
+def _read(fields: Mapping[str, Any]) -> Codec | None:
     name = fields.get(f"{KEY}model")
     if name is None or name in ("none", "no_vocab"):
         return None
     if name not in ("llama", "gpt2"):
-        raise ConfigError(f"{KEY}model: {name!r} is not read; known: gpt2, llama")
+        raise ConfigError(f"{KEY}model: {quote(name)} is not read; known: gpt2, llama")
     texts = fields.get(f"{KEY}tokens")
     if not isinstance(texts, list) or not texts:
         raise ConfigError(f"{KEY}tokens: expected a list of texts")
@@ -70,7 +76,7 @@ def read_tokenizer(fields: Mapping[str, Any]) -> Codec | None:
     pre = fields.get(f"{KEY}pre", "gpt-2")
     pre = ALIASES.get(pre, pre)
     if pre not in RULES:
-        raise ConfigError(f"{KEY}pre: {pre!r} is not read; known: {', '.join(RULES)}")
+        raise ConfigError(f"{KEY}pre: {quote(pre)} is not read; known: {', '.join(RULES)}")
     bos = bos if fields.get(f"{KEY}add_bos_token", pre in STARTS) else None
     space = bool(fields.get(f"{KEY}add_space_prefix", False))
     return _byte_level(texts, _pairs(fields), kinds, RULES[pre], bos, eos, space)
@@ -90,10 +96,8 @@ def _byte_level(
     vocab: dict[str, int] = {}
     for index, text in enumerate(texts):
         vocab.setdefault(text, index)
-    try:
+    with one_line(f"{KEY}merges: do not fit {KEY}tokens"):
         model = hf.models.BPE(vocab=vocab, merges=pairs, ignore_merges=rule.whole_words)
-    except Exception as error:  # the Rust side raises bare Exception
-        raise ConfigError(f"{KEY}merges: do not fit {KEY}tokens: {first_line(error)}") from None
     tokenizer = hf.Tokenizer(model)
     _set_rule(tokenizer, rule, space)
     tokenizer.decoder = hf.decoders.ByteLevel()
@@ -130,7 +134,7 @@ def _row(fields: Mapping[str, Any], key: str, size: int, default: np.ndarray | N
 def _id(fields: Mapping[str, Any], key: str, size: int) -> int | None:
     held = fields.get(KEY + key)
     if held is not None and (type(held) is not int or not 0 <= held < size):
-        raise ConfigError(f"{KEY}{key}: {held!r} is no token of {size}")
+        raise ConfigError(f"{KEY}{key}: {quote(held)} is no token of {size}")
     return held
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from jaxgpt.interop.json_object import read_object
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 from jaxgpt.text import BPE, ByteBPE, Codec, WordPiece
-from jaxgpt.text.huggingface import HuggingFaceCodec, add_template, read
+from jaxgpt.text.huggingface import MOST, HuggingFaceCodec, add_template
+from jaxgpt.text.tokenizer_json import one_line, read
 
 if TYPE_CHECKING:
     import tokenizers as hf
@@ -27,6 +29,11 @@ def read_codec(folder: Path, config: Mapping[str, Any]) -> Codec | None:
     Its end of text and its start are the special tokens that tokenizer_config.json, special_tokens_map.json or
     config.json name; a start only where the tokenizer puts it before every text. Raises ConfigError.
     """
+    with one_line(f"{folder}: its tokenizer"):
+        return _read(folder, config)
+
+
+def _read(folder: Path, config: Mapping[str, Any]) -> Codec | None:
     settings = _optional(folder / SETTINGS)
     if settings.get("form") in ("byte", "char"):  # an export of ours
         return Codec.load(folder)
@@ -64,7 +71,7 @@ def _tokenizer(folder: Path, settings: Mapping[str, Any], named: Mapping[str, An
     else:
         return None
     problems = [
-        f"{folder / SETTINGS}: {key}: {settings[key]!r} is not followed without a tokenizer.json; "
+        f"{folder / SETTINGS}: {key}: {quote(settings[key])} is not followed without a tokenizer.json; "
         f'write one: python -c "{SAVE.format(folder)}"'
         for key, value in FIXED.items()
         if settings.get(key, value) != value
@@ -96,14 +103,14 @@ def _add(tokenizer: "hf.Tokenizer", folder: Path, settings: Mapping[str, Any], n
     special = _special(named) | {token for token, entry in described.items() if entry.get("special") is True}
     special |= {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     for index, token, path in given:
-        if type(index) is not int or not 0 <= index < 2**32 or not token:
-            raise ConfigError(f"{path}: {token!r}: id {str(index)[:64]!r}; expected a token with a whole number")
+        if type(index) is not int or not 0 <= index < MOST or not token:
+            raise ConfigError(f"{path}: {quote(token)}: id {quote(index)}; expected a token with a whole number")
     ids = tokenizer.get_vocab(with_added_tokens=True)
     names, free, tokens = {index: token for token, index in ids.items()}, len(ids), []
     for index, token, path in sorted(given, key=lambda entry: entry[0]):
         if ids.get(token, free) != index or names.get(index, token) != token:
-            reason = f"{names[index]!r} has it" if index in names else f"expected {ids.get(token, free)}"
-            raise ConfigError(f"{path}: {token!r}: id {index} does not fit the vocabulary; {reason}")
+            reason = f"{quote(names[index])} has it" if index in names else f"expected {ids.get(token, free)}"
+            raise ConfigError(f"{path}: {quote(token)}: id {index} does not fit the vocabulary; {reason}")
         ids[token], names[index], free = index, token, max(free, index + 1)
         flags = {flag: described[token][flag] is True for flag in FLAGS if flag in described.get(token, {})}
         flags = {"normalized": token not in special} | flags | {"special": token in special}

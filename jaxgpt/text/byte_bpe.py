@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from jaxgpt.text.huggingface import Learned
+from jaxgpt.text.learned import Learned
 from jaxgpt.text.published import read_bpe
 from jaxgpt.text.tokenizer import Texts
 

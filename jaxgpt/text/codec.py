@@ -13,8 +13,9 @@ import numpy as np
 from jaxgpt.disk import atomic
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance, strings
-from jaxgpt.spec.stand_in import refuse_stand_in
+from jaxgpt.spec.small_file import read_small
 from jaxgpt.text.cut import between_words
+from jaxgpt.text.tokenizer_json import LARGEST, parsed, read, vouch
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's name for the token that ends a document."""
@@ -125,8 +126,10 @@ class Codec(ABC):
             config["eos_token"] = self.decode([self.eot])
         if self.bos is not None:
             config["bos_token"] = self.decode([self.bos])
+        text = self.tokenizer_json()
         with atomic(Path(directory) / "tokenizer.json") as file:
-            file.write(self.tokenizer_json().encode())
+            file.write(text.encode())
+        vouch(text)
         with atomic(Path(directory) / "tokenizer_config.json") as file:
             file.write(json.dumps(config, indent=2).encode())
 
@@ -139,39 +142,27 @@ class Codec(ABC):
         from jaxgpt.text import byte, char, huggingface  # here: they subclass Codec
 
         directory = Path(directory)
-        config = (
-            read_json(directory / "tokenizer_config.json") if (directory / "tokenizer_config.json").exists() else {}
-        )
-        tree = read_json(directory / "tokenizer.json")
+        settings, path = directory / "tokenizer_config.json", directory / "tokenizer.json"
+        config = parsed(read_small(settings, LARGEST), settings) if settings.exists() else {}
         match config.get("form"):
             case "byte":
+                parsed(read_small(path, LARGEST), path)
                 return byte.ByteCodec()
             case "char":
-                return char.CharCodec.from_json(tree, directory / "tokenizer.json")
-        eos = config.get("eos_token")
+                return char.CharCodec.from_json(parsed(read_small(path, LARGEST), path), path)
         return huggingface.HuggingFaceCodec(
-            huggingface.read(directory / "tokenizer.json"),
-            eos.get("content") if isinstance(eos, dict) else eos,
-            config.get("bos_token") if "form" in config else None,  # elsewhere it may name one that no text starts with
+            read(path),
+            _token(config.get("eos_token")),
+            _token(config.get("bos_token")) if "form" in config else None,  # elsewhere no text may start with it
         )
+
+
+def _token(value: Any) -> str | None:
+    """The token that a setting names, alone or described."""
+    name = value.get("content") if isinstance(value, dict) else value
+    return name if isinstance(name, str) else None
 
 
 def first_line(error: Exception) -> str:
     """The message of another library's error, kept to one line."""
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises ConfigError with one line when it is missing or malformed."""
-    refuse_stand_in(path)
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; expected a saved tokenizer") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not JSON: {error}; expected a saved tokenizer") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a JSON object, found {type(tree).__name__}")
-    return tree

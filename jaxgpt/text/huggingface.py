@@ -1,22 +1,17 @@
-"""Codecs that run in Hugging Face `tokenizers`: what the learned vocabularies share."""
+"""Codecs that run in Hugging Face `tokenizers`."""
 
 import re
-import threading
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text.codec import END_OF_TEXT, Codec, first_line, read_json
-from jaxgpt.text.cut import LONGEST, at_most, between_words, to_learn
-from jaxgpt.text.interruptible import interruptible, until
-from jaxgpt.text.locate import locate
-from jaxgpt.text.tokenizer import Texts, Tokenizer
+from jaxgpt.text.codec import END_OF_TEXT, Codec
+from jaxgpt.text.cut import LONGEST, at_most, between_words
+from jaxgpt.text.interruptible import interruptible
+from jaxgpt.text.tokenizer_json import one_line
 
 if TYPE_CHECKING:
     import tokenizers as hf
@@ -27,6 +22,8 @@ MASKS = ("[MASK]", "<mask>")
 SOON = 4096
 """Characters that are encoded before anyone could press Ctrl-C."""
 WHITE = re.compile(r"\s")
+MOST = 1 << 22
+"""Ids that a vocabulary may have: sixteen times as many as the largest has."""
 
 
 class HuggingFaceCodec(Codec):
@@ -36,16 +33,19 @@ class HuggingFaceCodec(Codec):
     form = "huggingface"
 
     def __init__(self, tokenizer: "hf.Tokenizer", end_of_text: str | None = END_OF_TEXT, begin: str | None = None):
-        tokenizer.encode_special_tokens = True  # their letters in a document are letters
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
         self._tokenizer = tokenizer
-        self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-        self.eot = tokenizer.token_to_id(end_of_text) if end_of_text is not None else None
-        self.bos = tokenizer.token_to_id(begin) if begin is not None else None
-        self.frame = _frame(tokenizer)
-        found = (tokenizer.token_to_id(name) for name in MASKS)
-        self.mask = next((index for index in found if index is not None), None)
+        with one_line("tokenizer"):
+            tokenizer.encode_special_tokens = True  # their letters in a document are letters
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+            if self.vocab_size > MOST:
+                raise ConfigError(f"tokenizer: has an id {self.vocab_size - 1:,}; expected fewer than {MOST:,} ids")
+            self.eot = tokenizer.token_to_id(end_of_text) if end_of_text is not None else None
+            self.bos = tokenizer.token_to_id(begin) if begin is not None else None
+            self.frame = _frame(tokenizer)
+            known = (tokenizer.token_to_id(name) for name in MASKS)
+            self.mask = next((index for index in known if index is not None), None)
 
     def arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
         """int64 ids, encoded on all cores, in calls that end soon.
@@ -61,7 +61,8 @@ class HuggingFaceCodec(Codec):
         ids: list[list[np.ndarray]] = [[] for _ in texts]
         for some in _groups(pieces):
             encode = partial(self._tokenizer.encode_batch_fast, [part for _, part in some], add_special_tokens=False)
-            encodings = encode() if sum(len(part) for _, part in some) < SOON else interruptible(encode)
+            with one_line("tokenizer: cannot encode this text"):
+                encodings = encode() if sum(len(part) for _, part in some) < SOON else interruptible(encode)
             for (row, _), encoding in zip(some, encodings, strict=True):
                 ids[row].append(np.array(encoding.ids, np.int64))
         return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in ids]
@@ -102,7 +103,8 @@ class HuggingFaceCodec(Codec):
     def decode(self, ids: Sequence[int]) -> str:
         """By the vocabulary's own decoder; special tokens print by name, and ids without text not at all."""
         known = [int(token) for token in ids if 0 <= token < self.vocab_size]
-        return self._tokenizer.decode(known, skip_special_tokens=False)
+        with one_line("tokenizer: cannot decode these ids"):
+            return self._tokenizer.decode(known, skip_special_tokens=False)
 
     @cached_property
     def has_text(self) -> np.ndarray:
@@ -150,61 +152,3 @@ def add_template(tokenizer: "hf.Tokenizer", special: Sequence[str], single: list
     ids = [(token, tokenizer.token_to_id(token)) for token in special]
     if all(index is not None for _, index in ids):
         tokenizer.post_processor = hf.processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
-
-
-def read(path: Path) -> "hf.Tokenizer":
-    """A `tokenizer.json`. Raises ConfigError with one line when it is missing or malformed."""
-    import tokenizers as hf
-
-    read_json(path)
-    try:
-        return hf.Tokenizer.from_file(str(path))
-    except Exception as error:  # the Rust side raises bare Exception
-        raise ConfigError(f"{path}: not a tokenizer.json: {first_line(error)}") from None
-
-
-class Learned(Tokenizer):
-    """A vocabulary learned from text, or imported when `path` is set."""
-
-    model: ClassVar[str]
-    """The model type a `tokenizer.json` of this kind holds."""
-    vocab_size: int = Field(gt=0, le=2**22)
-    """Entries to learn, special tokens included; fewer when the corpus is too small for so many. Import ignores it."""
-    path: str | None = None
-    """Imports instead of training: a `tokenizer.json`, or a folder with one or with the published vocabulary files."""
-    end_of_text: str | None = END_OF_TEXT
-    """The token that ends a document. Training adds it; an imported vocabulary either has it or has none."""
-
-    @property
-    def needs_text(self) -> bool:
-        """Not when imported."""
-        return self.path is None
-
-    def train(self, texts: Texts) -> Codec:
-        """Learns the vocabulary from `texts`, or imports it from `path`."""
-        if self.path is not None:
-            return HuggingFaceCodec(self._import(self.path), self.end_of_text)
-        stopped = threading.Event()
-        learned = interruptible(lambda: self._learn(lambda: until(stopped, to_learn(texts()))), stopped)
-        return HuggingFaceCodec(learned, self.end_of_text)
-
-    def _import(self, name: str) -> "hf.Tokenizer":
-        path = locate(name, "tokenizer.path")
-        file = path / "tokenizer.json" if path.is_dir() else path
-        if path.is_dir() and not file.exists():
-            return self._published(path)
-        model = read_json(file).get("model")
-        kind = model.get("type") if isinstance(model, dict) else None
-        if kind != self.model:
-            raise ConfigError(
-                f"tokenizer.path: {file} holds a {kind} vocabulary; a {self.kind} tokenizer is {self.model}"
-            )
-        return read(file)
-
-    @abstractmethod
-    def _learn(self, texts: Texts) -> "hf.Tokenizer":
-        """A trained tokenizer."""
-
-    @abstractmethod
-    def _published(self, folder: Path) -> "hf.Tokenizer":
-        """From the files that the paper's authors published. Raises ConfigError that names the files looked for."""

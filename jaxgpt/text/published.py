@@ -4,7 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text.codec import first_line, read_json
+from jaxgpt.spec.errors import quote
+from jaxgpt.spec.small_file import read_small
+from jaxgpt.text.huggingface import MOST
+from jaxgpt.text.records import sound
+from jaxgpt.text.tokenizer_json import LARGEST, one_line, parsed
 
 if TYPE_CHECKING:
     import tokenizers as hf
@@ -25,13 +29,16 @@ def read_bpe(folder: Path, **options: object) -> "hf.models.BPE":
 
     for vocab_name, merges_name in PAIRS:
         if (folder / vocab_name).exists() and (folder / merges_name).exists():
-            vocab, merges = read_json(folder / vocab_name), read_merges(folder / merges_name)
-            if any(not isinstance(rank, int) or not 0 <= rank < 2**32 for rank in vocab.values()):
-                raise ConfigError(f"{folder / vocab_name}: ids must be whole numbers; expected a map from entry to id")
-            try:
+            path = folder / vocab_name
+            vocab = parsed(read_small(path, LARGEST), path, "expected a map from entry to id")
+            merges = read_merges(folder / merges_name)
+            for entry, rank in vocab.items():
+                if type(rank) is not int or not 0 <= rank < MOST or not sound(entry):
+                    raise ConfigError(
+                        f"{path}: {quote(entry)}: {quote(rank)}; ids must be whole numbers below {MOST:,}"
+                    )
+            with one_line(f"{folder / merges_name}: does not fit {vocab_name}"):
                 return hf.models.BPE(vocab=vocab, merges=merges, **options)
-            except Exception as error:  # the Rust side raises bare Exception
-                raise ConfigError(f"{folder / merges_name}: does not fit {vocab_name}: {first_line(error)}") from None
     names = ", or ".join(" with ".join(pair) for pair in PAIRS)
     raise ConfigError(f"tokenizer.path: {folder} holds no vocabulary; expected tokenizer.json, or {names}")
 
@@ -39,15 +46,14 @@ def read_bpe(folder: Path, **options: object) -> "hf.models.BPE":
 def read_merges(path: Path) -> list[tuple[str, str]]:
     """The merges in order of rank; a `#version` line and blank lines are skipped."""
     merges = []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would break at symbols that BPE may merge
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; expected two symbols a line") from None
+    lines = read_small(path, LARGEST).split("\n")  # splitlines would break at symbols that BPE may merge
+    if len(lines) > MOST:
+        raise ConfigError(f"{path}: {len(lines):,} lines; expected at most {MOST:,}, two symbols each")
     for number, line in enumerate(lines, start=1):
         if not line.strip() or (number == 1 and line.startswith("#version")):
             continue
         pair = line.rstrip("\r").split(" ")
         if len(pair) != 2:
-            raise ConfigError(f"{path}:{number}: expected two symbols and a space between, found {line!r}")
+            raise ConfigError(f"{path}:{number}: expected two symbols and a space between, found {quote(line)}")
         merges.append((pair[0], pair[1]))
     return merges

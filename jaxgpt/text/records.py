@@ -51,6 +51,11 @@ def text_of(record: Any, text_field: str, where: str) -> str:
     return without_surrogates(record[text_field])
 
 
+def sound(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair."""
+    return without_surrogates(text) == text
+
+
 def without_surrogates(text: str) -> str:
     """`text`, with `?` for each half of a surrogate pair, which JSON can spell and no encoding can carry."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -13,11 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text.codec import first_line
+from jaxgpt.spec.errors import quote
+from jaxgpt.spec.small_file import read_small_bytes
 from jaxgpt.text.huggingface import HuggingFaceCodec, add_first
+from jaxgpt.text.tokenizer_json import LARGEST, one_line
 
 SPACE = "▁"
 """How pieces spell a space: U+2581."""
+LONGEST_PIECE = 512
+"""Characters of a piece that others merge to; SentencePiece learns none of more than 16 unless asked."""
 
 
 class Kind(IntEnum):
@@ -57,7 +61,7 @@ def sentencepiece(
     for index, text in enumerate(texts):
         vocab.setdefault(text, index)
     unknown = next((text for text, kind in zip(texts, kinds, strict=True) if kind == Kind.UNKNOWN), None)
-    try:
+    with one_line("tokenizer: these pieces make no vocabulary"):
         model = hf.models.BPE(
             vocab=vocab,
             merges=merges(pieces),
@@ -65,8 +69,6 @@ def sentencepiece(
             fuse_unk=True,
             byte_fallback=Kind.BYTE in kinds,
         )
-    except Exception as error:  # the Rust side raises bare Exception
-        raise ConfigError(f"tokenizer: these pieces make no vocabulary: {first_line(error)}") from None
     tokenizer = hf.Tokenizer(model)
     normalizers, decoders = hf.normalizers, hf.decoders
     tokenizer.normalizer = normalizers.Sequence(
@@ -91,12 +93,20 @@ def sentencepiece(
 
 
 def merges(pieces: Pieces) -> list[tuple[str, str]]:
-    """Every pair of normal pieces that makes a normal piece, in order of its score; equal scores by id."""
+    """Every pair of normal pieces that makes a normal piece, in order of its score; equal scores by id.
+
+    Raises ConfigError for a piece of more than LONGEST_PIECE characters, which could be cut in too many ways.
+    """
     normal = {
         text: index
         for index, (text, kind) in reversed([*enumerate(zip(pieces.texts, pieces.kinds, strict=True))])
         if kind == Kind.NORMAL
     }
+    long = next((text for text in normal if len(text) > LONGEST_PIECE), None)
+    if long is not None:
+        raise ConfigError(
+            f"tokenizer: piece {quote(long)} has {len(long):,} characters; at most {LONGEST_PIECE} are read"
+        )
     found = []
     for index in np.argsort(-np.asarray(pieces.scores, np.float64), kind="stable").tolist():
         text = pieces.texts[index]
@@ -113,7 +123,7 @@ def read_llama2c(path: Path, size: int) -> Pieces:
 
     Raises ConfigError with one line when the file is another thing or of another size.
     """
-    data = path.read_bytes()
+    data = read_small_bytes(path, LARGEST)
     texts, scores = list[str](), list[float]()
     at = 4
     while len(texts) < size and at + 8 <= len(data):

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.small_file import read_small
 from jaxgpt.text.alphabet import most_frequent
-from jaxgpt.text.huggingface import Learned, add_template
+from jaxgpt.text.huggingface import MOST, add_template
+from jaxgpt.text.learned import Learned
 from jaxgpt.text.tokenizer import Texts
+from jaxgpt.text.tokenizer_json import LARGEST
 
 if TYPE_CHECKING:
     import tokenizers as hf
@@ -79,7 +82,7 @@ def _framed(tokenizer: "hf.Tokenizer") -> "hf.Tokenizer":
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines breaks at rare entries
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; expected one entry a line") from None
+    text = read_small(path, LARGEST).removesuffix("\n")
+    if text.count("\n") >= MOST:
+        raise ConfigError(f"{path}: {text.count(chr(10)) + 1:,} lines; expected fewer than {MOST:,}, an entry each")
+    return text.split("\n")  # splitlines breaks at rare entries

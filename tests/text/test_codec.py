@@ -15,7 +15,8 @@ from jaxgpt.spec import ConfigError, members, parse
 from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Tokenizer, WordPiece
 from jaxgpt.text.byte import symbols
 from jaxgpt.text.cut import BETWEEN
-from jaxgpt.text.huggingface import HuggingFaceCodec, Learned
+from jaxgpt.text.huggingface import HuggingFaceCodec
+from jaxgpt.text.learned import Learned
 
 SAMPLE = "don't stop; the café's naïve 1234 x=1  \n\tstate_of_the_art 日本語 🙂👩‍👩‍👧 Ünïcode\r\n" * 3
 KINDS: dict[str, Tokenizer] = {

@@ -113,7 +113,7 @@ def test_a_wrong_path_or_file_is_one_line(tmp_path: Path, texts: list[str], monk
         ("{", "", r"vocab\.json: not JSON"),
         ('{"a": 0}', "#version: 0.2\na b\n", r"merges\.txt: does not fit vocab\.json"),
         ('{"a": 0}', "#version: 0.2\nab\n", r"merges\.txt:2: expected two symbols"),
-        ('{"a": "0"}', "", r"vocab\.json: ids must be whole numbers"),
+        ('{"a": "0"}', "", r"vocab\.json: 'a': '0'; ids must be whole numbers"),
     ],
 )
 def test_a_damaged_vocabulary_names_file_and_line(vocab: str, merges: str, match: str, tmp_path: Path):
