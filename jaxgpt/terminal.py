@@ -11,6 +11,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from jaxgpt.spec.errors import printable
+
 
 class _Console(Console):
     def show_cursor(self, show: bool = True) -> bool:
@@ -58,7 +60,7 @@ class Watch:
     def __init__(
         self, label: str, total: float, unit: str = "", start: float = 0, quiet: bool = False, after: float = 1.0
     ):
-        self.label, self.total, self.unit, self.start = label, total, unit, start
+        self.label, self.total, self.unit, self.start = printable(label), total, unit, start
         self.quiet, self.after, self.done = quiet, after, start
         self.live = console.is_terminal and not quiet
         self._began = self._shown = self._rated = time.monotonic()
@@ -95,7 +97,8 @@ class Watch:
             return
         if self.live:
             if self._bar is None:
-                columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[text]}"))
+                texts = [TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[text]")]
+                columns = (texts[0], BarColumn(24), texts[1])
                 self._bar = Progress(*columns, console=console, transient=True)
                 self._bar.add_task(self.label, total=self.total, text="")
                 self._bar.start()

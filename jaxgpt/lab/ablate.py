@@ -16,6 +16,7 @@ from jaxgpt.lab.verdict import verdict
 from jaxgpt.lab.work import say
 from jaxgpt.shipped import called
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import printable
 
 RUNS = Path("runs")
 """Where sweeps lie unless told otherwise, each in a folder of its experiment's name."""
@@ -86,16 +87,17 @@ def present(findings: Findings) -> Path:
     from jaxgpt.lab.report.tables import arm_columns, arm_rows, compares
 
     written = write(findings)
-    results = Console(highlight=False)  # standard output: what a person waited for, not the waiting
+    results = Console(highlight=False, markup=False)  # standard output: what a person waited for, not the waiting
     tables = [(arm_columns(findings, full=False), arm_rows(findings, full=False))]
     if not compares(findings):
         tables += [brief(findings, contrasts) for _, _, contrasts in groups(findings) if contrasts[0].planned]
     for columns, rows in tables:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for i, name in enumerate(columns):
-            table.add_column(name, justify="right" if i > 1 else "left", no_wrap=True)
+            table.add_column(printable(name), justify="right" if i > 1 else "left", no_wrap=True)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         results.print(table, "", soft_wrap=True)
-    results.print(verdict(findings), f"report: {typed(written)}", sep="\n", soft_wrap=True, markup=False)
+    for line in (verdict(findings), f"report: {typed(written)}"):
+        results.print(printable(line), soft_wrap=True)
     return written

@@ -17,6 +17,7 @@ from jaxgpt.lab.power import pairs_needed
 from jaxgpt.lab.record import read_result
 from jaxgpt.lab.sweep import Sweep
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import printable
 from jaxgpt.terminal import clock
 
 TYPICAL = 0.4
@@ -30,17 +31,18 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
     told = [] if detect is None else detection(sweep, detect)
     tables = [_table(plan, sweep.folder) for plan in plans]
     sweep.write()
-    console = Console(highlight=False)
-    console.print(sweep.experiment.question, markup=False)
+    console = Console(highlight=False, markup=False)
+    console.print(printable(sweep.experiment.question))
     for table, total in tables:
         console.print(table)
-        console.print(total, markup=False, soft_wrap=True)
+        console.print(total, soft_wrap=True)
     if sweep.tuning.cells and sweep.tuned() is None:
         console.print("learning rates of the reported runs are settled by the tuning runs")
     for line in told:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), soft_wrap=True)
     start = f"jaxgpt lab work {sweep.folder}"
-    console.print(f"to start: {sweep.command}   or on each of several machines: {start}", markup=False, soft_wrap=True)
+    line = f"to start: {sweep.command}   or on each of several machines: {start}"
+    console.print(printable(line), soft_wrap=True)
 
 
 def _table(plan: Plan, folder: Path) -> tuple[Table, str]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxgpt.lab.progress import STATES, SweepStatus, read_status
+from jaxgpt.spec.errors import printable
 from jaxgpt.terminal import clock, interruptible
 
 __all__ = ["SweepStatus", "read_status", "show_status"]
@@ -43,7 +45,7 @@ def show_status(folder: Path, watch: bool = False) -> None:
 
 def board(status: SweepStatus) -> RenderableType:
     """All that the screen shows: totals, arms, workers, failures, what to do next."""
-    parts: list[RenderableType] = [Text(f"{status.name}: {status.question}", style="bold"), _totals(status)]
+    parts: list[RenderableType] = [_text(f"{status.name}: {status.question}", style="bold"), _totals(status)]
     parts += [Text(), _arms(status)]
     if status.workers:
         parts += [Text(), _workers(status)]
@@ -56,7 +58,12 @@ def board(status: SweepStatus) -> RenderableType:
         notes.append(f"{status.orphans} run folders of earlier plans lie here too; they are not counted")
     if status.counts["failed"] + status.counts["stopped"] + status.counts["waiting"] and not _alive(status):
         notes.append(f"nobody is at work; to continue: {status.command}")
-    return Group(*parts, *([Text()] if notes else []), *(Text(note) for note in notes))
+    return Group(*parts, *([Text()] if notes else []), *(_text(note) for note in notes))
+
+
+def _text(text: str, **look: Any) -> Text:
+    """With what a terminal would obey spelled out."""
+    return Text(printable(text), **look)
 
 
 def _totals(status: SweepStatus) -> Text:
@@ -81,7 +88,7 @@ def _arms(status: SweepStatus) -> Table:
     states = [state for state in STATES if status.counts[state]]
     table = _table("arm", *states)
     for arm, counts in list(status.arms.items())[:ARMS]:
-        table.add_row(arm, *(Text(str(counts[state] or "·"), style=_STYLES[state]) for state in states))
+        table.add_row(printable(arm), *(Text(str(counts[state] or "·"), style=_STYLES[state]) for state in states))
     _rest(table, len(status.arms) - ARMS, "arms")
     return table
 
@@ -94,8 +101,8 @@ def _workers(status: SweepStatus) -> Table:
         rates = [run.rate for run in held if run.rate]
         unit = f"{held[0].arm} s{held[0].seed:02d}" if len(held) == 1 else f"{len(held)} runs ({worker.key})"
         table.add_row(
-            f"{worker.host}:{worker.pid}" + ("" if worker.alive else " (silent)"),
-            unit,
+            printable(f"{worker.host}:{worker.pid}" + ("" if worker.alive else " (silent)")),
+            printable(unit),
             clock(max(0.0, time.time() - worker.since)),
             f"{sum(run.step for run in held):,}/{sum(run.steps for run in held):,}",
             f"{sum(rates):,.1f}" if rates else "",
@@ -110,14 +117,16 @@ def _failures(status: SweepStatus) -> Sequence[RenderableType]:
     for run in status.failures[:FAILURES]:
         if run.failure:
             tries = f", {run.failure.attempts} tries" if run.failure.attempts > 1 else ""
-            line = Text(f"{run.path} ({run.failure.cls}{tries}): {run.failure.line}", overflow="ellipsis", no_wrap=True)
-            lines += [line, Text(f"  {run.failure.where}", style="dim", overflow="ellipsis", no_wrap=True)]
+            line = _text(
+                f"{run.path} ({run.failure.cls}{tries}): {run.failure.line}", overflow="ellipsis", no_wrap=True
+            )
+            lines += [line, _text(f"  {run.failure.where}", style="dim", overflow="ellipsis", no_wrap=True)]
     more = len(status.failures) - FAILURES
     return [*lines, Text(f"and {more} more failures", style="dim")] if more > 0 else lines
 
 
 def _troubles(status: SweepStatus) -> Sequence[RenderableType]:
-    lines = [Text(line, style="red") for line in status.troubles[:FAILURES]]
+    lines = [_text(line, style="red") for line in status.troubles[:FAILURES]]
     more = len(status.troubles) - FAILURES
     return [*lines, Text(f"and {more} more damaged files", style="dim")] if more > 0 else lines
 

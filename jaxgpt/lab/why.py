@@ -10,6 +10,7 @@ from jaxgpt.lab.plan import Cell
 from jaxgpt.lab.record import damage, read_json, read_metrics, read_result
 from jaxgpt.lab.work import say
 from jaxgpt.spec import ConfigError, diff
+from jaxgpt.spec.errors import printable, quote
 from jaxgpt.spec.yamlio import read_yaml
 
 
@@ -21,7 +22,7 @@ def explain(target: Path, overrides: list[str], seeds: int | None, out: Path | N
         for cell in plan.cells:
             verb, reason = why(cell, sweep.folder)
             counts[verb] += 1
-            print(f"{cell.path}  {verb}: {reason}")
+            print(printable(f"{cell.path}  {verb}: {reason}"))
     say("; ".join(f"{count} {verb}" for verb, count in counts.items()))
 
 
@@ -56,5 +57,5 @@ def _difference(cell: Cell, home: Path) -> str:
     for settled in ("model.vocab_size", "objective.masking.mask_id"):  # by the tokenizer, when the run began
         if changed.get(settled, (0, 0))[1] is None:
             del changed[settled]
-    told = ", ".join(f"{path} {old!r} -> {new!r}" for path, (old, new) in changed.items())
+    told = ", ".join(f"{path} {quote(old)} -> {quote(new)}" for path, (old, new) in changed.items())
     return f"unlike {name}: {told or 'the code of the experiment file changed'}"

@@ -22,7 +22,7 @@ from jaxgpt.lab.settings import Lab
 from jaxgpt.lab.tries import Tries
 from jaxgpt.seal import is_sealed
 from jaxgpt.spec import ConfigError, JaxgptError
-from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.spec.errors import did_you_mean, printable
 from jaxgpt.terminal import Watch, console
 
 Runner = Callable[..., dict[str, Any]]
@@ -234,8 +234,8 @@ def _stand_down() -> None:
 
 
 def say(line: str) -> None:
-    """A line for people, as it is: commands are copied from it."""
-    console.print(line, markup=False, soft_wrap=True)
+    """A line for people, as it is: commands are copied from it. What a terminal would obey is spelled out."""
+    console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def _steps_reached(folder: Path, cell: Cell) -> int:

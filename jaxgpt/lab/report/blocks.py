@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from html import escape
 
 from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.report.escape import for_html
 from jaxgpt.lab.report.palette import of_arms
 from jaxgpt.lab.report.svg import variable
 
@@ -20,38 +20,38 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], figures_from: i
 
 def _heading(name: str) -> str:
     """A long one in two lines: `validation loss` above `(nats/token)`."""
-    return escape(name).replace(" (", "<br>(", 1) if len(name) > 16 else escape(name)
+    return for_html(name).replace(" (", "<br>(", 1) if len(name) > 16 else for_html(name)
 
 
 def arm(findings: Findings, name: str) -> str:
     """An arm's name beside a dot in its colour."""
     colour = of_arms(findings.plan.experiment)[name]
-    return f'<span class="arm" style="--arm:var({variable(colour)})">{escape(name)}</span>'
+    return f'<span class="arm" style="--arm:var({variable(colour)})">{for_html(name)}</span>'
 
 
 def note(text: str) -> str:
     """A line of small print."""
-    return f'<p class="note">{escape(text)}</p>' if text else ""
+    return f'<p class="note">{for_html(text)}</p>' if text else ""
 
 
 def powers(text: str) -> str:
     """`x^−0.08` with its exponent raised."""
-    return re.sub(r"\^(−?[\d.]*\d)", r"<sup>\1</sup>", escape(text))
+    return re.sub(r"\^(−?[\d.]*\d)", r"<sup>\1</sup>", for_html(text))
 
 
 def remarks(lines: Sequence[str]) -> str:
     """What a reader should know before believing the figures."""
-    return f'<ul class="remarks">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>' if lines else ""
+    return f'<ul class="remarks">{"".join(f"<li>{for_html(line)}</li>" for line in lines)}</ul>' if lines else ""
 
 
 def fold(summary: str, content: str) -> str:
     """What opens at a click, and by itself where a link leads into it."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+    return f"<details><summary>{for_html(summary)}</summary>{content}</details>"
 
 
 def facts(held: dict[str, str]) -> str:
     """Names and values."""
-    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(text)}</dd>' for name, text in held.items())}</dl>"
+    return f"<dl>{''.join(f'<dt>{for_html(name)}</dt><dd>{for_html(text)}</dd>' for name, text in held.items())}</dl>"
 
 
 def run_link(run: str) -> str:

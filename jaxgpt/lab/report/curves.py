@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import with_unit
+from jaxgpt.lab.report.escape import for_figure
 from jaxgpt.lab.report.palette import GROUND, MUTED, PAGE, RULE, of_arms
 from jaxgpt.lab.stats import Summary
 
@@ -53,7 +54,7 @@ def draw_curves(ax: "Axes", findings: Findings) -> None:
     for tick in (*end.get_xticklabels(), *end.get_yticklabels()):
         tick.set_bbox(GROUND)
     ax.set_xlabel(f"tokens seen ({word})" if word else "tokens seen")
-    ax.set_ylabel(with_unit(experiment.metric.removeprefix("best_")))
+    ax.set_ylabel(for_figure(with_unit(experiment.metric.removeprefix("best_"))))
     ax.set_title("Mean over seeds, 95% band")
     named = _named(experiment)
     _label_ends(end, {name: (t[-1] / scale, s[-1].mean) for name, (t, s) in bands.items() if name in named}, colour)

@@ -2,7 +2,9 @@
 
 import io
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,7 +95,7 @@ def save_figure(findings: Findings, folder: Path) -> None:
     across = len(held) if len(held) <= 3 else math.ceil(len(held) / 2)
     rows = [held[:across], held[across:]] if held[across:] else [held]
     high = [max(2.9, *(panel.shrink * panel.height for panel in row)) for row in rows]
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), _quiet():
         figure = Figure(figsize=(3.6 * across, sum(high)), layout=ConstrainedLayoutEngine(wspace=0.08))
         bands = figure.add_gridspec(len(rows), 1, height_ratios=high)
         for index, row in enumerate(rows):
@@ -105,12 +107,20 @@ def save_figure(findings: Findings, folder: Path) -> None:
         figure.savefig(folder / "figure.pdf", metadata={"CreationDate": None})
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Of letters that the font lacks, and of names too long for the picture, the tables have every one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def svg(findings: Findings, panel: Panel) -> str:
     """One panel as an SVG document on a transparent ground, sized to be read on a phone."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE | {"font.size": 10.5, "axes.labelsize": 10.5, "axes.titlesize": 11}):
+    with matplotlib.rc_context(STYLE | {"font.size": 10.5, "axes.labelsize": 10.5, "axes.titlesize": 11}), _quiet():
         figure = Figure(figsize=(5.0, panel.height), layout="constrained")
         panel.draw(figure.subplots(subplot_kw={"facecolor": "none"}), findings)
         return document(figure)

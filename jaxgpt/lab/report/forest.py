@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jaxgpt.lab.findings import Contrast, Findings
 from jaxgpt.lab.format import decimals, ends, number, with_unit
+from jaxgpt.lab.report.escape import for_figure
 from jaxgpt.lab.report.palette import GROUND, INK, MUTED, of_arms
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
         _draw_contrast(ax, -row, contrast, colour[contrast.name], places)
     rows = max(len(shown), 1)
     ax.set_ylim(-rows + 0.35 - (0.25 if rows == 1 else 0), 0.65 + (0.25 if rows == 1 else 0))
-    names = [fill(contrast.name, 20) for contrast in shown]
+    names = [fill(for_figure(contrast.name), 20) for contrast in shown]
     ax.set_yticks([-row for row in range(len(shown))], names)
     for text, contrast in zip(ax.get_yticklabels(), shown, strict=True):
         text.set_color(colour[contrast.name])
@@ -46,7 +47,7 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
         color=MUTED,
         fontsize="small",
     )
-    ax.set_xlabel(f"Δ {with_unit(experiment.metric)}")
+    ax.set_xlabel(f"Δ {for_figure(with_unit(experiment.metric))}")
     title = "Planned comparisons" if experiment.contrasts else f"Difference from {experiment.baseline}"
     ax.set_title(f"{title}, 95% interval", loc="right")
 

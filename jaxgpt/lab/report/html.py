@@ -1,7 +1,5 @@
 """report.html: one file that opens offline, on a phone, by day and by night."""
 
-from html import escape
-
 from jaxgpt.lab.drift import drift
 from jaxgpt.lab.findings import Contrast, Findings
 from jaxgpt.lab.format import AXES
@@ -19,6 +17,7 @@ from jaxgpt.lab.report.effort import (
     tuning_note,
 )
 from jaxgpt.lab.report.environment import environment
+from jaxgpt.lab.report.escape import for_html, for_html_lines
 from jaxgpt.lab.report.figure import panels, svg
 from jaxgpt.lab.report.heat_runs import every_run
 from jaxgpt.lab.report.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
@@ -48,8 +47,8 @@ def page(findings: Findings) -> str:
     claimed = next((c.arm for c in findings.planned if shown(c) and c.arm), experiment.baseline)
     accent = variable(of_arms(experiment)[claimed])
     body = [
-        f'<header><p class="name">{escape(plan.name)} · {escape(cost_text(findings))}</p>',
-        f"<h1>{escape(experiment.question)}</h1></header>",
+        f'<header><p class="name">{for_html(plan.name)} · {for_html(cost_text(findings))}</p>',
+        f"<h1>{for_html(experiment.question)}</h1></header>",
         f'<p class="verdict">{powers(verdict(findings))}</p>',
         remarks([*findings.troubles, *edge_lines(findings), *drifts]),
         _arm_table(findings),
@@ -75,7 +74,7 @@ def page(findings: Findings) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(experiment.question)}</title>\n<style>{css()}:root{{--accent:var({accent})}}</style>\n</head>\n"
+        f"<title>{for_html(experiment.question)}</title>\n<style>{css()}:root{{--accent:var({accent})}}</style>\n</head>\n"
         f"<body>\n<main>\n{chr(10).join(part for part in body if part)}\n</main>\n</body>\n</html>\n"
     )
 
@@ -86,7 +85,7 @@ def _arm_table(findings: Findings) -> str:
     rows = []
     for name, *figures in arm_rows(findings):
         first = findings.plan.of(name, findings.axis)[0].id
-        cells = [arm(findings, name), *map(escape, figures)]
+        cells = [arm(findings, name), *map(for_html, figures)]
         cells[place] = f'<a href="#run-{first}">{cells[place]}</a>'
         rows.append(cells)
     spent = "Steps, tokens, FLOPs and time are those of one run, the mean of the arm’s finished ones. "
@@ -123,17 +122,22 @@ def _laws(findings: Findings) -> str:
     series = climb(findings)
     if not series:
         return ""
-    rows = [list(map(escape, law_row(series, held))) for held in series]
-    held = "<h2>The law</h2>" + table(law_columns(series), rows, figures_from=1)
+    rows = [list(map(for_html, law_row(series, held))) for held in series]
+    text = "<h2>The law</h2>" + table(law_columns(series), rows, figures_from=1)
     if differ := steeper(series):
-        held += table(apart_columns(), [list(map(escape, apart_row(one))) for one in differ], figures_from=1)
-    held += note(f"{LAW} {CAUTION}")
+        text += table(apart_columns(), [list(map(for_html, apart_row(one))) for one in differ], figures_from=1)
+    text += note(f"{LAW} {CAUTION}")
     pairs = [
-        [escape(one.name), str(seed), f"{one.exponents[seed]:.4f}" if one.law else "", _links(findings, one.arms, seed)]
+        [
+            for_html(one.name),
+            str(seed),
+            f"{one.exponents[seed]:.4f}" if one.law else "",
+            _links(findings, one.arms, seed),
+        ]
         for one in series
         for seed in one.seeds
     ]
-    return held + (fold("The runs behind each law", table(["series", "seed", "b", "runs"], pairs)) if pairs else "")
+    return text + (fold("The runs behind each law", table(["series", "seed", "b", "runs"], pairs)) if pairs else "")
 
 
 def _links(findings: Findings, arms: tuple[str, ...], seed: int) -> str:
@@ -145,7 +149,7 @@ def _comparisons(findings: Findings, level: int = 2) -> str:
     parts = []
     for heading, words, contrasts in groups(findings):
         told = zip(contrasts, contrast_rows(findings, contrasts), strict=True)
-        rows = [[_named(findings, contrast), *map(escape, row[1:])] for contrast, row in told]
+        rows = [[_named(findings, contrast), *map(for_html, row[1:])] for contrast, row in told]
         parts += [
             f"<h{level}>{heading}</h{level}>",
             table(contrast_columns(findings, contrasts), rows, 1),
@@ -153,7 +157,7 @@ def _comparisons(findings: Findings, level: int = 2) -> str:
         ]
         pairs = [
             [
-                escape(title(findings, c)),
+                for_html(title(findings, c)),
                 str(seed),
                 f"{difference:+.6f}".replace("-", "−"),
                 " ".join(map(run_link, ids)),
@@ -170,8 +174,8 @@ def _comparisons(findings: Findings, level: int = 2) -> str:
 
 def _named(findings: Findings, contrast: Contrast) -> str:
     """The comparison's name, with its weights below where they are not those of one arm against another."""
-    name = escape(title(findings, contrast))
-    return name if contrast.arm else f"{name}<small>{escape(weights(contrast))}</small>"
+    name = for_html(title(findings, contrast))
+    return name if contrast.arm else f"{name}<small>{for_html(weights(contrast))}</small>"
 
 
 def _other(findings: Findings) -> str:
@@ -184,7 +188,7 @@ def _exclusions(findings: Findings) -> str:
     lines = exclusion_lines(findings)
     if not lines:
         return ""
-    held = "".join(f'<li><a href="#run-{run}">{escape(line)}</a></li>' for run, line in lines.items())
+    held = "".join(f'<li><a href="#run-{run}">{for_html(line)}</a></li>' for run, line in lines.items())
     words = "A run that diverged is a result: means and intervals hold for the runs that finished only."
     return f"<h2>Left out of the means</h2>{note(words)}<ul>{held}</ul>"
 
@@ -194,11 +198,11 @@ def _tuning(findings: Findings) -> str:
         return ""
     rows = []
     for name, *figures in rate_rows(findings):
-        held, cells = findings.tuned[name], [arm(findings, name), *map(escape, figures)]
+        held, cells = findings.tuned[name], [arm(findings, name), *map(for_html, figures)]
         for column, rate in enumerate(held.rates, start=1):
             folder = f"tune/{name}-lr{rate.lr:g}/"
             if (findings.folder / folder).is_dir():
-                cells[column] = f'<a href="{escape(folder)}">{cells[column]}</a>'
+                cells[column] = f'<a href="{for_html(folder)}">{cells[column]}</a>'
         best = chosen_column(findings, held)
         cells[best] = f"<strong>{cells[best]}</strong>"
         rows.append(cells)
@@ -207,16 +211,16 @@ def _tuning(findings: Findings) -> str:
 
 def _differences(findings: Findings) -> str:
     plan = findings.plan
-    rows = [[f"<code>{escape(path)}</code>", *map(escape, held)] for path, *held in difference_rows(findings)]
+    rows = [[f"<code>{for_html(path)}</code>", *map(for_html, held)] for path, *held in difference_rows(findings)]
     whole = dump_yaml(plan.of(plan.experiment.baseline)[0].run)
     return table(["field", *plan.experiment.arms], rows) + fold(
-        "The baseline’s whole configuration", f"<pre>{escape(whole)}</pre>"
+        "The baseline’s whole configuration", f"<pre>{for_html_lines(whole)}</pre>"
     )
 
 
 def _costs(findings: Findings) -> str:
     rows = [
-        [arm(findings, name) if name in findings.plan.experiment.arms else name, *map(escape, figures)]
+        [arm(findings, name) if name in findings.plan.experiment.arms else name, *map(for_html, figures)]
         for name, *figures in cost_rows(findings)
     ]
     return table(cost_columns(findings), rows, 1)
@@ -237,7 +241,7 @@ def _run_table(findings: Findings) -> str:
     rows, columns = [], run_columns(findings)
     for outcome in everything(findings):
         run, name, *rest = run_row(findings, outcome)
-        link = f'<a id="run-{run}" href="{escape(outcome.cell.path.as_posix())}/"><code>{run}</code></a>'
-        rows.append([link, arm(findings, name), *map(escape, rest)])
+        link = f'<a id="run-{run}" href="{for_html(outcome.cell.path.as_posix())}/"><code>{run}</code></a>'
+        rows.append([link, arm(findings, name), *map(for_html, rest)])
     held = table(columns, rows, figures_from=columns.index("status") + 1)
     return held if len(rows) <= FEW else fold(f"All {len(rows)} runs", held)

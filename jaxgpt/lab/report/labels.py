@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxgpt.lab.report.escape import for_figure
 from jaxgpt.lab.report.palette import GROUND
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def name_points(
 
     figure: Figure = ax.figure  # type: ignore[assignment]
     style: Any = {"ha": "center", "va": "center", "fontweight": "bold", "fontsize": "small"}
-    drafts = [ax.text(*at, name, **style) for name, at in points.items()]
+    drafts = [ax.text(*at, for_figure(name), **style) for name, at in points.items()]
     for draft in drafts:
         draft.set_in_layout(False)
     figure.draw_without_rendering()  # sizes and places are known from here on
@@ -70,7 +71,7 @@ def name_points(
         if ring:
             lines.append(line)
         style |= {"color": colour[name], "arrowprops": tie if ring else None}
-        ax.annotate(name, at, offset, textcoords="offset points", bbox=GROUND, **style)
+        ax.annotate(for_figure(name), at, offset, textcoords="offset points", bbox=GROUND, **style)
 
 
 def _marks(ax: "Axes", places: Sequence[Point], reach: float) -> list["Bbox"]:

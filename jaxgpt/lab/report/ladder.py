@@ -7,6 +7,7 @@ import numpy as np
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import short, with_unit
 from jaxgpt.lab.law_verdict import raised
+from jaxgpt.lab.report.escape import for_figure
 from jaxgpt.lab.report.palette import of_series
 from jaxgpt.lab.rungs import WORDS, Series, climb
 
@@ -29,7 +30,7 @@ def draw_ladder(ax: "Axes", findings: Findings) -> None:
     for held in drawn:
         _draw_series(ax, held, colour[held.name])
     ax.set_xlabel(WORDS[experiment.ladder.axis] if experiment.ladder else "")
-    ax.set_ylabel(with_unit(experiment.metric))
+    ax.set_ylabel(for_figure(with_unit(experiment.metric)))
     ax.set_title("Loss against size, 95% band of the law")
     if not drawn:
         return
@@ -53,7 +54,7 @@ def _draw_series(ax: "Axes", held: Series, colour: str) -> None:
         ax.plot(held.x, row, "o", color=colour, alpha=0.4, markersize=3.2, markeredgewidth=0)
     means = np.exp(np.mean(np.log(held.losses), axis=0))
     if held.law is None:
-        ax.plot(held.x, means, "D", color=colour, markersize=4.5, markeredgewidth=0, label=held.name)
+        ax.plot(held.x, means, "D", color=colour, markersize=4.5, markeredgewidth=0, label=for_figure(held.name))
         return
     ax.plot(held.x, means, "D", color=colour, markersize=4.5, markeredgewidth=0)
     grid = np.geomspace(min(held.x) / 1.15, max(held.x) * 1.15, 60)
@@ -62,7 +63,7 @@ def _draw_series(ax: "Axes", held: Series, colour: str) -> None:
         ax.fill_between(grid, [c.low for c in curve], [c.high for c in curve], color=colour, alpha=0.18, linewidth=0)
     power, interval = raised(held.law.exponent)
     label = f"{held.name}  {power}" + (f" [{interval}]" if interval else "")
-    ax.plot(grid, [c.mean for c in curve], color=colour, linewidth=1.5, label=label)
+    ax.plot(grid, [c.mean for c in curve], color=colour, linewidth=1.5, label=for_figure(label))
 
 
 def _spread(sizes: list[float]) -> list[float]:

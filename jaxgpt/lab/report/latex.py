@@ -9,6 +9,7 @@ from jaxgpt.lab.budget import AS_CONFIGURED
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import AXES, NONE, quantity, with_unit
 from jaxgpt.lab.report.contrasts import contrast_columns, contrast_rows, groups
+from jaxgpt.lab.report.escape import one_line
 from jaxgpt.lab.report.laws import apart_columns, apart_row, law_columns, law_row
 from jaxgpt.lab.report.tables import arm_columns, arm_rows
 from jaxgpt.lab.rungs import climb, steeper
@@ -44,7 +45,7 @@ def latex(findings: Findings) -> str:
     """One table float: arms, then planned and explored comparisons, or a ladder's laws. `\\label{tab:NAME}`."""
     experiment = findings.plan.experiment
     lines = [
-        f"% {findings.plan.command or findings.plan.name}".replace("\n", " "),
+        f"% {one_line(findings.plan.command or findings.plan.name)}",
         r"\begin{table}",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{escape(caption(findings))}}}",
@@ -91,7 +92,7 @@ def caption(findings: Findings) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX sets as it stands here; a character that pdflatex has no name for becomes its code point."""
-    return "".join(_SPECIAL.get(held) or _letter(held) for held in text).replace("}$$^{", "")
+    return "".join(_SPECIAL.get(held) or _letter(held) for held in one_line(text)).replace("}$$^{", "")
 
 
 def _letter(held: str) -> str:
@@ -109,7 +110,8 @@ def _letter(held: str) -> str:
     if held.isalpha() and ord(held) < 0x180:  # Latin letters, which the default encoding of today's LaTeX knows
         return held
     plain = unicodedata.normalize("NFKD", held)
-    return plain if plain.isascii() and plain.isprintable() else f"U+{ord(held):04X}"
+    known = plain.isascii() and plain.isprintable()
+    return "".join(_SPECIAL.get(part, part) for part in plain) if known else f"U+{ord(held):04X}"
 
 
 _CAPITALS = {"gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"}

@@ -15,6 +15,7 @@ from jaxgpt.lab.report.effort import (
     rate_rows,
     tuning_note,
 )
+from jaxgpt.lab.report.escape import for_markdown, for_markdown_code
 from jaxgpt.lab.report.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
 from jaxgpt.lab.report.tables import (
     arm_columns,
@@ -38,8 +39,8 @@ def markdown(findings: Findings) -> str:
     """The whole document."""
     plan, drifts = findings.plan, drift(findings)
     parts = [
-        f"# {plan.experiment.question}",
-        f"**{verdict(findings)}**",
+        f"# {for_markdown(plan.experiment.question)}",
+        f"**{for_markdown(verdict(findings))}**",
         *_lines([*findings.troubles, *edge_lines(findings), *drifts]),
         *_arms(findings),
         "![The report's figure](figure.png)",
@@ -47,7 +48,12 @@ def markdown(findings: Findings) -> str:
         *_comparisons(findings, "##"),
     ]
     for under in findings.others:
-        parts += [f"## At equal {AXES[under.axis]}", verdict(under), *_arms(under), *_comparisons(under, "###")]
+        parts += [
+            f"## At equal {AXES[under.axis]}",
+            for_markdown(verdict(under)),
+            *_arms(under),
+            *_comparisons(under, "###"),
+        ]
     if findings.tuned:
         parts += ["## Learning rates", tuning_note(findings), _table(rate_columns(findings), rate_rows(findings))]
     parts += ["## What differs", _table(["field", *plan.experiment.arms], difference_rows(findings))]
@@ -57,11 +63,11 @@ def markdown(findings: Findings) -> str:
     parts += [
         "## Cost",
         _table(cost_columns(findings), cost_rows(findings)),
-        f"{cost_text(findings)}. {computed(findings, drifts)}",
+        for_markdown(f"{cost_text(findings)}. {computed(findings, drifts)}"),
         "## Runs",
         _table(run_columns(findings), runs),
-        f"Made with `{plan.command}`. Intervals are Student t; p is the paired t test's; below {CLAIM} pairs nothing "
-        "is claimed.",
+        f"Made with {for_markdown_code(plan.command)}. Intervals are Student t; p is the paired t test's; below "
+        f"{CLAIM} pairs nothing is claimed.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -99,9 +105,9 @@ def _laws(findings: Findings) -> list[str]:
 
 
 def _lines(lines: list[str]) -> list[str]:
-    return ["\n".join(f"- {line}" for line in lines)] if lines else []
+    return ["\n".join(f"- {for_markdown(line)}" for line in lines)] if lines else []
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(held.replace("|", "\\|") for held in line) + " |" for line in lines)
+    cells = [list(map(for_markdown, line)) for line in (columns, *rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (cells[0], ["---"] * len(columns), *cells[1:]))

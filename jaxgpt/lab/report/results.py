@@ -5,6 +5,7 @@ import io
 import math
 
 from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.report.escape import for_csv
 from jaxgpt.lab.report.tables import everything
 
 
@@ -13,11 +14,13 @@ def csv_text(findings: Findings) -> str:
     held = io.StringIO()
     writer = csv.writer(held, lineterminator="\n")
     metric = findings.plan.experiment.metric
-    writer.writerow(["experiment", "arm", "seed", "run", "budget", "mode", "status", "step", "tokens", metric])
+    heads = ["experiment", "arm", "seed", "run", "budget", "mode", "status", "step", "tokens", metric]
+    writer.writerow(map(for_csv, heads))
     for outcome in everything(findings):
         cell, result = outcome.cell, outcome.result
-        value = "" if math.isnan(outcome.value) else repr(outcome.value)
+        value = "" if math.isnan(outcome.value) else outcome.value
         which = [cell.arm, cell.run.seed, cell.id, "+".join(cell.axes), outcome.mode if result else ""]
         ends_at = [result.get("step", ""), result.get("tokens", "")]
-        writer.writerow([findings.plan.name, *which, outcome.status, *ends_at, value])
+        row = [findings.plan.name, *which, outcome.status, *ends_at, value]
+        writer.writerow(map(for_csv, row))
     return held.getvalue()

@@ -1,8 +1,8 @@
 """A matplotlib SVG made fit to stand inside a page: no outside address, no clashing id, the page's colours."""
 
 import re
-from html import escape
 
+from jaxgpt.lab.report.escape import for_html
 from jaxgpt.lab.report.palette import dark_twins
 
 
@@ -14,9 +14,8 @@ def inline(document: str, prefix: str, label: str) -> str:
     element = re.sub(r'\s+xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")
     element = re.sub(r'\bid="', f'id="{prefix}-', element)
     element = re.sub(r'(href="|url\()#(?!run-)', rf"\g<1>#{prefix}-", element)
-    element = re.sub(
-        r'<svg width="[^"]*" height="[^"]*"', f'<svg role="img" aria-label="{escape(label)}"', element, count=1
-    )
+    head = f'<svg role="img" aria-label="{for_html(label)}"'
+    element = re.sub(r'<svg width="[^"]*" height="[^"]*"', lambda _: head, element, count=1)
     for colour in dark_twins():
         element = element.replace(colour, f"var({variable(colour)})")
     return element
