@@ -1,6 +1,5 @@
 """Run: what is computed. Its digest is its identity."""
 
-from math import prod
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,10 +7,10 @@ from pydantic import Field, model_validator
 from jaxgpt.models import Model
 from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
-from jaxgpt.parallel import ROWS
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.sizes import Length, Steps, Tokens
 from jaxgpt.text import Codec, Data, Tokenizer
+from jaxgpt.train.divide import check_divides
 from jaxgpt.train.exec import Exec
 from jaxgpt.train.optim import Optimizer
 from jaxgpt.train.pipeline import check_pipeline
@@ -137,22 +136,9 @@ class Run(Spec):
         ]
 
     def check_devices(self, devices: int) -> None:
-        """Raises ConfigError when the batch does not divide over the mesh. Called before anything is compiled."""
+        """Raises ConfigError when the run does not divide over the mesh. Called before anything is compiled."""
         shape = self.exec.mesh.shape(devices)
-        ways, parts = prod(shape[axis] for axis in ROWS), self.exec.accumulate
-        start = self.batch_ramp.start if self.batch_ramp else None
-        sizes = {"batch_size": self.batch_size, "batch_ramp.start": start, "eval.batch_size": self.eval.batch_size}
-        for name, rows in sizes.items():
-            per = 1 if name == "eval.batch_size" else parts
-            if rows is not None and rows % (ways * per):
-                raise ConfigError(
-                    f"{name}: {rows} rows do not divide over exec.mesh {' x '.join(ROWS)} = {ways}, "
-                    f"accumulate = {per}; use a multiple of {ways * per}"
-                )
-        if self.seq_len % shape["sequence"]:
-            raise ConfigError(
-                f"data.seq_len: {self.seq_len} tokens do not divide over exec.mesh sequence = {shape['sequence']}"
-            )
+        check_divides(self, shape)
         for axis in ("sequence", "pipeline") if self.objective.texts else ():
             if shape[axis] > 1:
                 raise ConfigError(

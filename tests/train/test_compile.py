@@ -1,8 +1,10 @@
 """Compiling for TPUs that are not there: what is checked first, what is predicted, and one that is really compiled."""
 
 import json
+import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,10 @@ from jaxgpt.parallel.chips import CHIPS, PEAK, parse_slice
 from jaxgpt.parallel.collectives import Collective
 from jaxgpt.parallel.network import Place, seconds, taken
 from jaxgpt.parallel.traffic import traffic
-from jaxgpt.spec import ConfigError, dump_yaml
-from jaxgpt.train import devices
+from jaxgpt.spec import ConfigError, dump_yaml, load_yaml
+from jaxgpt.train import Run, devices
+from jaxgpt.train.ahead.adapt import adapted, changes
+from jaxgpt.train.ahead.ask import check
 from jaxgpt.train.ahead.predict import predict
 from jaxgpt.train.ahead.search import candidates
 
@@ -143,6 +147,111 @@ def test_candidates_divide_batch_and_heads(tiny):
     assert [(mesh["fsdp"], mesh["tensor"]) for mesh in fixed] == [(8, 2)]
 
 
+GPT3 = Path(__file__).parents[2] / "configs/gpt3/175b.yaml"
+
+
+def test_gpt3_is_changed_as_far_as_its_mesh_asks():
+    asked, where = load_yaml(Run, GPT3, {"exec.mesh": {"fsdp": 128, "tensor": 8}}), parse_slice("v5p:8x8x16")
+    run = adapted(asked, where)
+    assert changes(asked, run) == {
+        "batch_size": (1600, 1536),
+        "batch_ramp": ("from 16 rows", None),
+        "eval.batch_size": (64, None),
+        "exec.remat": ("none", "block"),
+        "model.vocab_size": (50257, 50304),
+    }
+    check(run, where)
+    assert adapted(run, where) == run
+
+
+def test_what_fits_as_it_is_stays_as_it_is(tiny):
+    run = tiny(**{"exec.mesh.fsdp": 4})
+    assert adapted(run, parse_slice("v5e:2x2")) == run and changes(run, run) == {}
+    staged = tiny(**{"exec.mesh": {"pipeline": 2, "data": 2}, "batch_size": 7})
+    assert adapted(staged, parse_slice("v5e:2x2")).batch_size == 8
+
+
+def test_gpt3s_meshes_keep_about_its_rows_and_divide_them():
+    asked, where = load_yaml(Run, GPT3), parse_slice("v5p:8x8x16")
+    meshes = {}
+    for run in candidates(asked, where, {}):
+        check(run, where)
+        mesh = run.exec.mesh.shape(where.chips)
+        meshes[mesh["fsdp"], mesh["tensor"]] = run.batch_size
+    assert meshes == {(512, 2): 1536, (256, 4): 1536, (128, 8): 1536, (64, 16): 1600}
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    """Stands in for the compiling process: every step takes what `memory` says of its mesh and remat."""
+    asked = []
+
+    def run(command, input, **_):
+        request = json.loads(input)
+        asked.append(request["run"]["exec"])
+        mesh, remat = request["run"]["exec"]["mesh"], request["run"]["exec"]["remat"]
+        told = facts(
+            memory_bytes=1e9 if remat == "block" else 1e12,
+            collectives={"all-gather": {"seconds": mesh["tensor"], "times": 1, "bytes": 1, "largest": LARGEST}},
+            kernels={"pattern.0": "splash"},
+            **dict.fromkeys(("params_bytes", "optimizer_bytes", "temporary_bytes", "host_memory_bytes"), 1),
+            **dict.fromkeys(("trace_seconds", "compile_seconds"), 1.0),
+        )
+        if mesh["tensor"] == 4:
+            told = {"error": "exec.mesh: the step does not fit a chip of v5e:4x4: Used 20G of 16G hbm; split more"}
+        return subprocess.CompletedProcess(command, 0, json.dumps(told), "")
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("jaxgpt.parallel.topology.find_spec", lambda name: name)
+    return asked
+
+
+LARGEST = {"bytes": 1, "times": 1, "group": 1, "of": ""}
+
+
+def test_without_a_mesh_the_best_is_found_and_what_changed_is_said(words, compiler, tmp_path, monkeypatch, capsys):
+    found = tmp_path / "found.json"
+    changed = ["batch_size=8", "model.num_heads=4", "model.vocab_size=30", "eval.batch_size=5"]
+    monkeypatch.setattr(sys, "argv", ["jaxgpt", *words, *changed, "--topology", "v5e:4x4", "--json", str(found)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out, _ = capsys.readouterr()
+    assert caught.value.code == 0
+    assert [(each["mesh"]["tensor"], each["remat"]) for each in compiler] == [
+        (2, "none"),  # its memory would not do,
+        (2, "block"),
+        (4, "none"),  # and these are refused
+        (4, "block"),
+    ]
+    figures = json.loads(found.read_text())
+    assert (
+        figures["mesh"]["tensor"] == 2 and len(figures["tried"]) == 2 and "does not fit" in figures["tried"][1]["why"]
+    )
+    assert figures["changed"] == {"eval.batch_size": [5, None], "exec.remat": ["none", "block"]}
+    assert "mesh               fsdp 8 x tensor 2\n" in out and "exec.remat none -> block: " in out
+
+
+def test_on_a_named_mesh_rows_and_vocabulary_are_made_to_fit(words, compiler, tmp_path, monkeypatch, capsys):
+    found = tmp_path / "found.json"
+    options = ["model.vocab_size=31", "batch_size=7", "--topology", "v5e:2x2", "--mesh", "fsdp=2,tensor=2"]
+    monkeypatch.setattr(sys, "argv", ["jaxgpt", *words, *options, "--json", str(found)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0 and len(compiler) == 2
+    figures = json.loads(found.read_text())
+    assert figures["changed"]["batch_size"] == [7, 6] and figures["changed"]["model.vocab_size"] == [31, 128]
+
+
+def test_a_slice_that_holds_it_on_no_mesh_is_one_line(words, compiler, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["jaxgpt", *words, "model.num_heads=4", "--topology", "v5e:4x4", "--search"])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--mesh", "tensor=4"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    _, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert err.splitlines()[-1].startswith("error: --mesh: none of 1 can be compiled for v5e:4x4; use a larger slice")
+
+
 @pytest.fixture
 def words(tiny, tmp_path):
     """`jaxgpt compile` of a tiny run, up to its options."""
@@ -161,17 +270,19 @@ def words(tiny, tmp_path):
         (["--topology", "v5e:2x2", "--mesh", "fsdp"], "--mesh: 'fsdp' is no axis=size; write --mesh fsdp=128,tensor=8"),
         (["--topology", "v5e:2x2", "--mesh", "fsp=4"], "exec.mesh.fsp: unknown field; did you mean 'fsdp'?"),
         (["--topology", "v5e:2x2", "--mesh", "fsdp=3"], "exec.mesh: "),
-        (["--topology", "v5e:4x4"], "batch_size: 8 rows do not divide over exec.mesh"),
         (
             ["--topology", "v5e:4x4", "--search", "--mesh", "tensor=1,sequence=1"],
-            "--search: no mesh splits batch_size 8",
+            "--mesh: none divides about 8 rows over 16 chips by data x fsdp x expert",
         ),
+        (["--topology", "v5e:4x4", "--mesh", "sequence=16"], "data.seq_len: 8 tokens do not divide over exec.mesh"),
         (["model.vocab_size=null", "--topology", "v5e:2x2"], "model.vocab_size: not set"),
+        (["model.vocab_size=null", "--topology", "v5e:2x2", "--mesh", "fsdp=4"], "model.vocab_size: not set"),
         (["exec.kernel=cudnn", "--topology", "v5e:2x2"], "exec.kernel: cudnn cannot run on a tpu; use splash"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_compiled(words, more, line, monkeypatch, capsys):
     monkeypatch.setattr("subprocess.run", None)
+    monkeypatch.setattr("jaxgpt.parallel.topology.find_spec", lambda name: name)
     assert refused(words + more, monkeypatch, capsys).startswith(line)
 
 

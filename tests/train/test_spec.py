@@ -1,11 +1,13 @@
 """Every rule between fields is refused before anything is compiled, in one line that names field, value and remedy."""
 
+import itertools
+import re
 from pathlib import Path
 
 import jax
 import pytest
 
-from jaxgpt.spec import ConfigError, dump_yaml, load_yaml, parse
+from jaxgpt.spec import ConfigError, apply_overrides, dump_yaml, load_yaml, parse
 from jaxgpt.train import Run
 from jaxgpt.train import program as program_module
 
@@ -117,3 +119,37 @@ def test_patience_needs_something_to_wait_for(tiny):
         tiny(**patient, **{"data.val_fraction": 0})
     tiny(**patient)
     tiny(**patient, **{"data.val_fraction": 0, "eval.sts": "pairs.csv"})
+
+
+def test_what_does_not_divide_is_answered_with_what_does(tiny):
+    with pytest.raises(ConfigError) as refusal:
+        tiny(**{"batch_size": 12, "eval.batch_size": 5, "model.num_heads": 4}).check_devices(8)
+    assert refusal.value.problems == [
+        "batch_size: 12 rows do not divide over exec.mesh data x fsdp x expert = 8, accumulate = 1; use 8 or 16 rows",
+        "eval.batch_size: 5 rows do not divide over exec.mesh data x fsdp x expert = 8, accumulate = 1; use 8 rows",
+    ]
+
+
+@pytest.mark.parametrize("mesh", [{}, {"fsdp": -1}, {"data": 2, "fsdp": -1}, {"fsdp": 8, "tensor": 2}, {"expert": 2}])
+def test_what_is_proposed_for_a_mesh_fits_it(tiny, mesh):
+    """Rows and meshes that an error line names are taken as they stand."""
+    found = 0
+    for devices, rows, parts in itertools.product((8, 16, 24), (4, 6, 8, 12, 20, 36), (1, 2)):
+        fields = {"batch_size": rows, "exec.accumulate": parts, "exec.mesh": mesh, "model.num_heads": 4}
+        run = tiny(**fields)
+        try:
+            run.exec.mesh.shape(devices)
+        except ConfigError:
+            continue
+        try:
+            run.check_devices(devices)
+        except ConfigError as error:
+            (line,) = error.problems
+            counts, meshes = re.fullmatch(r".*; use (.*) rows(?:, or (.*))?", line).groups()
+            for count in counts.split(" or "):
+                tiny(**fields | {"batch_size": int(count)}).check_devices(devices)
+            if meshes:
+                found += 1
+                overrides = apply_overrides(run.model_dump(mode="json"), meshes.split(" "), Run)
+                parse(Run, overrides).check_devices(devices)
+    assert found

@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 from jaxgpt.parallel.chips import Slice
 from jaxgpt.parallel.topology import NO_PROBING, need_libtpu
 from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.train.ahead.adapt import recomputed
 from jaxgpt.train.ahead.predict import Prediction, predict
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.spec import Run
+
+TOO_LARGE = "the step does not fit a chip"
+"""What a refusal for want of memory says."""
 
 
 class Answer(NamedTuple):
@@ -42,13 +46,30 @@ class Answer(NamedTuple):
         }
 
 
-def check(run: Run, topology: Slice) -> Run:
-    """The run with a vocabulary. Raises ConfigError for a mesh, batch or kernel that does not fit the slice."""
+def check_vocabulary(run: Run) -> None:
+    """Raises ConfigError where the number of tokens is not known."""
     if run.model.vocab_size is None:
         raise ConfigError("model.vocab_size: not set, and no text is read to count it; add model.vocab_size=50257")
+
+
+def check(run: Run, topology: Slice) -> Run:
+    """The run. Raises ConfigError for a mesh, batch, vocabulary or kernel that does not fit the slice."""
+    check_vocabulary(run)
     run.check_devices(topology.chips)
     kernels(run, "tpu", run.exec.mesh.shape(topology.chips)["sequence"])
     return run
+
+
+def compile_adapted(run: Run, topology: Slice) -> Answer:
+    """Compiles the step of an adapted run; once more with less memory where a chip's does not hold it. Raises as
+    `compile_for` does."""
+    try:
+        answer = compile_for(run, topology)
+    except JaxgptError as error:
+        if TOO_LARGE not in str(error) or run.exec.remat != "none":
+            raise
+        return compile_for(recomputed(run), topology)
+    return answer if answer.fits or run.exec.remat != "none" else compile_for(recomputed(run), topology)
 
 
 def compile_for(run: Run, topology: Slice) -> Answer:
@@ -60,7 +81,7 @@ def compile_for(run: Run, topology: Slice) -> Answer:
         [sys.executable, "-m", "jaxgpt.train.ahead.child"],
         input=json.dumps(request),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=os.environ | NO_PROBING,
     )
     last = done.stdout.strip().splitlines()[-1:]

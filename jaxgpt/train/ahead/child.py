@@ -18,6 +18,7 @@ from jaxgpt.parallel.network import Place, taken
 from jaxgpt.parallel.topology import places, slice_devices
 from jaxgpt.parallel.traffic import traffic
 from jaxgpt.spec import JaxgptError, parse
+from jaxgpt.train.ahead.ask import TOO_LARGE
 from jaxgpt.train.attention import kernels
 from jaxgpt.train.program import Program, hyper, program
 from jaxgpt.train.spec import Run
@@ -120,7 +121,7 @@ def refusal(text: str, topology: Slice) -> str:
     used = next((line for line in lines if "Used" in line and "hbm" in line), None)
     if used is None:
         return f"the compiler refused the step: {lines[0]}"
-    return f"exec.mesh: the step does not fit a chip of {topology.name}: {used}; split more or set exec.remat=block"
+    return f"exec.mesh: {TOO_LARGE} of {topology.name}: {used}; split more or set exec.remat=block"
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """What compiling told, for people."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from jaxgpt.train.ahead.adapt import WHY, changes
 from jaxgpt.train.ahead.ask import Answer
 from jaxgpt.train.ahead.search import Tried
+from jaxgpt.train.spec import Run
 
 GB = 1e9
 
 
-def print_answer(answer: Answer) -> None:
-    """The whole of it, on standard output."""
+def print_answer(answer: Answer, asked: Run) -> None:
+    """The whole of it, and what was changed of the run that was asked for, on standard output."""
     out = _page()
     facts, chip, guess = answer.facts, answer.topology.chip, answer.prediction
     print_line = lambda name, text: out.print(f"{name:18} {text}", markup=False, soft_wrap=True)  # noqa: E731
@@ -20,6 +23,8 @@ def print_answer(answer: Answer) -> None:
         "slice", f"{answer.topology.name} x {answer.topology.copies}: {answer.topology.chips} chips ({chip.kind})"
     )
     print_line("mesh", named(answer.run.exec.mesh.shape(answer.topology.chips)))
+    for index, (path, (old, new)) in enumerate(changes(asked, answer.run).items()):
+        print_line("" if index else "changed", f"{path} {_said(old)} -> {_said(new)}: {WHY[path]}")
     print_line("attention", ", ".join(f"{name} {kind}" for name, kind in facts["kernels"].items()))
     share = facts["memory_bytes"] / chip.memory
     print_line(
@@ -47,9 +52,9 @@ def print_answer(answer: Answer) -> None:
     print_line("compiled in", f"{seconds}, {host:.1f} GB of host memory")
 
 
-def print_search(tried: Iterable[Tried]) -> None:
+def print_search(tried: Iterable[Tried], asked: Run) -> None:
     """One row a mesh, the best first."""
-    table = Table("mesh", "GB a chip", "step s", "MFU", "binds", "compiled in s", box=None)
+    table = Table("mesh", "changed", "GB a chip", "step s", "MFU", "binds", "compiled in s", box=None)
     refused = []
     for one in tried:
         if one.answer is None:
@@ -60,7 +65,8 @@ def print_search(tried: Iterable[Tried]) -> None:
         mfu = f"{guess.ideal / guess.apart:.1%} to {guess.ideal / guess.step:.1%}"
         took = f"{facts['trace_seconds'] + facts['compile_seconds']:.0f}"
         size = _gb(facts["memory_bytes"]) + ("" if one.answer.fits else " (does not fit)")
-        table.add_row(named(one.mesh), size, step, mfu, guess.binds, took)
+        told = ", ".join(f"{path} {_said(new)}" for path, (_, new) in changes(asked, one.answer.run).items() if new)
+        table.add_row(named(one.mesh), told, size, step, mfu, guess.binds, took)
     out = _page()
     out.print(table)
     for one in refused:
@@ -76,6 +82,11 @@ def _page() -> Console:
 def named(mesh: dict[str, int]) -> str:
     """`fsdp 128 x tensor 8`: the axes that split anything."""
     return " x ".join(f"{name} {size}" for name, size in mesh.items() if size > 1) or "1 device"
+
+
+def _said(value: Any) -> str:
+    """As YAML has it."""
+    return "null" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _gb(size: float) -> str:

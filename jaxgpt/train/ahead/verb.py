@@ -4,10 +4,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+
 from jaxgpt.disk import write_json_atomic
+from jaxgpt.parallel import Mesh
 from jaxgpt.parallel.chips import parse_slice
-from jaxgpt.spec import ConfigError, load_yaml
-from jaxgpt.train.ahead.ask import compile_for
+from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
+from jaxgpt.train.ahead.adapt import adapted, changes
+from jaxgpt.train.ahead.ask import check_vocabulary, compile_adapted
 from jaxgpt.train.ahead.search import search
 from jaxgpt.train.ahead.table import print_answer, print_search
 from jaxgpt.train.spec import Run
@@ -16,23 +20,27 @@ from jaxgpt.train.spec import Run
 def compile_ahead(
     config: Path, overrides: Sequence[str], topology: str, mesh: str, json_path: Path | None, tries: bool
 ) -> None:
-    """Compiles the step of a run for a slice, or, if `tries`, for many meshes of it; prints, and writes JSON."""
+    """Compiles the step of a run for a slice: on the mesh that is named, or, if `tries` or where none is, on many of
+    which the best is told. Prints, and writes JSON. Raises JaxgptError where the step fits on none."""
     where, sizes = parse_slice(topology), parse_mesh(mesh)
+    jax.config.update("jax_platforms", "cpu")  # counting parameters asks for devices; libtpu would look for its own
     run = load_yaml(Run, config, [*overrides, *([f"exec.mesh={json.dumps(sizes)}"] if sizes else [])])
-    if tries:
+    check_vocabulary(run)
+    if tries or run.exec.mesh == Mesh():
         tried = search(run, where, sizes)
-        print_search(tried)
-        figures = {
-            "tried": [
-                {"mesh": one.mesh, "why": one.why} if one.answer is None else one.answer.figures() for one in tried
-            ]
-        }
+        print_search(tried, run)
+        best, figures = tried[0].answer, {"tried": [one.figures(run) for one in tried]}
+        if best is not None and not tries:
+            print_answer(best, run)
+            figures |= best.figures() | {"changed": changes(run, best.run)}
     else:
-        answer = compile_for(run, where)
-        print_answer(answer)
-        figures = answer.figures()
+        best = compile_adapted(adapted(run, where), where)
+        print_answer(best, run)
+        figures = best.figures() | {"changed": changes(run, best.run)}
     if json_path is not None:
         write_json_atomic(json_path, figures)
+    if best is None:
+        raise JaxgptError(f"--mesh: none of {len(tried)} can be compiled for {where.name}; use a larger slice")
 
 
 def parse_mesh(text: str) -> dict[str, int]:
