@@ -295,9 +295,7 @@ def compile_for_tpu(
     topology: Annotated[str, typer.Option(help="v5p:8x8x16, or v5p:8x8x16*2 for two slices", metavar="SLICE")],
     mesh: Annotated[
         str,
-        typer.Option(
-            help="exec.mesh, as fsdp=128,tensor=8; else many are tried", metavar="AXIS=N,..."
-        ),
+        typer.Option(help="exec.mesh, as fsdp=128,tensor=8; else many are tried", metavar="AXIS=N,..."),
     ] = "",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="where the figures go", metavar="PATH", parser=resolve)
