@@ -376,7 +376,7 @@ def _lines(error: Exception) -> list[str] | None:
     if isinstance(error, JaxgptError):
         return error.problems
     if isinstance(error, UsageError):
-        return [error.format_message()]
+        return JaxgptError(error.format_message()).problems
     if "jax" in sys.modules:
         from jaxgpt.parallel.backend import failure
 

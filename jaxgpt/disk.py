@@ -71,6 +71,8 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     The temporary name is unique, so processes that write the same file at once cannot mix bytes: the last one wins.
     Raises JaxgptError naming the path when it cannot be written; what stood there before then still stands.
     """
+    if path.is_dir():
+        raise JaxgptError(f"{path}: is a folder, where a file is to be written; name the file")
     draft = _draft(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,15 +125,21 @@ def _draft(path: Path) -> Path:
 
 
 def clear_drafts(folder: Path) -> None:
-    """Removes what `atomic` and `new_folder` had begun below `folder` in processes of this host that were killed."""
-    for draft in list(folder.rglob(".draft-*.tmp")):
+    """Removes what `atomic` and `new_folder` had begun in `folder`, and two floors below it, in processes of this host
+    that were killed. No deeper: `folder` is what a user named, and may hold half a disk."""
+    drafts: list[Path] = []
+    for below in ("", "*/", "*/*/"):
+        with suppress(OSError):  # others may be at work there
+            drafts += folder.glob(f"{below}.draft-*.tmp")
+    for draft in drafts:
         number, _, host = draft.name.removeprefix(".draft-").removesuffix(".tmp").partition("-")
         if host.partition("-")[2] != _HOST or not number.isdigit() or _lives(int(number)):
             continue
         if draft.is_dir() and not draft.is_symlink():
             shutil.rmtree(draft, ignore_errors=True)
         else:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:
