@@ -34,7 +34,9 @@ def _now() -> tuple[float, float, float]:
     own = times.user + times.system + times.children_user + times.children_system
     if not STAT.exists():
         return times.elapsed, 0.0, own
-    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, STAT.read_text().splitlines()[0].split()[1:])
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(
+        int, STAT.read_text(encoding="utf-8").splitlines()[0].split()[1:]
+    )
     return times.elapsed, (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"), own
 
 

@@ -36,7 +36,7 @@ def first_step(cache: Path, out: Path) -> float:
     command = [sys.executable, "-c", entry, "train", str(CONFIG), *OVERRIDES, "--out", str(out)]
     start = time.time()
     subprocess.run(command, check=True, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
-    events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (out / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     return next(event["time"] for event in events if event["event"] == "first_step") - start
 
 

@@ -130,7 +130,7 @@ def main() -> None:
 
 def start(name: str, steps: int) -> "subprocess.Popen[str]":
     command = [sys.executable, __file__, "--serve", name, str(steps)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
     assert process.stdout is not None
     while process.stdout.readline().strip() != "ready":
         if process.poll() is not None:

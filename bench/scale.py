@@ -74,11 +74,15 @@ def main() -> None:
     rows = [*ROWS, *(deepened(depth) for depth in DEPTHS)]
     for row in [SMALLEST] if options.quick else rows:
         if options.only in ("", row.name):
-            (KEPT / f"{row.name}.json").write_text(json.dumps(compiled(row), indent=1))
-    found = {row.name: json.loads(path.read_text()) for row in rows if (path := KEPT / f"{row.name}.json").exists()}
+            (KEPT / f"{row.name}.json").write_text(json.dumps(compiled(row), indent=1), encoding="utf-8")
+    found = {
+        row.name: json.loads(path.read_text(encoding="utf-8"))
+        for row in rows
+        if (path := KEPT / f"{row.name}.json").exists()
+    }
     harness.write(options, figures(found), harness.cpu())
     if not options.quick:
-        PAGE.write_text(page(found))
+        PAGE.write_text(page(found), encoding="utf-8")
 
 
 def deepened(depth: int) -> Row:
@@ -92,9 +96,9 @@ def compiled(row: Row) -> dict[str, Any]:
         path = Path(folder) / "figures.json"
         words = [sys.executable, "-m", "jaxgpt.cli", "compile", str(ROOT / f"configs/{row.config}.yaml")]
         words += [*COMMON, *row.changes, "--topology", row.topology, "--mesh", row.mesh, "--json", str(path)]
-        done = subprocess.run(words, capture_output=True, text=True)
+        done = subprocess.run(words, capture_output=True, encoding="utf-8")
         print(f"{row.name}: {(done.stdout or done.stderr).strip()}\n", file=sys.stderr, flush=True)
-        return json.loads(path.read_text()) if done.returncode == 0 else {"error": done.stderr.strip()}
+        return json.loads(path.read_text(encoding="utf-8")) if done.returncode == 0 else {"error": done.stderr.strip()}
 
 
 def figures(found: dict[str, dict[str, Any]]) -> dict[str, float]:

@@ -26,7 +26,7 @@ def main() -> None:
         "nanoGPT's CPU setting in torch: loss on the complete pass and as nanoGPT estimates it", timed=False
     )
     steps = 200 if options.quick else 2000
-    text = shakespeare().read_text()
+    text = shakespeare().read_text(encoding="utf-8")
     codes = {symbol: code for code, symbol in enumerate(sorted(set(text)))}
     ids = torch.from_numpy(np.array([codes[symbol] for symbol in text]))
     train, held_out = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]

@@ -60,7 +60,7 @@ def main() -> None:
     plain, biased = load_yaml(Run, CONFIG), load_yaml(Run, CONFIG, AS_HF)
     setting = plain.model.model_dump() | {"batch_size": plain.batch_size, "optim": plain.optim.model_dump()}
     command = [sys.executable, str(Path(__file__).with_name("torch_steps.py")), json.dumps(setting)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as torch:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as torch:
         sizes = json.loads(torch.stdout.readline())
         assert sizes == {"hf": biased.model.count(), "nano": plain.model.count()}, "not the same models"
         ours_biased, compile_biased = our_step(biased)

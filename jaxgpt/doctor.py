@@ -102,8 +102,8 @@ def _memory() -> Iterator[Check]:
         free, limit = facts["MemAvailable"] * 1024, facts["MemTotal"] * 1024
         group = Path("/sys/fs/cgroup")
         with contextlib.suppress(OSError, ValueError):  # a container's limit; "max" where there is none
-            limit = min(limit, int((group / "memory.max").read_text()))
-            free = min(free, limit - int((group / "memory.current").read_text()))
+            limit = min(limit, int((group / "memory.max").read_text(encoding="utf-8")))
+            free = min(free, limit - int((group / "memory.current").read_text(encoding="utf-8")))
         says = f"{_size(free)} free of {_size(limit)}"
         yield Check("memory", "note" if free < LITTLE else "ok", says)
 
@@ -169,7 +169,11 @@ def _jax() -> Iterator[Check]:
     """Devices and kernels, as a child process finds them."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "jaxgpt.doctor"], capture_output=True, text=True, errors="replace", timeout=PATIENCE
+            [sys.executable, "-m", "jaxgpt.doctor"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE,
         )
         facts = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
@@ -233,7 +237,7 @@ def report(as_json: bool) -> bool:
 def _numbers(path: Path) -> dict[str, int]:
     """The figures of /proc/meminfo, in kB; none on other systems."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = (line.partition(":") for line in path.read_text().splitlines())
+        lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
         return {name: int(rest.split()[0]) for name, _, rest in lines}
     return {}
 

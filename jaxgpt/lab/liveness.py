@@ -150,7 +150,7 @@ def _here(sheet: Sheet) -> bool:
 def machine() -> str:
     """This machine since it was started. Host names alone repeat: every container may be called the same."""
     boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}"
+    return f"{socket.gethostname()} {boot.read_text(encoding='utf-8').strip() if boot.exists() else ''}"
 
 
 def lock(handle: int, path: Path) -> bool:

@@ -15,7 +15,9 @@ PREFIX = "jaxgpt_experiment_"
 def own_code(run: Spec) -> list[str]:
     """Digests of the experiment files whose mechanisms `run` uses; empty when all of them are the library's."""
     modules = {member.__module__ for member in _types(run) if member.__module__.startswith(PREFIX)}
-    return sorted(_code_digest(Path(str(sys.modules[module].__file__)).read_text()) for module in modules)
+    return sorted(
+        _code_digest(Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")) for module in modules
+    )
 
 
 def _code_digest(text: str) -> str:

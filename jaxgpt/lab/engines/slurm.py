@@ -125,7 +125,7 @@ class Job:
 def _state() -> str:
     """Of this job. One that is cancelled or requeued no longer counts as running, though its processes do run."""
     command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace").stdout.strip()
 
 
 class SlurmCrew:
@@ -139,7 +139,7 @@ class SlurmCrew:
         """Jobs that squeue lists, waiting or running; the number last known while the controller does not answer."""
         # Not `--jobs`: squeue fails on a job that the controller has forgotten.
         command = ["squeue", "--me", "--array", "--noheader", "--format=%F"]
-        listed = subprocess.run(command, capture_output=True, text=True)
+        listed = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
         if listed.returncode == 0:
             self._alive = listed.stdout.split().count(self.job)
         return self._alive

@@ -64,7 +64,7 @@ class Mlflow(Sink, kind="mlflow"):
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Workers that make the tables of one SQLite file at once break it, so they take turns."""
-    with open(folder / "mlflow.lock", "w") as file:
+    with open(folder / "mlflow.lock", "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
