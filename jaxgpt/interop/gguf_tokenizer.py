@@ -14,7 +14,7 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.text import Codec
 from jaxgpt.text.huggingface import HuggingFaceCodec, add_first
-from jaxgpt.text.sentencepiece import Kind, Pieces, merges, sentencepiece
+from jaxgpt.text.sentencepiece import Kind, Pieces, merges, named, sentencepiece
 from jaxgpt.text.tokenizer_json import one_line
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ def _byte_level(
 ) -> Codec:
     import tokenizers as hf
 
-    vocab: dict[str, int] = {}
-    for index, text in enumerate(texts):
-        vocab.setdefault(text, index)
+    vocab = named(Pieces(list(texts), [], list(kinds)))
     with one_line(f"{KEY}merges: do not fit {KEY}tokens"):
         model = hf.models.BPE(vocab=vocab, merges=pairs, ignore_merges=rule.whole_words)
     tokenizer = hf.Tokenizer(model)

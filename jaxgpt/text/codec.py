@@ -165,4 +165,4 @@ def _token(value: Any) -> str | None:
 
 def first_line(error: Exception) -> str:
     """The message of another library's error, kept to one line."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]

@@ -5,6 +5,7 @@ equals; `tokenizers` merges by a list of pairs. All ways to cut a piece into two
 their scores, are the list that gives the same ids. Kudo & Richardson 2018, SentencePiece, section 3.
 """
 
+import re
 import struct
 from enum import IntEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from jaxgpt.text.tokenizer_json import LARGEST, one_line
 
 SPACE = "▁"
 """How pieces spell a space: U+2581."""
+FILLER = re.compile(r"\[PAD\d+\]")
 LONGEST_PIECE = 512
 """Characters of a piece that others merge to; SentencePiece learns none of more than 16 unless asked."""
 
@@ -57,9 +59,7 @@ def sentencepiece(
     import tokenizers as hf
 
     texts, kinds = pieces.texts, pieces.kinds
-    vocab: dict[str, int] = {}
-    for index, text in enumerate(texts):
-        vocab.setdefault(text, index)
+    vocab = named(pieces)
     unknown = next((text for text, kind in zip(texts, kinds, strict=True) if kind == Kind.UNKNOWN), None)
     with one_line("tokenizer: these pieces make no vocabulary"):
         model = hf.models.BPE(
@@ -90,6 +90,16 @@ def sentencepiece(
     if begin is not None:
         add_first(tokenizer, begin)
     return HuggingFaceCodec(tokenizer, None if eot is None else texts[eot], begin)
+
+
+def named(pieces: Pieces) -> dict[str, int]:
+    """The id of each text, the first where several have it. What fills a vocabulary up, as llama.cpp and our export
+    name it, is left out: such ids have no text."""
+    vocab: dict[str, int] = {}
+    for index, (text, kind) in enumerate(zip(pieces.texts, pieces.kinds, strict=True)):
+        if kind != Kind.UNUSED or not FILLER.fullmatch(text):
+            vocab.setdefault(text, index)
+    return vocab
 
 
 def merges(pieces: Pieces) -> list[tuple[str, str]]:

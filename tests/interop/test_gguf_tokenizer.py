@@ -93,6 +93,7 @@ def test_what_is_written_reads_back(pre, fields):
     back = read_tokenizer(written | {f"{KEY}token_type": np.array(written[f"{KEY}token_type"])})
     assert (back.bos, back.eot) == (0, 1)
     assert back.encode_batch(TEXTS) == codec.encode_batch(TEXTS)
+    assert back.vocab_size == codec.vocab_size and back.has_text.all()  # what fills it up to 500 has no text
 
 
 def sentencepiece_fields(**more):
