@@ -5,8 +5,7 @@ m.generate(["ROMEO:"], max_new=64)
 jaxgpt.run(spec, out="runs/mine")
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it for typing's, which takes longer to import than all the rest here
 if TYPE_CHECKING:
     from jaxgpt.train.load import Loaded, load
     from jaxgpt.train.loop import run
@@ -16,7 +15,7 @@ __version__ = "0.1.0"
 __all__ = ["Loaded", "load", "run"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Loads the two entry points on first use, so that `import jaxgpt` stays cheap."""
     if name == "run":
         from jaxgpt.train.loop import run

@@ -183,6 +183,7 @@ def sample(
 
     sampling = Sampling.checked(temperature=temperature, top_k=top_k, top_p=top_p)
     model = load(run)
+    prompt = prompt.encode("utf-8", "replace").decode()  # bytes of the command line that are no text
     for index, piece in enumerate(model.stream(prompt, max_new, sampling, seed)):
         print(piece if index else prompt + piece, end="", flush=True)
     print()

@@ -3,7 +3,6 @@
 import errno
 import io
 import os
-import signal
 import sys
 from typing import Any
 
@@ -31,10 +30,8 @@ class _Stream(io.FileIO):
 
 
 def settle() -> None:
-    """Ctrl-C ends the process at once until a verb has something to save, even inside compiled code or an import, where
-    Python's own answer comes late, as a traceback, or never. Characters that a terminal cannot show become `?`."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the parent chose: nohup, or a shell's `&`
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Keeps the three standard streams open and makes them such as `_Stream` says. Characters that a terminal cannot
+    show become `?`."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

@@ -62,7 +62,8 @@ def test_what_is_not_there_is_one_line(word, kind, says, tmp_path, monkeypatch):
 
 def test_the_wheel_is_told_to_bring_them():
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["force-include"] == {name: f"jaxgpt/_shipped/{name}" for name in ("configs", "experiments")}
+    assert wheel["only-include"] == ["jaxgpt", "configs", "experiments"]
+    assert wheel["sources"] == {name: f"jaxgpt/_shipped/{name}" for name in ("configs", "experiments")}
     assert (ROOT / "jaxgpt" / "py.typed").exists()
 
 
