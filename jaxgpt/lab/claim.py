@@ -152,13 +152,19 @@ class Claim:
         return self._create({}, beating=True)
 
     def _ours(self, held: dict[int, Sheet]) -> bool:
-        """Whether the file of our generation is still the one that we made."""
-        return self.generation in held and held[self.generation].owner == self._facts["owner"]
+        """Whether the file of our generation is still the one that we made. A torn one still is, and is mended by the
+        next heartbeat."""
+        if (sheet := held.get(self.generation)) is None or sheet.facts:
+            return sheet is not None and sheet.owner == self._facts["owner"]
+        with contextlib.suppress(OSError):
+            return self._handle is not None and os.path.samestat(os.fstat(self._handle), os.stat(sheet.path))
+        return False
 
     def _write(self) -> None:
         text = json.dumps({"beat": self._beats, **self._facts}).ljust(64 + len(json.dumps(self._facts)))
         assert self._handle is not None
         os.pwrite(self._handle, text.encode(), 0)  # always as long as before: a reader never sees half of two
+        os.ftruncate(self._handle, len(text.encode()))  # of a torn one
 
     def _keep_beating(self) -> None:
         while not self._released.wait(self.stale / BEATS) and not self._lost:

@@ -10,7 +10,8 @@ ARM/sNN-ID/     the runs, and tune/ARM-lrRATE/sNN-ID/ those that choose learning
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +60,17 @@ class Sweep:
     @cached_property
     def tuning(self) -> Plan:
         """The runs that choose learning rates; empty where nothing is tuned."""
-        return tuning_plan(self.experiment, self.name, command=self.command, spec=self.spec)
+        with self._named():
+            return tuning_plan(self.experiment, self.name, command=self.command, spec=self.spec)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Puts the plan's file before each problem of a sweep that was read from it: nobody typed those fields."""
+        try:
+            yield
+        except ConfigError as error:
+            front = "" if self.source else f"{self.folder / PLAN}: "
+            raise ConfigError([f"{front}{problem}" for problem in error.problems]) from None
 
     def tuned(self) -> dict[str, Tuned] | None:
         """What tuning found, by arm; None while some of its runs are missing."""
@@ -88,15 +99,16 @@ class Sweep:
         """The runs that are reported. Before tuning has ended its learning rates stand for those to come."""
         tuned = self.tuned() or {}
         rates = {arm: found.lr for arm, found in tuned.items()}
-        return plan(
-            self.experiment,
-            self.name,
-            seeds=self.seeds,
-            command=self.command,
-            spec=self.spec,
-            rates=rates or None,
-            pacer=self._seconds,
-        )
+        with self._named():
+            return plan(
+                self.experiment,
+                self.name,
+                seeds=self.seeds,
+                command=self.command,
+                spec=self.spec,
+                rates=rates or None,
+                pacer=self._seconds,
+            )
 
     def plans(self) -> list[Plan]:
         """All stages, in order."""

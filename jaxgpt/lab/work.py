@@ -14,7 +14,7 @@ from typing import Any
 
 from jaxgpt.lab import failure
 from jaxgpt.lab.claim import CLAIMS, Claim, take
-from jaxgpt.lab.engines import FAILED
+from jaxgpt.lab.engines import FAILED, LOST
 from jaxgpt.lab.fuse import Mode, Unit, decide, halved, read_mode, too_large, units
 from jaxgpt.lab.plan import Cell, Plan
 from jaxgpt.lab.record import damage, is_closed, read_metrics, read_result
@@ -32,8 +32,6 @@ PREEMPTED = 3
 """How often a run that something outside ended is tried before it waits for the next call."""
 IN_USE = 10
 """For how many times `claim_seconds` a run is waited for that another process trains without a claim."""
-LOST = 70
-"""Exit status of a worker whose claim another took (EX_SOFTWARE): it was silent for too long."""
 
 
 class SweepError(JaxgptError):
@@ -229,7 +227,7 @@ def _stop_when_hopeless(plan: Plan, row: list[tuple[str, str]], failed: failure.
 
 def _stand_down() -> None:
     """Another worker took over what we were silent about: not one more byte may be written."""
-    say("this worker was silent for too long and its run was given to another; it stops")
+    say("this worker was silent for too long, or its claim was removed, and another has its run; it stops")
     os._exit(LOST)
 
 

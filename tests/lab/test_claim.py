@@ -353,3 +353,14 @@ def test_a_clock_that_is_off_does_not_make_a_holder_look_dead_or_alive(tmp_path,
         claim._beat()
         os.utime(claim.path, (1e9, 1e9))
         assert [held.alive for held in holders(tmp_path)] == [True] == [held.alive for held in holders(tmp_path)]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\0" * 50, b"x" * 5000])
+def test_a_claim_whose_file_is_torn_is_mended_by_its_holder(tmp_path, text):
+    with take(tmp_path, "unit", 60.0) as claim:
+        owner = generations(tmp_path, "unit")[0].owner
+        claim.path.write_bytes(text)
+        assert take(tmp_path, "unit", 60.0) is None
+        claim._beat()
+        assert not claim.lost and generations(tmp_path, "unit")[0].owner == owner
+    assert not generations(tmp_path, "unit")

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 from torn import spoil
 
-import jaxgpt.train.loop as loop
 from jaxgpt.lab.claim import CLAIMS, take
 from jaxgpt.lab.findings import analyse_sweep
 from jaxgpt.lab.record import read_result
@@ -23,7 +22,10 @@ from jaxgpt.lab.sweep import from_file, from_folder
 from jaxgpt.lab.why import explain
 from jaxgpt.lab.work import say
 from jaxgpt.lab.worker import join
+from jaxgpt.seal import read_result as read_sealed
 from jaxgpt.spec import JaxgptError
+from jaxgpt.train import Run
+from jaxgpt.train.identity import claim
 from jaxgpt.train.lock import RunLock
 from jaxgpt.train.rundir import RunDir
 
@@ -31,7 +33,7 @@ TEXT = """
 from jaxgpt.lab import Experiment
 
 experiment = Experiment(
-    question="q", base={"steps": 4}, arms={"learned": {}, "rotary": {"model.position": "rotary"}},
+    question="q", base=BASE, arms={"learned": {}, "rotary": {"model.position": "rotary"}},
     baseline="learned", seeds=3,
 )
 """
@@ -47,8 +49,8 @@ LIMIT = 10
 def train(run, out, quiet, watch):
     """What the trainer does with a run's files, and nothing else: it claims, locks, logs, ends and seals."""
     with RunLock(out):
-        loop.claim(run, out)
-        if (done := loop.read_result(out)) is not None:
+        claim(run, out)
+        if (done := read_sealed(out)) is not None:
             return done
         with RunDir(out) as log:
             log.status(status="running", step=0, steps=run.steps)
@@ -69,11 +71,12 @@ def module_patch():
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, module_patch, run_spec):
+def whole(tmp_path_factory, module_patch, tiny):
     """Six runs: four finished, one killed, one that failed; and a claim that somebody left."""
-    module_patch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=run_spec, run=train))
+    module_patch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=Run, run=train))
     root = tmp_path_factory.mktemp("torn")
-    (root / "q.py").write_text(TEXT)
+    base = tiny(steps=4, **{"data.corpus": "nowhere.txt"}).model_dump(mode="json")
+    (root / "q.py").write_text(TEXT.replace("BASE", repr(base)))
     sweep = from_file(root / "q.py", ["lab.fuse=off", "lab.claim_seconds=0.2"], None, root / "q", "jaxgpt ablate q.py")
     sweep.write()
     assert join(sweep.folder) == 0

@@ -2,8 +2,8 @@
 
 A worker claims one run after another, takes over those of a worker that died, and leaves its truth in the runs' own
 files. So an engine carries no run state: whatever it loses, another worker or the same command again makes good.
-Exit status of a worker: 0 every run has ended, 4 some are left that failed, 75 a signal stopped it after saving, 2 bad
-input.
+Exit status of a worker: 0 every run has ended, 4 some are left that failed, 70 its claim was lost, 75 a signal stopped
+it after saving, 2 bad input.
 """
 
 import sys
@@ -15,6 +15,9 @@ from jaxgpt.spec import Seam
 
 FAILED = 4
 """Exit status of a worker, or of the whole sweep, that leaves runs undone: they failed, or their files are damaged."""
+LOST = 70
+"""Exit status of a worker whose claim another took (EX_SOFTWARE): it was silent for too long, or its file was removed.
+Engines start another in its place."""
 STOPPED = 75
 """Exit status of a worker that a signal stopped after saving (EX_TEMPFAIL)."""
 PATIENCE = 60.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from jaxgpt.lab.engines.engine import PATIENCE, Engine, log_folder, worker_command
+from jaxgpt.lab.engines.engine import LOST, PATIENCE, Engine, log_folder, worker_command
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.sizes import Count, Layers
 
@@ -23,7 +23,8 @@ class Processes(Engine):
     gpus: int = Field(default=0, ge=0, le=2**16)
     """GPUs of each worker, set through CUDA_VISIBLE_DEVICES; when 0 each sees all there are."""
     restarts: int = Field(default=3, ge=0, le=2**16)
-    """How often each worker is started again after a signal killed it, as the kernel does when memory runs out."""
+    """How often each worker is started again after a signal killed it, as the kernel does when memory runs out, or
+    after it lost its claim."""
 
     def start(self, folder: Path) -> "ProcessCrew":
         """Starts the workers. Raises ConfigError when CUDA_VISIBLE_DEVICES names too few GPUs."""
@@ -71,7 +72,7 @@ class ProcessWorker:
     def running(self) -> bool:
         """Whether it runs; a worker that a signal killed is started again first."""
         status = self.process.poll()
-        if status is not None and status < 0 and self.restarts > 0:
+        if status is not None and (status < 0 or status == LOST) and self.restarts > 0:
             self.restarts -= 1
             self.process = self._start()
             status = None

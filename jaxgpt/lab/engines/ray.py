@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from jaxgpt.lab.engines.engine import PATIENCE, STOPPED, Engine, log_folder, worker_command
+from jaxgpt.lab.engines.engine import LOST, PATIENCE, STOPPED, Engine, log_folder, worker_command
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.sizes import Count
 
@@ -81,7 +81,7 @@ def work(command: list[str], environment: dict[str, str], directory: Path, log: 
         process.terminate()
         process.wait()
         raise
-    if status == STOPPED:
+    if status in (STOPPED, LOST):
         raise Stopped
     return status
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from jaxgpt.lab.engines.engine import STOPPED, Engine, log_folder, worker_command
+from jaxgpt.lab.engines.engine import LOST, STOPPED, Engine, log_folder, worker_command
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.sizes import Count, Length
 
@@ -104,7 +104,9 @@ class Job:
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, start_new_session=True)
         signal.signal(signal.SIGTERM, self._hand_on)
         status = self.process.wait()
-        if status == STOPPED and _state() == "RUNNING":  # the grace time of a preemption: Slurm would call this the end
+        if (
+            status in (STOPPED, LOST) and _state() == "RUNNING"
+        ):  # the grace time of a preemption: Slurm would call this the end
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]])
         if status:
             sys.exit(status if status > 0 else 128 - status)

@@ -34,6 +34,9 @@ def work(unit: Path) -> None:
             if (unit / "dies").exists():
                 (unit / "dies").unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if (unit / "loses").exists():
+                (unit / "loses").unlink()
+                sys.exit(70)
             time.sleep(0.1)
             done.write_text(str(step + 1))
         with (unit / "finished").open("a") as file:

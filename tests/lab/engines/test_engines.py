@@ -73,8 +73,9 @@ def test_processes_share_a_sweep_and_leave_logs(sweep):
     assert [line.split(", log ")[1] for line in crew.describe()] == list(map(str, logs))
 
 
-def test_a_killed_process_is_started_again(sweep):
-    (sweep.add("a", 2) / "dies").touch()
+@pytest.mark.parametrize("end", ["dies", "loses"])
+def test_a_process_that_was_killed_or_lost_its_claim_is_started_again(sweep, end):
+    (sweep.add("a", 2) / end).touch()
     crew = Processes(workers=1).start(sweep.folder)
     wait_for(lambda: crew.alive() == 0)
     assert sweep.finished() == {"a": 1}
