@@ -3,44 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from pydantic import NonNegativeInt
+
 from jaxgpt.interop import hf_config
-from jaxgpt.interop.hf_config import Config, activation_name, inner_width
+from jaxgpt.interop.hf_config import Config, Small, activation_name, inner_width
 from jaxgpt.models import Encoder
 from jaxgpt.nn.feed_forward import MLP
 from jaxgpt.nn.norm import LayerNorm
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.patterns import Bidirectional
 from jaxgpt.ops.positions import Learned
-from jaxgpt.spec import ConfigError, apply_overrides, parse
+from jaxgpt.spec import ConfigError, parse
 from jaxgpt.spec.errors import quote
+from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
 E = TypeVar("E", bound=Encoder)
 
-FIELDS = {
-    "vocab_size": "vocab_size",
-    "hidden_size": "d_model",
-    "num_hidden_layers": "num_layers",
-    "num_attention_heads": "num_heads",
-    "intermediate_size": "feed_forward.d_ff",
-    "type_vocab_size": "token_types",
-    "layer_norm_eps": "norm.eps",
-    "initializer_range": "init_std",
-    "hidden_dropout_prob": "dropout",
-}
-"""Their keys and our dotted paths."""
-DEFAULTS: dict[str, Any] = {
-    "vocab_size": 30522,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "max_position_embeddings": 512,
-}
-"""What transformers assumes where a key is absent."""
 ACTIVATIONS: Mapping[str, Activation] = {**hf_config.ACTIVATIONS, "gelu_python": GELU()}
 ONLY = {
     "position_embedding_type": "absolute",
@@ -64,7 +42,7 @@ class Dialect(NamedTuple):
 
     model_type: str
     defaults: Mapping[str, Any]
-    """Where absent keys mean something else than DEFAULTS."""
+    """Where absent keys mean something else than in BERT."""
     offset: bool
     """Whether positions start behind the padding id."""
     head_activation: Activation | None
@@ -78,41 +56,52 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
 
     Raises ConfigError with one line for every key that asks for something else than the family computes.
     """
-    held = {**DEFAULTS, **dialect.defaults, **config}
+    held = {**dialect.defaults, **config}
     asked = Config(held, dialect.model_type)
     problems = asked.problems
     activation = asked.activation("hidden_act", "gelu", ACTIVATIONS)
-    asked.dropout(0.1, "hidden_dropout_prob", "attention_probs_dropout_prob")
+    dropout = asked.dropout(0.1, "hidden_dropout_prob", "attention_probs_dropout_prob")
     for key, value in ONLY.items():
         asked.only(key, value)
     names = held.get("architectures") or [next(iter(dialect.heads))]
-    if not isinstance(names, list) or len(names) != 1 or str(names[0]) not in dialect.heads:
+    known = [name for name in dialect.heads if names == [name]]
+    if not known:
         problems.append(
             f"architectures: {quote(names)}, expected one of {', '.join(dialect.heads)}; their heads are read"
         )
-    padding, positions = held.get("pad_token_id") if dialect.offset else -1, held["max_position_embeddings"]
-    offset = padding + 1 if isinstance(padding, int) else -1
-    if offset < 0 or type(positions) is not int or positions <= offset:
+    width, heads = asked("hidden_size", 768, Width), asked("num_attention_heads", 12, Count)
+    asked.multiple("hidden_size", width, "num_attention_heads", heads)
+    padding = asked("pad_token_id", None, NonNegativeInt) if dialect.offset else -1
+    positions, offset = asked("max_position_embeddings", 512, Length), -1 if padding is None else padding + 1
+    if not problems and not 0 <= offset < positions:
         problems.append(
-            f"max_position_embeddings: {quote(positions)} with pad_token_id {quote(padding)} leave no position"
+            f"max_position_embeddings: {positions} with pad_token_id {quote(padding)} leave no position; a text's "
+            "positions start behind the padding id"
         )
-    if problems:
-        raise ConfigError(problems)
-    heads = dialect.heads[names[0]]
+    eps = asked("layer_norm_eps", 1e-12, Small)
     tree = {
-        "norm": {"kind": "layer"},
-        "embed_norm": {"kind": "layer", "eps": held["layer_norm_eps"]},
-        "feed_forward": {"kind": "mlp", "activation": activation},
+        "vocab_size": asked("vocab_size", 30522, Length),
+        "d_model": width,
+        "num_layers": asked("num_hidden_layers", 12, Layers),
+        "num_heads": heads,
+        "token_types": asked("type_vocab_size", 2, Count),
+        "init_std": asked("initializer_range", 0.02, Small),
+        "dropout": dropout,
+        "norm": {"kind": "layer", "eps": eps},
+        "embed_norm": {"kind": "layer", "eps": eps},
+        "feed_forward": {
+            "kind": "mlp",
+            "activation": activation,
+            "d_ff": asked("intermediate_size", 3072, Width),
+        },
         "position": {"kind": "learned", "offset": offset},
         "context": positions - offset,
-        "pooler": heads.pooler,
-        "next_sentence": heads.next_sentence,
-        "masked_head": heads.masked,
         "head_activation": dialect.head_activation or activation,
     }
-    return parse(
-        family, apply_overrides(tree, {ours: held[key] for key, ours in FIELDS.items() if key in held}, family)
-    )
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    has = dialect.heads[known[0]]
+    return parse(family, tree | {"pooler": has.pooler, "next_sentence": has.next_sentence, "masked_head": has.masked})
 
 
 def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:

@@ -5,9 +5,10 @@ A head's queries, keys and values lie side by side in one matrix.
 
 from typing import Any
 
-from jaxgpt.interop.hf_config import Config, family
+from jaxgpt.interop.hf_config import Config, Small, family
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import BLOOM, Decoder
+from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
 LAYER = "blocks/layers"
 
@@ -46,18 +47,21 @@ def names(model: Decoder) -> NameMap:
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys. The context is what the weights were trained on (`seq_length`), not a limit."""
     config.only("apply_residual_connection_post_layernorm", False)
-    norm = {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5)}
+    norm = {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5, Small)}
+    width = config("n_embed", None, Width) or config("hidden_size", 64, Width)
+    heads = config("n_head", config("num_attention_heads", 8, Count), Count)
+    config.multiple("n_embed" if config("n_embed") else "hidden_size", width, "n_head", heads)
     return {
-        "vocab_size": config("vocab_size", 250880),
-        "context": config("seq_length", 2048),
-        "d_model": config("n_embed") or config("hidden_size", 64),
-        "num_layers": config("n_layer", config("num_hidden_layers", 2)),
-        "num_heads": config("n_head", config("num_attention_heads", 8)),
+        "vocab_size": config("vocab_size", 250880, Length),
+        "context": config("seq_length", 2048, Length),
+        "d_model": width,
+        "num_layers": config("n_layer", config("num_hidden_layers", 2, Layers), Layers),
+        "num_heads": heads,
         "position": "alibi",
         "norm": norm,
         "embed_norm": norm,
-        "init_std": config("initializer_range", 0.02),
-        "tied": config("tie_word_embeddings", True),
+        "init_std": config("initializer_range", 0.02, Small),
+        "tied": config("tie_word_embeddings", True, bool),
         "dropout": config.dropout(0.0, "hidden_dropout", "attention_dropout"),
     }
 

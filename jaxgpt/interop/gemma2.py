@@ -3,9 +3,10 @@
 from typing import Any
 
 from jaxgpt.interop import llama, llama_type
-from jaxgpt.interop.hf_config import Config, family
+from jaxgpt.interop.hf_config import Config, Small, family
 from jaxgpt.interop.windows import layer_types, read_layer_types, width_of
 from jaxgpt.models import Decoder, Gemma2
+from jaxgpt.spec.sizes import Length, Width
 
 DEFAULTS = llama.DEFAULTS | {
     "vocab_size": 256000,
@@ -26,18 +27,18 @@ def fields(config: Config) -> dict[str, Any]:
     held = llama_type.fields(config, DEFAULTS, activation="hidden_activation")
     llama_type.check_multiple(config, held)
     config.only("use_bidirectional_attention", None, False)
-    width = None if config("sliding_window", 4096) is None else config.whole("sliding_window", 4096)
-    biased = config("attention_bias", False)
+    width = None if config("sliding_window", 4096) is None else config("sliding_window", 4096, Length)
+    biased = config("attention_bias", False, bool)
     return held | {
         "norm": held["norm"] | {"zero_centered": True},
         "norm_place": "both",
         "qkv_bias": biased,
         "o_bias": biased,
         "pattern": read_layer_types(config, held["num_layers"], held["context"], width, lambda i: i % 2 == 0),
-        "embed_scale": config.whole("hidden_size", 2304) ** 0.5,
-        "score_scale": config.whole("query_pre_attn_scalar", 256) ** -0.5,
-        "soft_cap": config("attn_logit_softcapping", 50.0),
-        "logit_cap": config("final_logit_softcapping", 30.0),
+        "embed_scale": held["d_model"] ** 0.5,
+        "score_scale": config("query_pre_attn_scalar", 256, Width) ** -0.5,
+        "soft_cap": config("attn_logit_softcapping", 50.0, Small | None),
+        "logit_cap": config("final_logit_softcapping", 30.0, Small | None),
     }
 
 

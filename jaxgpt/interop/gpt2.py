@@ -5,9 +5,10 @@ Their Conv1D stores (in, out) as we do; queries, keys and values are one matrix.
 
 from typing import Any
 
-from jaxgpt.interop.hf_config import Config, activation_name, family, inner_width
+from jaxgpt.interop.hf_config import Config, Small, activation_name, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import GPT2, Decoder
+from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
 LAYER = "blocks/layers"
 NAMES = NameMap(
@@ -44,7 +45,7 @@ def fields(config: Config) -> dict[str, Any]:
     return sizes(config, vocab=50257, context=1024) | {
         "feed_forward": {
             "kind": "mlp",
-            "d_ff": config("n_inner"),
+            "d_ff": config("n_inner", None, Width),
             "activation": config.activation("activation_function", "gelu_new"),
         },
     }
@@ -60,15 +61,17 @@ def keys(model: Decoder) -> dict[str, Any]:
 
 def sizes(config: Config, vocab: int, context: int) -> dict[str, Any]:
     """What OpenAI's two GPTs have in common, with the sizes that are assumed where keys are absent."""
+    width, heads = config("n_embd", 768, Width), config("n_head", 12, Count)
+    config.multiple("n_embd", width, "n_head", heads)
     return {
-        "vocab_size": config("vocab_size", vocab),
-        "context": config("n_positions", context),
-        "d_model": config("n_embd", 768),
-        "num_layers": config("n_layer", 12),
-        "num_heads": config("n_head", 12),
-        "norm": {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5)},
-        "init_std": config("initializer_range", 0.02),
-        "tied": config("tie_word_embeddings", True),
+        "vocab_size": config("vocab_size", vocab, Length),
+        "context": config("n_positions", context, Length),
+        "d_model": width,
+        "num_layers": config("n_layer", 12, Layers),
+        "num_heads": heads,
+        "norm": {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5, Small)},
+        "init_std": config("initializer_range", 0.02, Small),
+        "tied": config("tie_word_embeddings", True, bool),
         "dropout": config.dropout(0.1, "resid_pdrop", "embd_pdrop", "attn_pdrop"),
     }
 

@@ -3,15 +3,18 @@
 A head's queries, keys and values lie side by side in one matrix.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from jaxgpt.interop.hf_config import Config, activation_name, family, inner_width
+from pydantic import Field
+
+from jaxgpt.interop.hf_config import Config, Small, activation_name, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
-from jaxgpt.interop.rope import read_rope, rope_keys, rope_parameters, share
+from jaxgpt.interop.rope import read_rope, rope_key, rope_keys, share
 from jaxgpt.models import Decoder, GPTNeoX
-from jaxgpt.spec.errors import quote
+from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
 LAYER = "blocks/layers"
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 def names(model: Decoder) -> NameMap:
@@ -46,32 +49,32 @@ def names(model: Decoder) -> NameMap:
 
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
-    hidden, heads = config.whole("hidden_size", 6144), config.whole("num_attention_heads", 64)
-    context = config.whole("max_position_embeddings", 2048)
-    part = rope_parameters(config).get("partial_rotary_factor", config("rotary_pct", 0.25))
-    if not isinstance(part, int | float) or not 0 < part <= 1:
-        config.problems.append(f"rotary_pct: {quote(part)}, expected a share above 0 and at most 1")
-        part = 1
-    biased = bool(config("attention_bias", True))
+    hidden, heads = config("hidden_size", 6144, Width), config("num_attention_heads", 64, Count)
+    config.multiple("hidden_size", hidden, "num_attention_heads", heads)
+    context = config("max_position_embeddings", 2048, Length)
+    part = config("partial_rotary_factor", config("rotary_pct", 0.25, Share), Share, rope_key(config))
+    turned = int(hidden // heads * part)
+    if not config.problems and (turned < 2 or turned % 2):
+        config.problems.append(f"rotary_pct: {part} of a head's {hidden // heads} channels is no even number of them")
+    biased = config("attention_bias", True, bool)
     return {
-        "vocab_size": config("vocab_size", 50432),
+        "vocab_size": config("vocab_size", 50432, Length),
         "context": context,
         "d_model": hidden,
-        "num_layers": config("num_hidden_layers", 44),
+        "num_layers": config("num_hidden_layers", 44, Layers),
         "num_heads": heads,
-        "position": read_rope(config, context, "rotary_emb_base")
-        | {"width": None if part == 1 else int(hidden // heads * part)},
-        "residual": "parallel" if config("use_parallel_residual", True) else "sequential",
+        "position": read_rope(config, context, "rotary_emb_base") | {"width": None if part == 1 else turned},
+        "residual": "parallel" if config("use_parallel_residual", True, bool) else "sequential",
         "qkv_bias": biased,
         "o_bias": biased,
         "feed_forward": {
             "kind": "mlp",
-            "d_ff": config("intermediate_size", 24576),
+            "d_ff": config("intermediate_size", 24576, Width),
             "activation": config.activation("hidden_act", "gelu"),
         },
-        "norm": {"kind": "layer", "eps": config("layer_norm_eps", 1e-5)},
-        "init_std": config("initializer_range", 0.02),
-        "tied": config("tie_word_embeddings", False),
+        "norm": {"kind": "layer", "eps": config("layer_norm_eps", 1e-5, Small)},
+        "init_std": config("initializer_range", 0.02, Small),
+        "tied": config("tie_word_embeddings", False, bool),
         "dropout": config.dropout(0.0, "hidden_dropout", "attention_dropout"),
     }
 

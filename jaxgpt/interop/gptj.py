@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from jaxgpt.interop.hf_config import Config, activation_name, family, inner_width
+from jaxgpt.interop.hf_config import Config, Small, activation_name, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import GPTJ, Decoder
+from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
 LAYER = "blocks/layers"
 NAMES = NameMap(
@@ -35,23 +36,28 @@ NAMES = NameMap(
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
     config.only("tie_word_embeddings", False)
+    width, heads = config("n_embd", 4096, Width), config("n_head", 16, Count)
+    config.multiple("n_embd", width, "n_head", heads)
+    turned = config("rotary_dim", 64, Width)
+    if not config.problems and (turned % 2 or turned > width // heads):
+        config.problems.append(f"rotary_dim: {turned}, expected an even number up to n_embd / n_head {width // heads}")
     return {
-        "vocab_size": config("vocab_size", 50400),
-        "context": config("n_positions", 2048),
-        "d_model": config("n_embd", 4096),
-        "num_layers": config("n_layer", 28),
-        "num_heads": config("n_head", 16),
-        "position": {"kind": "rotary", "width": config.whole("rotary_dim", 64)},
+        "vocab_size": config("vocab_size", 50400, Length),
+        "context": config("n_positions", 2048, Length),
+        "d_model": width,
+        "num_layers": config("n_layer", 28, Layers),
+        "num_heads": heads,
+        "position": {"kind": "rotary", "width": turned},
         "residual": "parallel_one_norm",
         "qkv_bias": False,
         "o_bias": False,
         "feed_forward": {
             "kind": "mlp",
-            "d_ff": config("n_inner"),
+            "d_ff": config("n_inner", None, Width),
             "activation": config.activation("activation_function", "gelu_new"),
         },
-        "norm": {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5)},
-        "init_std": config("initializer_range", 0.02),
+        "norm": {"kind": "layer", "eps": config("layer_norm_epsilon", 1e-5, Small)},
+        "init_std": config("initializer_range", 0.02, Small),
         "tied": False,
         "head_bias": True,
         "dropout": config.dropout(0.0, "resid_pdrop", "embd_pdrop", "attn_pdrop"),

@@ -5,7 +5,10 @@ not listed by hand: the keys that a model gives are read back, and every field t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from jaxgpt.interop.family import Family
 from jaxgpt.interop.name_map import NameMap
@@ -39,11 +42,15 @@ PARENTS = {
     "score_scale": "d_head",
 }
 """Fields that follow another where they are not set."""
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""Of dropout."""
+Small = Annotated[float, Field(gt=0, le=1e6)]
+"""Of what numbers are added to, scaled or capped by: float32 holds it."""
 
 
 class Config:
     """A config.json that is being read: `config(key, default)` gives what it holds, or what transformers assumes where
-    the key is absent. Problems are gathered, so that all are named at once."""
+    the key is absent. Problems are gathered, so that all are named at once, by the file's own keys."""
 
     def __init__(self, held: Mapping[str, Any], model_type: str):
         self.held = held
@@ -52,17 +59,25 @@ class Config:
         if named != model_type:
             self.problems.append(f"model_type: {quote(named)}, expected '{model_type}'; use that family's map")
 
-    def __call__(self, key: str, default: Any = None) -> Any:
-        """The value of a key."""
-        return self.held.get(key, default)
-
-    def whole(self, key: str, default: int, most: int = 2**31) -> int:
-        """The same, for a key that we compute with: a problem, and 1, where it is no whole number from 1 to `most`."""
-        value = self(key, default)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most:
+    def __call__(self, key: str, default: Any = None, kind: Any = None, within: str = "") -> Any:
+        """The value of a key. `kind`: the type that it must have, as of a spec's field; for what has another, the
+        default is given and a problem noted. A default of `...` means that the key has to be there. `within`: the key
+        of the mapping that holds it, where it is nested."""
+        name = f"{within}.{key}" if within else key
+        place = self.held.get(within) if within else self.held
+        value = place.get(key, default) if isinstance(place, Mapping) else default
+        if value is ...:
+            self.problems.append(f"{name}: missing; expected a value")
+        if value is ... or kind is None or value is None is default:
             return value
-        self.problems.append(f"{key}: {quote(value)}, expected a whole number from 1 to {most}")
-        return 1
+        if isinstance(value, float) and value.is_integer():  # JSON has one kind of number
+            value = int(value)
+        try:
+            return _checker(kind).validate_python(value, strict=True)
+        except ValidationError as error:
+            wanted = error.errors(include_url=False)[0]["msg"].replace("Input should be", "expected")
+            self.problems.append(f"{name}: {quote(value)}, {wanted}")
+            return default
 
     def only(self, key: str, *values: Any) -> None:
         """Notes a problem where a key is there and holds none of the values that our models can follow."""
@@ -82,11 +97,21 @@ class Config:
 
     def dropout(self, default: float, *keys: str) -> float:
         """The one rate of all these keys."""
-        rates = [self(key, default) for key in keys]
+        rates = [self(key, default, Rate) for key in keys]
         if any(rate != rates[0] for rate in rates):
             named = ", ".join(f"{key} {rate}" for key, rate in zip(keys, rates, strict=True))
             self.problems.append(f"{named}: one dropout serves all these places here; make them equal")
-        return rates[0]
+        return float(rates[0])
+
+    def multiple(self, key: str, value: int, part_key: str, part: int) -> None:
+        """Notes a problem where a key's `value` is not a multiple of another's, `part`, and nothing else is wrong."""
+        if not self.problems and value % part:
+            self.problems.append(f"{key}: {value} is not a multiple of {part_key} {part}")
+
+
+@cache
+def _checker(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
 
 
 def family(
@@ -169,15 +194,14 @@ def settled(model: Decoder) -> dict[str, Any]:
 
 
 def cycle(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
-    """The shortest cycle that gives each layer its pattern. Time is linear in the layers (Knuth, Morris & Pratt 1977):
-    the cycle is what is left of the sequence beside its longest proper start that is also its end."""
-    borders = [0]
+    """The shortest cycle that gives each layer its pattern, in linear time (Knuth, Morris and Pratt 1977)."""
+    border = [0] * len(patterns)
     for i in range(1, len(patterns)):
-        border = borders[-1]
-        while border and patterns[i] != patterns[border]:
-            border = borders[border - 1]
-        borders.append(border + (patterns[i] == patterns[border]))
-    return tuple(patterns[: len(patterns) - borders[-1]])
+        length = border[i - 1]
+        while length and patterns[i] != patterns[length]:
+            length = border[length - 1]
+        border[i] = length + (patterns[i] == patterns[length])
+    return tuple(patterns[: len(patterns) - border[-1]])
 
 
 def inner_width(model: Transformer) -> int:

@@ -24,8 +24,8 @@ def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
     held = llama_type.fields(config, DEFAULTS)
     llama_type.check_multiple(config, held)
-    biased = config("attention_bias", False)
-    return held | {"bias": config("mlp_bias", False), "qkv_bias": biased, "o_bias": biased}
+    biased = config("attention_bias", False, bool)
+    return held | {"bias": config("mlp_bias", False, bool), "qkv_bias": biased, "o_bias": biased}
 
 
 def keys(model: Decoder) -> dict[str, Any]:

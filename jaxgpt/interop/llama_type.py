@@ -6,11 +6,12 @@ Queries and keys turn half-paired channels; a model of ours with interleaved pai
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgpt.interop.hf_config import Config, activation_name, inner_width
+from jaxgpt.interop.hf_config import Config, Small, activation_name, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
-from jaxgpt.interop.rope import read_rope, rope_keys, rope_parameters
+from jaxgpt.interop.rope import read_rope, rope_key, rope_keys
 from jaxgpt.models import Decoder
 from jaxgpt.ops.positions import Turning
+from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
 LAYER = "blocks/layers"
 NORMS = {"input_layernorm": "norm_1", "post_attention_layernorm": "norm_2"}
@@ -20,7 +21,6 @@ NORMS_ON_BOTH_SIDES = {
     "pre_feedforward_layernorm": "norm_2",
     "post_feedforward_layernorm": "norm_2_after",
 }
-MOST_LAYERS = 10_000
 
 
 def names(model: Decoder) -> NameMap:
@@ -59,32 +59,41 @@ def _affine(row: Row) -> list[Row]:
 def fields(config: Config, defaults: Mapping[str, Any], activation: str = "hidden_act") -> dict[str, Any]:
     """Our fields from their keys. `defaults`: what transformers assumes where a key is absent."""
 
-    def value(key: str) -> Any:
-        return config(key, defaults[key])
+    def value(key: str, kind: Any) -> Any:
+        return config(key, defaults[key], kind)
 
     config.only("attention_dropout", 0, None)
     config.only("partial_rotary_factor", 1, None)
-    if rope_parameters(config).get("partial_rotary_factor", 1) != 1:
-        config.problems.append("rope_parameters.partial_rotary_factor: not supported here, only 1; all channels turn")
-    context = config.whole("max_position_embeddings", defaults["max_position_embeddings"])
+    where = rope_key(config)
+    if config("partial_rotary_factor", 1, None, where) != 1:
+        config.problems.append(f"{where}.partial_rotary_factor: not supported here, only 1; all channels turn")
+    context = value("max_position_embeddings", Length)
+    width, heads = value("hidden_size", Width), value("num_attention_heads", Count)
+    groups, d_head = value("num_key_value_heads", Count), value("head_dim", Width)
+    config.multiple("num_attention_heads", heads, "num_key_value_heads", groups or heads)
+    if d_head is None:
+        config.multiple("hidden_size", width, "num_attention_heads", heads)
+    if not config.problems and (d_head or width // heads) % 2:
+        name = f"head_dim: {d_head}" if d_head else f"hidden_size: {width} / num_attention_heads {heads}"
+        config.problems.append(f"{name} is no even number, and channels turn in pairs")
     return {
-        "vocab_size": value("vocab_size"),
+        "vocab_size": value("vocab_size", Length),
         "context": context,
-        "d_model": value("hidden_size"),
-        "num_layers": config.whole("num_hidden_layers", defaults["num_hidden_layers"], most=MOST_LAYERS),
-        "num_heads": value("num_attention_heads"),
-        "num_kv_heads": value("num_key_value_heads"),
-        "d_head": value("head_dim"),
+        "d_model": width,
+        "num_layers": value("num_hidden_layers", Layers),
+        "num_heads": heads,
+        "num_kv_heads": groups,
+        "d_head": d_head,
         "position": read_rope(config, context),
-        "norm": {"kind": "rms", "eps": config("rms_norm_eps", 1e-6)},
+        "norm": {"kind": "rms", "eps": config("rms_norm_eps", 1e-6, Small)},
         "feed_forward": {
             "kind": "gated",
-            "d_ff": value("intermediate_size"),
+            "d_ff": value("intermediate_size", Width),
             "activation": config.activation(activation, defaults[activation]),
         },
         "bias": False,
-        "tied": value("tie_word_embeddings"),
-        "init_std": config("initializer_range", 0.02),
+        "tied": value("tie_word_embeddings", bool),
+        "init_std": config("initializer_range", 0.02, Small),
     }
 
 
@@ -110,6 +119,4 @@ def keys(model: Decoder, activation: str = "hidden_act") -> dict[str, Any]:
 
 def check_multiple(config: Config, held: Mapping[str, Any]) -> None:
     """Notes a problem where heads do not divide the width: the class of transformers wants it, whatever `head_dim`."""
-    width, heads = held["d_model"], held["num_heads"]
-    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
-        config.problems.append(f"hidden_size: {width} is not a multiple of num_attention_heads {heads}")
+    config.multiple("hidden_size", held["d_model"], "num_attention_heads", held["num_heads"])

@@ -7,6 +7,7 @@ from jaxgpt.interop.hf_config import Config, family
 from jaxgpt.interop.windows import width_of, window
 from jaxgpt.models import Decoder, Mistral
 from jaxgpt.ops.patterns import Causal
+from jaxgpt.spec.sizes import Length
 
 DEFAULTS = llama.DEFAULTS | {
     "intermediate_size": 14336,
@@ -19,7 +20,7 @@ def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys. All layers slide, or none."""
     held = llama_type.fields(config, DEFAULTS)
     slides = config("sliding_window", 4096) is not None
-    pattern = window(config.whole("sliding_window", 4096), held["context"]) if slides else Causal()
+    pattern = window(config("sliding_window", 4096, Length), held["context"]) if slides else Causal()
     return held | {"pattern": (pattern,)}
 
 

@@ -23,6 +23,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 ALIGNMENT = 64
 """Bytes: where a leaf's memory starts. A CPU's jax takes such an array as it is instead of copying it."""
+MOST_LINES = 40
+"""Of an error."""
 SLICE = 4096
 """Rows that are compared at once."""
 
@@ -83,7 +85,10 @@ class NameMap(NamedTuple):
             if copy in given and copy not in expected:
                 tensor = given.pop(copy)
                 if original in given and not _equal(tensor, given[original]):
-                    problems.append(f"{copy}: differs from {original}, but the model ties them; set model.tied=false")
+                    problems.append(
+                        f"{copy}: differs from {original}, but tie_word_embeddings says that they are one; "
+                        "set it false in config.json"
+                    )
         problems += _mismatches({name: tensor.shape for name, tensor in given.items()}, expected)
         problems += [
             f"{name}: {tensor.dtype} is not a floating type; give the unquantised weights"
@@ -91,7 +96,7 @@ class NameMap(NamedTuple):
             if not jnp.issubdtype(tensor.dtype, jnp.floating)
         ]
         if problems:
-            raise JaxgptError(problems)
+            raise JaxgptError(listed(problems))
         leaves: dict[str, Any] = {}
         for row in rows:
             start = 0
@@ -121,7 +126,7 @@ class NameMap(NamedTuple):
         leaves = {path: np.asarray(leaf) for path, leaf in flatten_dict(params, sep="/").items()}
         problems = _mismatches({path: leaf.shape for path, leaf in leaves.items()}, wanted)
         if problems:
-            raise JaxgptError(problems)
+            raise JaxgptError(listed(problems))
         out: dict[str, np.ndarray] = {}
         for row in self.rows:
             if row.ours[0] not in wanted:
@@ -170,6 +175,12 @@ def _join(ours: list[np.ndarray], row: Row) -> np.ndarray:
     return to_half(theirs, row.paired) if row.paired else theirs
 
 
+def listed(problems: list[str]) -> list[str]:
+    """The lines of an error, as far as there are not too many to read."""
+    more = len(problems) - MOST_LINES
+    return problems if more <= 0 else [*problems[:MOST_LINES], f"... and {more} more"]
+
+
 def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {path: tuple(leaf.shape) for path, leaf in flatten_dict(tree, sep="/").items()}
 
@@ -190,7 +201,7 @@ def _mismatches(found: Shapes, wanted: Shapes) -> list[str]:
         f"{name}: the model has no place for it; drop it or change the model" for name in found if name not in wanted
     ]
     lines += [
-        f"{name}: shape {found[name]}, expected {wanted[name]}; give the model the sizes of the checkpoint"
+        f"{name}: shape {found[name]}, expected {wanted[name]} by the model's configuration; one of them is wrong"
         for name in wanted
         if name in found and found[name] != wanted[name]
     ]

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from pydantic import NonNegativeInt
+
 from jaxgpt.interop import llama, llama_type
 from jaxgpt.interop.hf_config import Config, family
 from jaxgpt.interop.windows import layer_type_keys, read_layer_types
 from jaxgpt.models import Decoder, Qwen2
-from jaxgpt.spec.errors import quote
+from jaxgpt.spec.sizes import Length
 
 DEFAULTS = llama.DEFAULTS | {
     "vocab_size": 151936,
@@ -24,13 +26,10 @@ def fields(config: Config) -> dict[str, Any]:
 
 def patterns(config: Config, held: dict[str, Any]) -> Any:
     """The layers from `max_window_layers` on slide, if any do."""
-    on = config("use_sliding_window", False) and config("sliding_window", 4096) is not None
-    width = config.whole("sliding_window", 4096) if on else None
-    first = config("max_window_layers", 28)
-    if on and not isinstance(first, int):
-        config.problems.append(f"max_window_layers: {quote(first)}, expected a number")
-        first = 0
-    return read_layer_types(config, held["num_layers"], held["context"], width, lambda i: bool(on) and i >= first)
+    on = config("use_sliding_window", False, bool) and config("sliding_window", 4096) is not None
+    width = config("sliding_window", 4096, Length) if on else None
+    first = config("max_window_layers", 28, NonNegativeInt) if on else 0
+    return read_layer_types(config, held["num_layers"], held["context"], width, lambda i: on and i >= first)
 
 
 def keys(model: Decoder) -> dict[str, Any]:

@@ -24,8 +24,10 @@ def read_layer_types(
     config: Config, layers: int, context: int, width: int | None, slides: Callable[[int], bool]
 ) -> tuple[Pattern, ...]:
     """Patterns from `layer_types`; `slides` says which layers have a window where the key is absent."""
+    if config.problems:  # the number of layers may be one of them
+        return (Causal(),)
     types = config("layer_types") or [SLIDING if slides(i) else FULL for i in range(layers)]
-    known = isinstance(types, list) and len(types) == layers and set(map(str, types)) <= {FULL, SLIDING}
+    known = isinstance(types, list) and len(types) == layers and all(kind in (FULL, SLIDING) for kind in types)
     if not known:
         config.problems.append(
             f"layer_types: {quote(types)}; expected '{FULL}' or '{SLIDING}' for each of {layers} layers"
