@@ -124,7 +124,7 @@ def test_every_tensor_that_does_not_fit_is_named_before_any_is_put(out, weights)
     [
         ({"model_type": "mamba"}, "mamba"),
         ({"n_embd": "wide"}, "wide"),
-        ({"n_head": 3}, "num_heads 3"),
+        ({"n_head": 3}, "n_head 3"),
         ({"activation_function": "mish"}, "mish"),
     ],
 )
