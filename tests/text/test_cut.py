@@ -116,8 +116,10 @@ def test_ctrl_c_does_not_wait_for_a_deaf_call():
     ended = threading.Event()
 
     def deaf():
-        hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)  # seconds, without the interpreter's lock, as Rust does
-        ended.set()
+        try:
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)  # seconds, without the interpreter's lock, as Rust does
+        finally:
+            ended.set()
 
     ctrl_c_after(0.1)
     with pytest.raises(KeyboardInterrupt):
