@@ -16,7 +16,8 @@ from jaxgpt.parallel.traffic import traffic
 from jaxgpt.spec import ConfigError, dump_yaml, load_yaml
 from jaxgpt.train import Run, devices
 from jaxgpt.train.ahead.adapt import adapted, changes
-from jaxgpt.train.ahead.ask import check
+from jaxgpt.train.ahead.ask import TOO_LARGE, check
+from jaxgpt.train.ahead.child import refusal
 from jaxgpt.train.ahead.predict import predict
 from jaxgpt.train.ahead.search import candidates
 
@@ -145,6 +146,19 @@ def test_candidates_divide_batch_and_heads(tiny):
     assert [(mesh["fsdp"], mesh["tensor"], mesh["sequence"]) for mesh in meshes] == [(8, 2, 1), (4, 4, 1)]
     fixed = [one.exec.mesh.shape(16) for one in candidates(run, parse_slice("v5e:4x4"), {"fsdp": 8, "data": 1})]
     assert [(mesh["fsdp"], mesh["tensor"]) for mesh in fixed] == [(8, 2)]
+
+
+@pytest.mark.parametrize(
+    ("said", "too_large"),
+    [
+        ("INTERNAL: x\n  Used 120.00G of 95.74G hbm. Exceeded by 24G.", True),
+        ("RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required (131G) exceeds 95G.", True),
+        ("INTERNAL: Mosaic failed", False),
+    ],
+)
+def test_a_refusal_for_want_of_memory_is_told_from_others(said, too_large):
+    line = refusal(said, V5P)
+    assert (TOO_LARGE in line) == too_large and "\n" not in line
 
 
 GPT3 = Path(__file__).parents[2] / "configs/gpt3/175b.yaml"

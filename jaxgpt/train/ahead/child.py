@@ -118,7 +118,7 @@ def main() -> None:
 def refusal(text: str, topology: Slice) -> str:
     """One line for what the compiler said."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    used = next((line for line in lines if "Used" in line and "hbm" in line), None)
+    used = next((line for line in lines if ("Used" in line and "hbm" in line) or "Ran out of memory" in line), None)
     if used is None:
         return f"the compiler refused the step: {lines[0]}"
     return f"exec.mesh: {TOO_LARGE} of {topology.name}: {used}; split more or set exec.remat=block"
