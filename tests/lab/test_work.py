@@ -162,6 +162,29 @@ def test_a_diverged_run_does_not_hold_up_its_group(go, fused, tmp_path):
     assert len(go()) == 3 and ended(fused, tmp_path).count("diverged") == 1
 
 
+def test_a_damaged_run_of_a_group_is_recorded_alone(go, fused, tmp_path, monkeypatch, capsys):
+    (_, wide, _) = units(fused, Mode(True, 4, ""))
+    victim = tmp_path / "rates" / wide.cells[1].path
+
+    def some(self, runs, outs, quiet, watch):
+        self.ran.append(outs)
+        results = [
+            whole(self, [run], [out], quiet, lambda i, row: None)[0]
+            for run, out in zip(runs, outs, strict=True)
+            if out != victim
+        ]
+        if victim in outs:
+            results.insert(1, {"status": "damaged", "error": f"{victim}/config.yaml:1: not safe YAML"})
+        return results
+
+    whole = Groups.__call__
+    monkeypatch.setattr(Groups, "__call__", some)
+    go()
+    assert ended(fused, tmp_path).count("finished") == 11 and ended(fused, tmp_path).count("failed") == 1
+    assert failure.read(victim).line == f"JaxgptError: {victim}/config.yaml:1: not safe YAML"
+    assert "config.yaml:1: not safe YAML" in capsys.readouterr().err
+
+
 def test_a_preempted_run_is_tried_again_but_not_forever(planned, trainer, tmp_path):
     tried = []
 

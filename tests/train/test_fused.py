@@ -83,6 +83,27 @@ def test_nor_do_fewer_neighbours(group, tmp_path):
     assert [figures(a) for a in run_fused(runs, again, quiet=True)] == [figures(b) for b in results]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("config.yaml", "steps: [\n"), ("metrics.jsonl", '{"step": 2}\noops\n{"step": 4}\n'), ("result.json", "{}")],
+)
+def test_a_lane_whose_files_are_damaged_stops_no_other(group, tmp_path, name, text):
+    """Of the group, one has ended, one is damaged, and one goes on."""
+    runs, folders, results = group
+    again = outs(tmp_path, 3)
+    for old, new in zip(folders, again, strict=True):
+        shutil.copytree(old, new)
+    for folder in again[1 if name != "result.json" else 2 :]:
+        (folder / "seal.json").unlink()
+    (again[1] / name).write_text(text)
+    before = {path: path.read_bytes() for path in again[1].rglob("*") if path.is_file() and path.name != "run.lock"}
+    ended = run_fused(runs, again, quiet=True)
+    assert [figures(ended[i]) for i in (0, 2)] == [figures(results[i]) for i in (0, 2)]
+    assert ended[1]["status"] == "damaged" and ended[1]["error"].startswith(f"{again[1] / name}:")
+    after = {path: path.read_bytes() for path in again[1].rglob("*") if path.is_file() and path.name != "run.lock"}
+    assert after.keys() == before.keys() and all(after[path] == before[path] for path in before if path.name == name)
+
+
 def test_a_lane_that_is_not_finite_diverges_alone(group, spec, tmp_path):
     runs, _, results = group
     broken = [spec(i, **{"optim.lr": 1e30}) for i in (1, 2)]

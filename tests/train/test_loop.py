@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt.seal import ChangedError, read_result
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.text import prepare
 from jaxgpt.train import Run, run
@@ -150,11 +152,25 @@ def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_the_same(spec, whol
     assert_same_run(spec, whole, tmp_path)
 
 
-def test_a_kill_between_the_last_checkpoint_and_the_result_loses_nothing(spec, whole, tmp_path):
+@pytest.mark.parametrize("last", ["result.json", "seal.json"])
+def test_a_kill_between_the_last_checkpoint_and_what_is_written_after_it_loses_nothing(spec, whole, tmp_path, last):
     out = shutil.copytree(whole, tmp_path / "run")
-    (out / "result.json").unlink()
+    (out / last).unlink()
+    assert read_result(out) is None
     assert run(spec, out, quiet=True)["status"] == "finished"
     assert_same_run(spec, whole, out)
+    assert read_result(out) == json.loads((out / "result.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["result.json", "metrics.jsonl", "config.yaml"])
+def test_a_finished_run_that_was_changed_is_neither_believed_nor_done_again(spec, whole, tmp_path, name):
+    out = shutil.copytree(whole, tmp_path / "run")
+    raw = (out / name).read_bytes()
+    (out / name).write_bytes(raw.replace(b"1", b"2", 1))
+    before = content(out)
+    with pytest.raises(ChangedError, match=rf"run/{re.escape(name)}: changed since the run ended \(another"):
+        run(spec, out, quiet=True)
+    assert content(out) == before
 
 
 def test_a_damaged_newest_checkpoint_costs_steps_but_changes_nothing(spec, whole, tmp_path, capsys):
@@ -189,7 +205,7 @@ def test_a_sweeps_folder_is_no_runs(spec, tmp_path):
 def test_how_it_is_computed_may_change_in_the_same_directory(spec, whole, tmp_path):
     out = shutil.copytree(whole, tmp_path / "run")
     changed = spec.evolve(exec=spec.exec.evolve(log_every=1))
-    assert run(changed, out) == json.loads((whole / "result.json").read_text())
+    assert run(changed, out) == json.loads((whole / "result.json").read_text()) == run(spec, out)
 
 
 def test_a_directory_in_use_is_refused_and_left_alone(spec, whole):
