@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from jaxgpt.spec import JaxgptError
+from jaxgpt.spec.errors import printable
 from jaxgpt.terminal import console
 
 
@@ -100,9 +101,10 @@ def in_use(directory: Path) -> str:
 
 def _owner(handle: int) -> str:
     """`process 12 on host (since ...)`, or nothing when no owner is written."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         facts = json.loads(os.pread(handle, 4096, 0))
-        return f"process {facts['pid']} on {facts['host']} (since {facts['since']})"
+        pid, host, since = (printable(str(facts[name])[:60]) for name in ("pid", "host", "since"))
+        return f"process {pid} on {host} (since {since})"
     return ""
 
 

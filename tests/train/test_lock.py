@@ -107,3 +107,19 @@ def test_garbage_in_the_lock_file_does_not_matter(tmp_path):
         (tmp_path / "run.lock").write_bytes(text)
         with RunLock(tmp_path):
             pass
+
+
+@pytest.mark.parametrize(
+    "text", [b"{", b"\0" * 99, b"[" * 4096, b"[]", b'{"pid": 1}', b'{"pid": 1, "host": "\\u001b[2J\\n", "since": "x"}']
+)
+def test_whatever_a_lock_file_holds_it_can_be_taken(tmp_path, capsys, text):
+    (tmp_path / "run.lock").write_bytes(text)
+    with RunLock(tmp_path):
+        assert all(char.isprintable() or char == "\n" for char in capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_no_lock(tmp_path, make):
+    make(tmp_path / "run.lock")
+    with pytest.raises(JaxgptError, match=r"run\.lock: "), RunLock(tmp_path):
+        pass
