@@ -1,10 +1,14 @@
 """F0: the process that runs a verb: what must be settled before anything large is imported."""
 
+import _signal  # at hand in every Python; `signal` itself takes longer to import than an impatient finger
 import errno
 import io
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from typing import Any
 
 BROKEN_PIPE = 128 + 13
 """Exit status, as shells count it, of a program whose reader is gone."""
@@ -17,7 +21,7 @@ class _Stream(io.FileIO):
     so. Standard error: what cannot be written is dropped, for a run must not be lost because nobody watches it.
     """
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: "Any", /) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -30,8 +34,11 @@ class _Stream(io.FileIO):
 
 
 def settle() -> None:
-    """Keeps the three standard streams open and makes them such as `_Stream` says. Characters that a terminal cannot
-    show become `?`."""
+    """Ctrl-C ends the process at once until a verb has something to save, even inside compiled code or an import, where
+    Python's own answer comes late, as a traceback, or never. The three standard streams are kept open, and become such
+    as `_Stream` says; characters that a terminal cannot show become `?`."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # else the parent chose: nohup, a shell's `&`
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -41,7 +48,7 @@ def settle() -> None:
     sys.stderr = _wrapped(2, sys.stderr, "backslashreplace")
 
 
-def _wrapped(number: int, old: Any, errors: str) -> io.TextIOWrapper:
+def _wrapped(number: int, old: "Any", errors: str) -> io.TextIOWrapper:
     raw = _Stream(number, "wb", closefd=False)
     at_once = number == 2 or raw.isatty()
     encoding = getattr(old, "encoding", None) or "utf-8"
