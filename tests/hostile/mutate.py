@@ -199,6 +199,11 @@ def _nowhere(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
+def _vast(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
 STANDINS: dict[str, Callable[[Path], object]] = {
     "gone": lambda path: None,
     "empty": lambda path: path.write_bytes(b""),
@@ -207,6 +212,6 @@ STANDINS: dict[str, Callable[[Path], object]] = {
     "a link to a device": _endless,
     "a link to itself": _circle,
     "a link to nothing": _nowhere,
-    "vast": lambda path: os.truncate(path.open("wb").fileno(), 1 << 40),
+    "vast": _vast,
 }
 """What may stand in a file's place."""

@@ -45,6 +45,8 @@ class Subject(NamedTuple):
     files: tuple[str, ...]
     writes: bool = False
     """Whether reading changes the folder, so that each attack wants a fresh copy."""
+    large: bool = False
+    """Whether the file may rightly be of any size."""
 
 
 def draw(model: Any, seed: int = 0) -> Any:
@@ -297,16 +299,18 @@ SUBJECTS: dict[str, Subject] = {
         ),
         writes=True,
     ),
-    "txt": Subject(build_text, corpus("a.txt"), ("a.txt",), writes=True),
-    "jsonl": Subject(build_text, corpus("a.jsonl"), ("a.jsonl",), writes=True),
-    "parquet": Subject(build_text, corpus("a.parquet"), ("a.parquet",), writes=True),
-    "csv": Subject(build_text, corpus("a.csv", columns=2), ("a.csv",), writes=True),
-    "tsv": Subject(build_text, corpus("a.tsv", columns=2), ("a.tsv",), writes=True),
-    "learned vocabulary": Subject(build_text, learned, ("a.txt",), writes=True),
-    "sts csv": Subject(build_text, lambda f: open_task("sts", str(f / "sts.csv")), ("sts.csv",)),
-    "sts tsv": Subject(build_text, lambda f: open_task("sts", str(f / "sts.tsv")), ("sts.tsv",)),
-    "sts jsonl": Subject(build_text, lambda f: open_task("sts", str(f / "sts.jsonl")), ("sts.jsonl",)),
-    "retrieval": Subject(build_text, lambda f: open_task("retrieval", str(f / "pairs.tsv")), ("pairs.tsv",)),
+    "txt": Subject(build_text, corpus("a.txt"), ("a.txt",), writes=True, large=True),
+    "jsonl": Subject(build_text, corpus("a.jsonl"), ("a.jsonl",), writes=True, large=True),
+    "parquet": Subject(build_text, corpus("a.parquet"), ("a.parquet",), writes=True, large=True),
+    "csv": Subject(build_text, corpus("a.csv", columns=2), ("a.csv",), writes=True, large=True),
+    "tsv": Subject(build_text, corpus("a.tsv", columns=2), ("a.tsv",), writes=True, large=True),
+    "learned vocabulary": Subject(build_text, learned, ("a.txt",), writes=True, large=True),
+    "sts csv": Subject(build_text, lambda f: open_task("sts", str(f / "sts.csv")), ("sts.csv",), large=True),
+    "sts tsv": Subject(build_text, lambda f: open_task("sts", str(f / "sts.tsv")), ("sts.tsv",), large=True),
+    "sts jsonl": Subject(build_text, lambda f: open_task("sts", str(f / "sts.jsonl")), ("sts.jsonl",), large=True),
+    "retrieval": Subject(
+        build_text, lambda f: open_task("retrieval", str(f / "pairs.tsv")), ("pairs.tsv",), large=True
+    ),
     "token file": Subject(build_tokens, tokens, ("cache/tokens/made/train.tokens",)),
     **{
         f"{name} vocabulary": Subject(

@@ -73,7 +73,9 @@ def test_a_few_mutations(name, file, sound, attack):
 
 @pytest.mark.parametrize(("name", "file"), CASES)
 def test_what_stands_in_a_files_place(name, file, sound, attack):
-    assert not attack(name, file, STANDINS.items())
+    assert not attack(
+        name, file, [(what, put) for what, put in STANDINS.items() if what != "vast" or not SUBJECTS[name].large]
+    )
 
 
 @pytest.mark.slow
