@@ -17,6 +17,8 @@ from jaxgpt.disk import sync_dir, write_json_atomic
 from jaxgpt.spec import ConfigError, Spec, digest, parse
 
 NAME = "manifest.json"
+LONGEST = 1 << 28
+"""Bytes of a manifest: it has some hundred for each file and leaf."""
 
 
 class DamagedError(Exception):
@@ -61,8 +63,11 @@ def verify(directory: Path, share: int = 0, shares: int = 1) -> Manifest:
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         raise DamagedError(f"{directory} is not a folder")
     found = _files(directory)
-    if found.pop(NAME, None) is None:
+    size = found.pop(NAME, None)
+    if size is None:
         raise DamagedError(f"{directory / NAME} is missing")
+    if size > LONGEST:
+        raise DamagedError(f"{directory / NAME} has {size:,} bytes; no manifest has over {LONGEST:,}")
     manifest = _read(directory / NAME)
     for name, facts in manifest.files.items():
         if name not in found:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxgpt.disk import sync_dir, write_json_atomic
+from jaxgpt.spec import ConfigError
+from jaxgpt.spec.small_file import read_small
 from jaxgpt.terminal import console
 
 _STEP = re.compile(r"(\.replaced_)?step_(\d{8,})")
@@ -67,12 +69,12 @@ def best_step(directory: Path) -> int | None:
     """The step marked best; None when none is, or when best.json cannot be read (which is said)."""
     path = directory / "best.json"
     try:
-        return int(json.loads(path.read_bytes())["step"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        return int(json.loads(read_small(path))["step"]) if os.path.lexists(path) else None
+    except ConfigError as error:
+        loud(str(error))
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         loud(f"{path} cannot be read ({type(error).__name__})")
-        return None
+    return None
 
 
 def retain(directory: Path, step: int, keep: int, pin: int | None = None) -> None:

@@ -47,6 +47,8 @@ class Subject(NamedTuple):
     """Whether reading changes the folder, so that each attack wants a fresh copy."""
     large: bool = False
     """Whether the file may rightly be of any size."""
+    elsewhere: bool = False
+    """Whether test_data.py and test_vocabularies.py mutate it, in more ways."""
 
 
 def draw(model: Any, seed: int = 0) -> Any:
@@ -89,9 +91,10 @@ def build_run(folder: Path) -> None:
     params = draw(run.model)
     state = State(jnp.int32(2), params, {}, None)
     for step in (1, 2):
-        save(folder / "ckpt", step, state, {"step": step, "run": run.identity()}, best=step == 1)
+        save(folder / "ckpt", step, state, {"step": step, "run": run.identity()}, best=step == 2)
     Byte().train(lambda: ()).save(folder / "tokenizer")
     (folder / "config.yaml").write_text(dump_yaml(run))
+    (folder / "run.lock").write_text(json.dumps({"pid": 12, "host": "elsewhere", "since": "2026-01-01 00:00:00"}))
     (folder / "provenance.json").write_text(json.dumps({"corpus_sha256": "0" * 64, "tokenizer_digest": "1" * 64}))
     with RunDir(folder) as log:
         for step in (1, 2, 20):
@@ -122,12 +125,6 @@ def build_config(folder: Path) -> None:
         '    question="Does it matter?",\n    base="config.yaml",\n'
         '    arms={"a": {}, "b": {"model.position": "rotary"}},\n    baseline="a",\n    seeds=2,\n)\n'
     )
-    (folder / "overrides.txt").write_text("optim.lr=3e-4\nmodel.position=rotary\nmodel.norm.eps=1e-5\ndata.corpus=x\n")
-
-
-def overrides(folder: Path) -> None:
-    text = (folder / "overrides.txt").read_bytes().decode("utf-8", "surrogateescape")
-    load_yaml(Run, folder / "config.yaml", text.splitlines()[:50])
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -277,7 +274,6 @@ def files_of(*names: str, under: str = "") -> tuple[str, ...]:
 STEP = "ckpt/step_00000002"
 SUBJECTS: dict[str, Subject] = {
     "config": Subject(build_config, lambda f: load_yaml(Run, f / "config.yaml"), ("config.yaml",)),
-    "overrides": Subject(build_config, overrides, ("overrides.txt",)),
     "experiment": Subject(build_config, lambda f: load_experiment(f / "experiment.py"), ("experiment.py",)),
     "run": Subject(
         build_run,
@@ -299,22 +295,31 @@ SUBJECTS: dict[str, Subject] = {
         ),
         writes=True,
     ),
-    "txt": Subject(build_text, corpus("a.txt"), ("a.txt",), writes=True, large=True),
-    "jsonl": Subject(build_text, corpus("a.jsonl"), ("a.jsonl",), writes=True, large=True),
-    "parquet": Subject(build_text, corpus("a.parquet"), ("a.parquet",), writes=True, large=True),
-    "csv": Subject(build_text, corpus("a.csv", columns=2), ("a.csv",), writes=True, large=True),
-    "tsv": Subject(build_text, corpus("a.tsv", columns=2), ("a.tsv",), writes=True, large=True),
-    "learned vocabulary": Subject(build_text, learned, ("a.txt",), writes=True, large=True),
-    "sts csv": Subject(build_text, lambda f: open_task("sts", str(f / "sts.csv")), ("sts.csv",), large=True),
-    "sts tsv": Subject(build_text, lambda f: open_task("sts", str(f / "sts.tsv")), ("sts.tsv",), large=True),
-    "sts jsonl": Subject(build_text, lambda f: open_task("sts", str(f / "sts.jsonl")), ("sts.jsonl",), large=True),
+    "txt": Subject(build_text, corpus("a.txt"), ("a.txt",), writes=True, large=True, elsewhere=True),
+    "jsonl": Subject(build_text, corpus("a.jsonl"), ("a.jsonl",), writes=True, large=True, elsewhere=True),
+    "parquet": Subject(build_text, corpus("a.parquet"), ("a.parquet",), writes=True, large=True, elsewhere=True),
+    "csv": Subject(build_text, corpus("a.csv", columns=2), ("a.csv",), writes=True, large=True, elsewhere=True),
+    "tsv": Subject(build_text, corpus("a.tsv", columns=2), ("a.tsv",), writes=True, large=True, elsewhere=True),
+    "learned vocabulary": Subject(build_text, learned, ("a.txt",), writes=True, large=True, elsewhere=True),
+    "sts csv": Subject(
+        build_text, lambda f: open_task("sts", str(f / "sts.csv")), ("sts.csv",), large=True, elsewhere=True
+    ),
+    "sts tsv": Subject(
+        build_text, lambda f: open_task("sts", str(f / "sts.tsv")), ("sts.tsv",), large=True, elsewhere=True
+    ),
+    "sts jsonl": Subject(
+        build_text, lambda f: open_task("sts", str(f / "sts.jsonl")), ("sts.jsonl",), large=True, elsewhere=True
+    ),
     "retrieval": Subject(
         build_text, lambda f: open_task("retrieval", str(f / "pairs.tsv")), ("pairs.tsv",), large=True
     ),
-    "token file": Subject(build_tokens, tokens, ("cache/tokens/made/train.tokens",)),
+    "token file": Subject(build_tokens, tokens, ("cache/tokens/made/train.tokens",), elsewhere=True),
     **{
         f"{name} vocabulary": Subject(
-            build_tokenizers, saved(name), files_of("tokenizer.json", "tokenizer_config.json", under=name)
+            build_tokenizers,
+            saved(name),
+            files_of("tokenizer.json", "tokenizer_config.json", under=name),
+            elsewhere=True,
         )
         for name in ("byte_bpe", "wordpiece", "bpe")
     },
@@ -329,12 +334,15 @@ SUBJECTS: dict[str, Subject] = {
             "tokenizer_config.json",
             under="old",
         ),
+        elsewhere=True,
     ),
-    "vocab.txt": Subject(build_tokenizers, older("words"), ("words/vocab.txt",)),
+    "vocab.txt": Subject(build_tokenizers, older("words"), ("words/vocab.txt",), elsewhere=True),
     "published vocabulary": Subject(
-        build_tokenizers, by_path("published"), files_of("encoder.json", "vocab.bpe", under="published")
+        build_tokenizers, by_path("published"), files_of("encoder.json", "vocab.bpe", under="published"), elsewhere=True
     ),
-    "tokenizer.path": Subject(build_tokenizers, by_path("byte_bpe/tokenizer.json"), ("byte_bpe/tokenizer.json",)),
+    "tokenizer.path": Subject(
+        build_tokenizers, by_path("byte_bpe/tokenizer.json"), ("byte_bpe/tokenizer.json",), elsewhere=True
+    ),
     "hugging face": Subject(
         build_hugging_face,
         at("whole"),

@@ -3,17 +3,18 @@
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bounds import outcome
 from mutations import mutated_bytes, mutated_tree
 
 from jaxgpt.evals.retrieval import read_retrieval
 from jaxgpt.evals.sts import read_subsets
-from jaxgpt.spec import JaxgptError
 from jaxgpt.text import Byte, ByteBPE, Char, Data, prepare
 from jaxgpt.text.columns import read_columns
 from jaxgpt.text.corpus import open_corpus
@@ -133,13 +134,7 @@ def check(name: str, numbers: range, tmp_path: Path) -> None:
     for number in numbers:
         folder = tmp_path / str(number)
         folder.mkdir()
-        try:
-            FORMATS[name](random.Random(number), folder)
-        except JaxgptError as error:
-            assert len(str(error).splitlines()) == 1 and len(str(error)) < 800, (number, str(error))
-        except BaseException as error:
-            error.add_note(f"case {number} of {name}")
-            raise
+        assert not (fault := outcome(partial(FORMATS[name], random.Random(number), folder))), (number, fault)
 
 
 @pytest.mark.parametrize("name", FORMATS)
