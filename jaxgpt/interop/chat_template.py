@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxgpt.interop.json_object import read_bytes
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
 
 FILE, OTHERS, ENDING = "chat_template.jinja", "additional_chat_templates", ".jinja"
 DEFAULT = "default"
@@ -28,14 +29,13 @@ def read_templates(folder: Path, settings: Mapping[str, Any], where: Path) -> di
     if files:
         return _checked({name: _text(path) for name, path in files.items()}, folder)
     held = settings.get("chat_template")
-    if isinstance(held, list) and all(isinstance(one, dict) for one in held):
-        held = {one.get("name"): one.get("template") for one in held}
+    if isinstance(held, list) and all(isinstance(entry, dict) for entry in held):
+        named = [(entry.get("name"), entry.get("template")) for entry in held]
+        held = dict(named) if all(isinstance(name, str) for name, _ in named) else held
     elif held is None or isinstance(held, str):
         held = {} if held is None else {DEFAULT: held}
     if not isinstance(held, dict):
-        raise ConfigError(
-            f"{where}: chat_template: {str(held)[:64]!r}, expected a text, or a list of name and template"
-        )
+        raise ConfigError(f"{where}: chat_template: {quote(held)}, expected a text, or a list of name and template")
     return _checked(held, f"{where}: chat_template")
 
 
@@ -78,6 +78,6 @@ def _checked(held: Mapping[Any, Any], where: Path | str) -> dict[str, str]:
     for name, text in held.items():
         if not isinstance(name, str) or not NAME.fullmatch(name) or not _sound(text):
             raise ConfigError(
-                f"{where}: {str(name)[:64]!r}: no chat template; expected a text, named by letters, digits, _, . and -"
+                f"{where}: {quote(name)}: no chat template; expected a text, named by letters, digits, _, . and -"
             )
     return dict(held)

@@ -48,14 +48,17 @@ def read_source(path: Path) -> Source:
     Raises ConfigError with one line for everything that is unsound, missing or not supported.
     """
     header = read_header(path)
+    vocabulary, header = header.fields, header._replace(fields=_without_arrays(header.fields))
+    architecture: Architecture | None = None
     try:
         architecture = _architecture(header)
         config = _config(path, header, architecture)
         family = by_config(config)
         model = family.spec(config)
-        codec, templates = read_tokenizer(header.fields), from_gguf(header.fields)
+        codec, templates = read_tokenizer(vocabulary), from_gguf(header.fields)
     except ConfigError as error:
-        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+        words = architecture.in_gguf(header.fields["general.architecture"]) if architecture else str
+        raise ConfigError([f"{path}: {words(problem)}" for problem in error.problems]) from None
     tied = config["tie_word_embeddings"]
     tensors = {}
     for name, entry in header.tensors.items():
@@ -71,6 +74,11 @@ def read_source(path: Path) -> Source:
     ends = {f"{end}_token_id": header.fields.get(f"{KEY}{end}_token_id") for end in ("bos", "eos")}
     generation = {key: token for key, token in ends.items() if token is not None}
     return Source(model, codec, read, generation, chat_templates=templates)
+
+
+def _without_arrays(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which numpy's arrays, which have no truth value, became short lists: no setting is one."""
+    return {key: value[:4].tolist() if isinstance(value, np.ndarray) else value for key, value in fields.items()}
 
 
 def _architecture(header: Header) -> Architecture:
@@ -145,7 +153,7 @@ def _scaling(
     if kind == "yarn":
         betas = {"beta_fast": held.get("yarn_beta_fast", 32.0), "beta_slow": held.get("yarn_beta_slow", 1.0)}
         return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": trained, **betas}
-    raise ConfigError(f"{name}.rope.scaling.type: {str(kind)[:64]!r} is not supported; known: linear, none, yarn")
+    raise ConfigError(f"{name}.rope.scaling.type: {quote(kind)} is not supported; known: linear, none, yarn")
 
 
 def _llama_3(factors: np.ndarray, theta: float, width: int) -> dict[str, Any]:

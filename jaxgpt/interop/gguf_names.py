@@ -11,6 +11,14 @@ from typing import Any, NamedTuple
 TURNED = {"blk.{i}.attn_q": "num_attention_heads", "blk.{i}.attn_k": "num_key_value_heads"}
 """Projections to what turns with the position, and where config.json says how many heads they have."""
 
+SCALING = {
+    "rope_scaling.factor": "rope.scaling.factor",
+    "rope_scaling.original_max_position_embeddings": "rope.scaling.original_context_length",
+    "rope_scaling.beta_fast": "rope.scaling.yarn_beta_fast",
+    "rope_scaling.beta_slow": "rope.scaling.yarn_beta_slow",
+}
+"""Keys of config.json that stretch rotary positions, and GGUF's."""
+
 
 class Architecture(NamedTuple):
     """One value of `general.architecture`."""
@@ -46,6 +54,13 @@ class Architecture(NamedTuple):
         """How many heads' rotary pairs lie side by side in the tensor, by GGUF's name; None: it has none such."""
         key = TURNED.get(_stem(name)[0].rpartition(".")[0]) if self.interleaved else None
         return None if key is None else config[key]
+
+    def in_gguf(self, name: str) -> Callable[[str], str]:
+        """Makes an error line about config.json one about the file: with GGUF's key for each of Hugging Face's. `name`:
+        what the file calls the architecture."""
+        words = {theirs: f"{name}.{ours}" for theirs, ours in {**self.keys, **SCALING}.items()}
+        pattern = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, words))})(?![\w.])")
+        return lambda line: pattern.sub(lambda found: words[found[0]], line)
 
     def shift(self, name: str) -> int:
         """What is added to the tensor, by GGUF's name, for the file."""

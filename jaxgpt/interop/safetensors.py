@@ -17,6 +17,7 @@ import numpy as np
 from jaxgpt.interop.json_object import parse_object, read_object
 from jaxgpt.interop.tensors import Tensor
 from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec.errors import quote
 from jaxgpt.spec.stand_in import refuse_stand_in
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -140,7 +141,7 @@ def _facts(name: str, facts: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
     shape, offsets = facts["shape"], facts["data_offsets"]
     dtype = DTYPES.get(str(facts["dtype"]))
     if dtype is None:
-        raise ValueError(f"dtype {str(facts['dtype'])[:32]!r} is not read; give unquantised weights (F32, F16 or BF16)")
+        raise ValueError(f"dtype {quote(facts['dtype'])} is not read; give unquantised weights (F32, F16 or BF16)")
     if not _naturals(shape) or len(shape) > MAX_RANK:
         raise ValueError(f"shape {str(shape)[:64]} is no list of sizes")
     if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:

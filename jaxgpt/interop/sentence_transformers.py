@@ -99,17 +99,18 @@ def _modules(folder: Path) -> tuple[list[str], list[Path]]:
     for index, entry in enumerate(read_list(path, "the modules of a sentence-transformers model")):
         kind, name = entry.get("type"), entry.get("path")
         if not isinstance(kind, str) or not kind.startswith("sentence_transformers."):
-            problems.append(
-                f"{path}: entry {index}: type {str(kind)[:64]!r} is code of others, which is never run here"
-            )
+            problems.append(f"{path}: entry {index}: type {quote(kind)} is code of others, which is never run here")
             continue
-        if not isinstance(name, str) or (name and (name != Path(name).name or name in ("..", ".") or "\\" in name)):
-            problems.append(
-                f"{path}: entry {index}: path {str(name)[:64]!r} is not the name of a folder beside the file"
-            )
+        if (
+            not isinstance(name, str)
+            or not name.isprintable()
+            or len(name) > 100
+            or (name and (name != Path(name).name or name in ("..", ".") or "\\" in name))
+        ):
+            problems.append(f"{path}: entry {index}: path {quote(name)} is not the name of a folder beside the file")
             continue
         place = folder / name
-        if place.resolve().parent != folder.resolve() and place.resolve() != folder.resolve():
+        if not _beside(place, folder):
             problems.append(
                 f"{path}: entry {index}: path {quote(name)} links out of the folder; put the files themselves there"
             )
@@ -121,6 +122,15 @@ def _modules(folder: Path) -> tuple[list[str], list[Path]]:
     return kinds, places
 
 
+def _beside(place: Path, folder: Path) -> bool:
+    """Whether `place` is `folder` or in it, after all links."""
+    try:
+        real, root = place.resolve(), folder.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return False
+    return root in (real, real.parent)
+
+
 def _poolings(path: Path) -> tuple[str, ...]:
     config = read_object(path, "settings of pooling")
     flags = {key: value for key, value in config.items() if key.startswith("pooling_mode_") and value}
@@ -128,7 +138,7 @@ def _poolings(path: Path) -> tuple[str, ...]:
     if modes is not None:
         named = modes if isinstance(modes, list) else [modes]
         if not named or not all(isinstance(mode, str) and mode in MODES for mode in named):
-            raise ConfigError(f"{path}: pooling_mode: {str(modes)[:64]!r} is not followed; known: {', '.join(MODES)}")
+            raise ConfigError(f"{path}: pooling_mode: {quote(modes)} is not followed; known: {', '.join(MODES)}")
         return tuple(MODES[mode] for mode in named)
     unknown = [key for key in flags if key.removeprefix("pooling_mode_") not in POOLINGS]
     if unknown or not flags:
@@ -148,13 +158,17 @@ def _dense(folder: Path, width: int) -> Dense:
     if not (folder / FILE).exists():
         raise refuse_pickles(folder) or ConfigError(f"{folder}: no weights; expected {FILE}")
     out = config.get("out_features")
+    if type(out) is not int or out < 1:
+        raise ConfigError(f"{path}: out_features: {quote(out)}, expected a whole number above 0")
     shapes: dict[str, tuple[Any, ...]] = {"linear.weight": (out, width)}
     if config.get("bias", True):
         shapes["linear.bias"] = (out,)
     tensors = read_tensors(folder)
     found = {tensor: held.shape for tensor, held in tensors.items()}
     if found != shapes:
-        raise ConfigError(f"{folder / FILE}: tensors {found}; expected {shapes}, by {path.name} and what comes before")
+        raise ConfigError(
+            f"{folder / FILE}: tensors {quote(found, 200)}; expected {shapes}, by {path.name} and what comes before"
+        )
     weight, bias = (
         np.array(tensors[tensor].read(), np.float32) if tensor in tensors else None
         for tensor in ("linear.weight", "linear.bias")
@@ -176,7 +190,7 @@ def _length(given: Any, folder: Path) -> int | None:
     if given is None:
         return None
     if type(given) is not int or given < 1:
-        raise ConfigError(f"{folder}: max_seq_length: {str(given)[:64]!r}, expected a number of tokens")
+        raise ConfigError(f"{folder}: max_seq_length: {quote(given)}, expected a number of tokens")
     return given
 
 
@@ -188,9 +202,9 @@ def _prompt(path: Path, pooling: Path) -> str:
     name, prompts = settings.get("default_prompt_name"), settings.get("prompts")
     if name is None:
         return ""
-    prompt = prompts.get(name) if isinstance(prompts, dict) else None
+    prompt = prompts.get(name) if isinstance(prompts, dict) and isinstance(name, str) else None
     if not isinstance(prompt, str):
-        raise ConfigError(f"{path}: default_prompt_name: {str(name)[:64]!r} is not among its prompts")
+        raise ConfigError(f"{path}: default_prompt_name: {quote(name)} is not among its prompts")
     if prompt and read_object(pooling, "settings of pooling").get("include_prompt", True) is not True:
         raise ConfigError(f"{pooling}: include_prompt: false is not followed; pooling reads the prompt's tokens too")
     return prompt

@@ -1,0 +1,252 @@
+"""Files of other libraries with anything wrong in them: read right, or refused in short lines, at once and in little
+memory. Seeded mutations of every format: of bytes, of JSON, of settings' types, of what lies in a file's place."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import struct
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgpt.interop import gguf
+from jaxgpt.interop.gguf_header import read_header
+from jaxgpt.interop.gguf_write import write_gguf
+from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.interop.recognize import read_source
+from jaxgpt.models import BERT, GPT2, Llama
+from jaxgpt.ops.pooling import Recipe
+from jaxgpt.spec import JaxgptError
+from jaxgpt.text import ByteBPE, WordPiece
+
+SIZE = {"num_layers": 1, "d_model": 8, "num_heads": 2, "context": 8}
+TEXTS = ["the cat sat on the mat\n"] * 4
+EXTREMES = [*(0, 1, 2, 7, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)]
+EXTREMES += [10**9, 10**12]
+JSON = [None, True, 0, -1, 1, 2.5, 1e308, 10**9, 10**30, "", "text", "../x", "/etc/passwd", "a\0b", "\ud800", "x" * 999]
+JSON += [[], [1], [[]], [None], {}, {"a": 1}]
+NAMES = ["x", "../a", "", "type", "path", "__metadata__", "a" * 600]
+SETTINGS = [0, -1, 1, 3, 2**31, 2**64 - 1, 0.0, -1.0, float("nan"), float("inf"), 1e30, True, False, "", "x" * 5000]
+SETTINGS += ["text", [], ["a"], ["a", "b"] * 50, np.array([], "f4"), np.array([1.5, np.nan], "f4"), np.array([1, 2])]
+SETTINGS += [np.array([2**63], "u8"), np.array([True, False]), np.zeros(300, "f4"), np.full(300, 7, "i4")]
+GGUF_KEYS = ["general.alignment", "split.count", "tokenizer.chat_template", "tokenizer.chat_template.x"]
+GGUF_KEYS += [f"tokenizer.ggml.{key}" for key in ("model", "pre", "scores", "add_bos_token", "add_space_prefix")]
+GGUF_KEYS += [f"tokenizer.ggml.{key}_token_id" for key in ("bos", "eos", "pad")]
+GGUF_KEYS += [f"{{}}.{key}" for key in ("rope.dimension_count", "rope.scaling.type", "rope.scaling.factor")]
+GGUF_KEYS += [f"{{}}.{key}" for key in ("attention.sliding_window", "expert_count", "attention.value_length")]
+FILES = {
+    "llama.gguf": 3000,
+    "gpt2.gguf": 20_000,
+    "stories.bin": 40,
+    "folder/model.safetensors": 3000,
+    "folder/config.json": 0,
+    "folder/generation_config.json": 0,
+    "folder/tokenizer_config.json": 0,
+    "folder/special_tokens_map.json": 0,
+    "shards/model.safetensors.index.json": 0,
+    "sentences/modules.json": 0,
+    "sentences/1_Pooling/config.json": 0,
+    "sentences/2_Dense/config.json": 0,
+    "sentences/2_Dense/model.safetensors": 500,
+    "sentences/sentence_bert_config.json": 0,
+    "sentences/config_sentence_transformers.json": 0,
+}
+"""Where they lie below `sound`, and the bytes of their head, where most mutations fall."""
+
+
+@pytest.fixture(scope="module")
+def sound(weights, tmp_path_factory):
+    """A folder with a small checkpoint in every format."""
+    from jaxgpt.interop.sentence_transformers import Dense
+
+    root = tmp_path_factory.mktemp("sound")
+    codec, pieces = ByteBPE(vocab_size=300).train(lambda: TEXTS), WordPiece(vocab_size=40).train(lambda: TEXTS)
+    gpt, llama = GPT2(**SIZE, vocab_size=300), Llama(**SIZE, num_kv_heads=2, vocab_size=300)
+    bert = BERT(**SIZE, vocab_size=pieces.vocab_size, masked_head=False)
+    write_gguf(root / "llama.gguf", llama, weights(llama), codec, chat_templates={"default": "{{ x }}"})
+    write_gguf(root / "gpt2.gguf", gpt, weights(gpt), codec)
+    ends = {"eos_token_id": [1, 2]}
+    write_folder(root / "folder", gpt, weights(gpt), codec, ends, chat_templates={"default": "{{ x }}"})
+    write_folder(root / "shards", gpt, weights(gpt), shard_bytes=1500)
+    dense = Dense(np.eye(8, dtype="f4"), np.zeros(8, "f4"), "Tanh")
+    write_folder(root / "sentences", bert, weights(bert), pieces, recipe=Recipe(("mean",), (dense,)))
+    params = weights(llama)
+    layers, turned = params["blocks"]["layers"], lambda part, name: part[name]["weight"].swapaxes(1, 2)
+    inner = layers["feed_forward"]["up"]["weight"].shape[2]
+    order = [params["embed"]["token"], layers["norm_1"]["scale"]]
+    order += [turned(layers["attention"], name) for name in "qkvo"] + [layers["norm_2"]["scale"]]
+    order += [turned(layers["feed_forward"], name) for name in ("gate", "down", "up")]
+    order += [params["norm_f"]["scale"], np.zeros((2, 8, 2), "f4")]
+    head = struct.pack("<7i", 8, inner, 1, 2, 2, 300, 8)
+    (root / "stories.bin").write_bytes(head + b"".join(np.ascontiguousarray(part).tobytes() for part in order))
+    return root
+
+
+def attempt(path, note):
+    """Reads all of a checkpoint: right, or short lines; within seconds, and without a large piece of memory."""
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        jax.tree.map(np.asarray, read_source(path).read("float32", None))
+    except JaxgptError as error:
+        lines = str(error).splitlines()
+        assert len(lines) <= 45 and all(len(line) < 700 and line.isprintable() for line in lines), (note, lines)
+    except Exception as error:
+        raise AssertionError(f"{note}: {type(error).__name__}: {error}") from error
+    assert time.process_time() - start < 10, note
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, note  # kB
+
+
+def mutated(raw, rng, head):
+    """A few bytes changed, lost, inserted or copied, most of them in the head."""
+    out = bytearray(raw)
+    for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        size = max(1, min(head, len(out)) if head and rng.random() < 0.8 else len(out))
+        at, other = rng.randrange(size), rng.randrange(size)
+        match rng.randrange(7):
+            case 0:
+                out[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                out[at : at + 4] = struct.pack("<I", rng.choice(EXTREMES) % 2**32)
+            case 2:
+                out[at : at + 8] = struct.pack("<Q", rng.choice(EXTREMES))
+            case 3:
+                del out[at : at + rng.choice([1, 4, 8, 64])]
+            case 4:
+                out[at:at] = rng.randbytes(rng.choice([1, 4, 8]))
+            case 5:
+                del out[at:]
+            case 6:
+                out[at : at + 8] = out[other : other + 8]
+    return bytes(out)
+
+
+def mutated_json(tree, rng):
+    """A key lost, renamed or of another value, anywhere."""
+    tree = json.loads(json.dumps(tree))
+    places = []
+
+    def walk(part):
+        for key in part if isinstance(part, dict) else range(min(len(part), 50)):
+            places.append((part, key))
+            if isinstance(part[key], dict | list):
+                walk(part[key])
+
+    walk(tree)
+    part, key = rng.choice(places)
+    choice = rng.randrange(4)
+    if choice == 0:
+        del part[key]
+    elif choice == 1 and isinstance(part, dict):
+        part[rng.choice(NAMES)] = part[key]
+    else:
+        part[key] = rng.choice(JSON)
+    return tree
+
+
+def damaged(raw, name, rng):
+    if rng.random() < 0.4:
+        return mutated(raw, rng, FILES[name])
+    if name.endswith(".json"):
+        return json.dumps(mutated_json(json.loads(raw), rng)).encode()
+    if name.endswith(".safetensors"):
+        size = int.from_bytes(raw[:8], "little")
+        head = json.dumps(mutated_json(json.loads(raw[8 : 8 + size]), rng)).encode()
+        return len(head).to_bytes(8, "little") + head + raw[8 + size :]
+    return mutated(raw, rng, FILES[name])
+
+
+def check_mutations(sound, name, seeds, tmp_path):
+    folder = name.partition("/")[0] if "/" in name else ""
+    if folder:
+        shutil.copytree(sound / folder, tmp_path / folder)
+    raw = (sound / name).read_bytes()
+    for seed in seeds:
+        (tmp_path / name).write_bytes(damaged(raw, name, random.Random(f"{name} {seed}")))
+        attempt(tmp_path / (folder or name), f"{name}, seed {seed}")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_files(sound, name, tmp_path):
+    attempt(sound / (name.partition("/")[0]), "as it is")
+    check_mutations(sound, name, range(12), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_many_damaged_files(sound, name, tmp_path):
+    check_mutations(sound, name, range(12, 300), tmp_path)
+
+
+def check_settings(sound, monkeypatch, name, seeds):
+    header = read_header(sound / name)
+    keys = [*header.fields, *(key.format(header.fields["general.architecture"]) for key in GGUF_KEYS)]
+    for seed in seeds:
+        rng = random.Random(f"{name} {seed}")
+        changed = {key: rng.choice(SETTINGS) for key in rng.sample(keys, rng.choice([1, 1, 3]))}
+        other = header._replace(fields=header.fields | changed)
+        monkeypatch.setattr(gguf, "read_header", lambda path, other=other: other)
+        attempt(sound / name, f"{name}: {changed}")
+
+
+@pytest.mark.parametrize("name", ["llama.gguf", "gpt2.gguf"])
+def test_settings_of_any_type_in_gguf(sound, name, monkeypatch):
+    check_settings(sound, monkeypatch, name, range(40))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llama.gguf", "gpt2.gguf"])
+def test_more_settings_of_any_type_in_gguf(sound, name, monkeypatch):
+    check_settings(sound, monkeypatch, name, range(40, 500))
+
+
+@pytest.mark.parametrize("thing", ["folder", "pipe", "dangling link", "circle of links", "empty"])
+@pytest.mark.parametrize("name", FILES)
+def test_another_thing_in_place_of_a_file(sound, name, thing, tmp_path):
+    folder = name.partition("/")[0] if "/" in name else ""
+    if folder:
+        shutil.copytree(sound / folder, tmp_path / folder)
+        (tmp_path / name).unlink()
+    path = tmp_path / name
+    match thing:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "dangling link":
+            path.symlink_to("nowhere")
+        case "circle of links":
+            path.symlink_to(path.name)
+        case "empty":
+            path.touch()
+    attempt(tmp_path / (folder or name), f"{name}: {thing}")
+
+
+def test_gguf_lines_speak_of_its_own_keys(sound, monkeypatch):
+    header = read_header(sound / "llama.gguf")
+    changed = header.fields | {"llama.attention.head_count": 3}
+    monkeypatch.setattr(gguf, "read_header", lambda path: header._replace(fields=changed))
+    with pytest.raises(JaxgptError, match=r"llama.attention.head_count: 3 is not a multiple of llama.attention.head_c"):
+        read_source(sound / "llama.gguf")
+
+
+def test_numbers_of_several_types_in_a_file_are_read(sound, tmp_path):
+    """float64, float16 and bfloat16 side by side; integers are refused, and so is a tensor without entries."""
+    import ml_dtypes
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(sound / "folder", tmp_path / "mixed")
+    path = tmp_path / "mixed" / "model.safetensors"
+    arrays = load_file(path)
+    names = sorted(arrays)
+    for name, dtype in zip(names, ["f8", "f2", ml_dtypes.bfloat16] * 9, strict=False):
+        arrays[name] = arrays[name].astype(dtype)
+    save_file(arrays, path)
+    read_source(tmp_path / "mixed").read("float32", None)
+    for array in (arrays[names[0]].astype("i4"), arrays[names[0]][:0]):
+        save_file(arrays | {names[0]: array}, path)
+        with pytest.raises(JaxgptError, match=names[0].removeprefix("transformer.")):
+            read_source(tmp_path / "mixed").read("float32", None)
