@@ -1,6 +1,7 @@
 """What every family is: a spec that builds a Linen module and can be counted without allocating anything."""
 
 from abc import abstractmethod
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -42,8 +43,14 @@ class Model(Seam, seam="model"):
 
     def shapes(self) -> dict[str, Any]:
         """The parameter tree as shapes and dtypes; allocates nothing."""
-        return jax.eval_shape(self.init, jax.random.key(0))
+        return jax.tree.map(lambda leaf: leaf, _shapes(self))
 
     def count(self) -> int:
         """Exact number of parameters."""
-        return sum(leaf.size for leaf in jax.tree.leaves(self.shapes()))
+        return sum(leaf.size for leaf in jax.tree.leaves(_shapes(self)))
+
+
+@lru_cache(maxsize=256)
+def _shapes(model: Model) -> dict[str, Any]:
+    """Traced once for each model: that takes as long as a compilation."""
+    return jax.eval_shape(model.init, jax.random.key(0))

@@ -139,32 +139,34 @@ PATTERN_CASES = [
 
 RESTART = {"q_pos": RESTARTED, "k_pos": RESTARTED, "places": "documents"}
 SEGMENTS = {"q_segment": PACKED, "k_segment": PACKED}
-TRIES = {
-    "grouped, segments": (2, ROW | SEGMENTS, np.float32),
-    "restarted": (H, ROW | SEGMENTS | RESTART, np.float32),
-}
+PACKED_ROWS = {"grouped, segments": (2, ROW | SEGMENTS, np.float32)}
+TRIES = PACKED_ROWS | {"restarted": (H, ROW | SEGMENTS | RESTART, np.float32)}
 PLAIN = {"one group, bfloat16": (1, ROW, jnp.bfloat16)}
 REST = {"row": (H, ROW, np.float32)}
+FIRST_EXAMPLES = "splash", "auto", "gathered", "ring"
+"""Of each pattern but the causal one these get the first example on packed rows: jax's own kernel is slow where it is
+interpreted, and the others hand rows that no mesh splits to a kernel which gets all."""
 
 
 @pytest.mark.parametrize(("kind", "fields"), PATTERN_CASES)
 def test_every_pattern_grouped_and_packed_in_both_precisions(member, kind, fields):
     """One program a kernel and pattern: plain and grouped heads; rows, segments, restarted positions; float32, bf16.
 
-    bfloat16 and unpacked rows with a pattern's first example alone: their way through a kernel is the same for all.
+    bfloat16 and restarted positions with a pattern's first example alone: their way through a kernel is the same for
+    all. Unpacked rows are in make slow.
     """
     first = fields == PATTERNS.get(kind, [{}])[0]
-    if member.kind == "splash" and not first:
-        pytest.skip("jax's own kernel, slow where it is interpreted: its further examples are in make slow")
-    check_pattern(member, members("pattern")[kind](**fields), TRIES | (PLAIN if first else {}))
+    if member.kind in FIRST_EXAMPLES and not first:
+        pytest.skip("its further examples are in make slow")
+    all_of_them = first and (member.kind not in FIRST_EXAMPLES or kind == "causal")
+    check_pattern(member, members("pattern")[kind](**fields), TRIES | PLAIN if all_of_them else PACKED_ROWS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fields"), PATTERN_CASES)
 def test_every_pattern_on_unpacked_rows_in_both_precisions(member, kind, fields):
-    """What the test above leaves out."""
-    packed = TRIES if member.kind == "splash" else {}
-    check_pattern(member, members("pattern")[kind](**fields), PLAIN | REST | packed)
+    """Also what the test above leaves out."""
+    check_pattern(member, members("pattern")[kind](**fields), TRIES | PLAIN | REST)
 
 
 def check_pattern(member, pattern, tries):

@@ -1,5 +1,7 @@
 """Every position: packed documents restart, order is seen, and the formulas are the papers'."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -39,9 +41,13 @@ def decoder(member, **fields):
     return Decoder(num_layers=1, d_model=16, num_heads=2, context=32, vocab_size=16, position=member, **fields)
 
 
-def hidden(spec, params, tokens, positions, segments=None):
-    run = jax.jit(lambda t, p, s: spec.build().apply({"params": params}, t, p, s, method="hidden"))
-    return np.asarray(run(tokens, positions, segments))
+@partial(jax.jit, static_argnums=0)
+def run(spec, params, *inputs):
+    return spec.build().apply({"params": params}, *inputs, method="hidden")
+
+
+def hidden(spec, params, *inputs):
+    return np.asarray(run(spec, params, *inputs))
 
 
 def test_packed_documents_equal_the_documents_apart(member, weights):
@@ -50,10 +56,10 @@ def test_packed_documents_equal_the_documents_apart(member, weights):
     positions = np.array([[0, 1, 2, 3, 4, 0, 1, 2]], np.int32)
     segments = np.array([[1, 1, 1, 1, 1, 2, 2, 2]], np.int32)
     packed = hidden(spec, params, tokens, positions, segments)
-    # One batch of two rows: the second is padded at its end, which causality hides.
-    apart = np.stack([tokens[0, :5], np.pad(tokens[0, 5:], (0, 2))])
-    alone = hidden(spec, params, apart, np.tile(np.arange(5, dtype=np.int32), (2, 1)))
-    assert_close(packed[0], np.concatenate([alone[0], alone[1, :3]]), 2e-6)
+    # One batch of two rows, padded at their ends, which causality hides.
+    apart = np.stack([np.pad(tokens[0, :5], (0, 3)), np.pad(tokens[0, 5:], (0, 5))])
+    alone = hidden(spec, params, apart, np.tile(np.arange(8, dtype=np.int32), (2, 1)))
+    assert_close(packed[0], np.concatenate([alone[0, :5], alone[1, :3]]), 2e-6)
 
 
 def test_a_later_start_matters_to_absolute_positions_alone(member, weights):

@@ -1,5 +1,7 @@
 """The decoder: how it is computed does not change it; what it is made of does, and only there."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +19,9 @@ def decoder(**fields):
     return Decoder.model_validate(SIZE | fields)
 
 
-def logits(spec, params, **how):
-    return jax.jit(lambda p, t: spec.build(**how).apply({"params": p}, t))(params, TOKENS)
+@partial(jax.jit, static_argnums=(0, 2))
+def logits(spec, params, dtype="float32"):
+    return spec.build(dtype=dtype).apply({"params": params}, TOKENS)
 
 
 def loss_and_gradient(spec, params, **how):
@@ -117,3 +120,5 @@ def test_bfloat16_stays_near_float32(weights, fields):
 def test_init_allocates_nothing_under_eval_shape():
     assert isinstance(decoder().shapes()["embed"]["token"], jax.ShapeDtypeStruct)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(decoder().shapes()))
+    decoder().shapes()["embed"].clear()
+    assert decoder().shapes()["embed"], "each call gives a tree of its own"

@@ -1,5 +1,7 @@
 """What a block is made of changes what it computes in the way that its name says, and gradients reach all of it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +36,13 @@ def decoder(**fields):
     return parse(Decoder, SIZE | fields)
 
 
-def logits(spec, params, **how):
-    return np.asarray(jax.jit(lambda p: spec.build(**how).apply({"params": p}, TOKENS))(params))
+@partial(jax.jit, static_argnums=0)
+def forward(spec, params):
+    return spec.build().apply({"params": params}, TOKENS)
+
+
+def logits(spec, params):
+    return np.asarray(forward(spec, params))
 
 
 def changed(params, scale, *ends):
@@ -136,7 +143,7 @@ def test_the_head_is_capped_and_biased_in_the_loss_too(weights):
 def test_embeddings_are_scaled_on_the_way_in_alone(weights):
     plain, scaled = decoder(), decoder(embed_scale=3.0)
     params = weights(plain)
-    hidden = lambda spec, p: jax.jit(lambda p: spec.build().apply({"params": p}, TOKENS, method="hidden"))(p)  # noqa: E731
+    hidden = jax.jit(lambda s, p: s.build().apply({"params": p}, TOKENS, method="hidden"), static_argnums=0)
     louder = changed(params, 3, "embed/token")
     assert_close(hidden(scaled, params), hidden(plain, louder))
     assert_close(3 * logits(scaled, params), logits(plain, louder))

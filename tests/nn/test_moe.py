@@ -1,6 +1,7 @@
 """A mixture of experts against a plain loop over experts, who is dropped, causality by gradients, and any mesh."""
 
 import re
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +33,9 @@ def made(spec, seed=0):
     return module, jax.tree.map(lambda leaf: 0.5 * rng.standard_normal(leaf.shape).astype(np.float32), shapes)
 
 
+@partial(jax.jit, static_argnums=0)
 def value_and_grad(call, params, x):
-    return jax.jit(jax.value_and_grad(lambda p, x: jnp.sum(jnp.sin(call(p, x)) ** 2), (0, 1)))(params, x)
+    return jax.value_and_grad(lambda p, x: jnp.sum(jnp.sin(call(p, x)) ** 2), (0, 1))(params, x)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,7 @@ def x():
     return np.random.default_rng(1).standard_normal((B, T, D)).astype(np.float32)
 
 
+@cache
 def every_expert(spec):
     """The layer's formula with every expert on every token."""
     one = spec.expert.module(LINEARS, "one")

@@ -10,6 +10,8 @@ from jaxgpt.ops import routing
 
 rng = np.random.default_rng(0)
 T, D, E = 24, 5, 4
+bounded, blocked = (jax.jit(one, static_argnums=(1, 2)) for one in (routing.bounded, routing.blocked))
+balance = jax.jit(routing.balance)
 
 
 def choices(k, experts=E, tokens=T):
@@ -33,7 +35,7 @@ def test_the_most_probable_experts_in_order_with_their_probabilities(k):
     probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     order = np.argsort(-logits, -1)[..., :k]
     want = np.take_along_axis(probs, order, -1)
-    plain, shared = (routing.route(logits, k, normalize) for normalize in (False, True))
+    plain, shared = (jax.jit(routing.route, static_argnums=(1, 2))(logits, k, normalize) for normalize in (False, True))
     np.testing.assert_array_equal(plain.expert, order)
     assert_close(plain.gate, want)
     assert_close(shared.gate, want / want.sum(-1, keepdims=True))
@@ -49,7 +51,7 @@ def test_capacity_is_the_papers_and_within_bounds():
 @pytest.mark.parametrize(("k", "places"), [(1, 3), (2, 5), (2, 24)])
 def test_earlier_tokens_are_seated_first(k, places):
     expert_Tk = choices(k)
-    slots = routing.bounded(expert_Tk, E, places)
+    slots = bounded(expert_Tk, E, places)
     want_S, want_Tk = np.full(E * places, T * k), np.full((T, k), E * places)
     for (e, place), (t, j) in seats(expert_Tk, places).items():
         want_S[e * places + place], want_Tk[t, j] = t * k + j, e * places + place
@@ -64,7 +66,7 @@ def test_a_later_token_takes_no_place_from_an_earlier_one(places):
     for t in range(1, T):
         changed = expert_Tk.copy()
         changed[t:] = choices(2)[t:]
-        got, want = (routing.bounded(rows, E, places).slot_Tk[:t] for rows in (changed, expert_Tk))
+        got, want = (bounded(rows, E, places).slot_Tk[:t] for rows in (changed, expert_Tk))
         np.testing.assert_array_equal(got, want)
 
 
@@ -77,7 +79,7 @@ def test_blocks_hold_everybody_and_belong_to_one_expert(size, k, crowd):
         expert_Tk[:] = np.arange(k) + 1
     if crowd == "one each":  # as many half-filled blocks as there can be
         expert_Tk = choices(k, tokens=2)
-    slots, expert_N = routing.blocked(expert_Tk, E, size)
+    slots, expert_N = blocked(expert_Tk, E, size)
     slot_Tk, owner_S = np.asarray(slots.slot_Tk), np.repeat(expert_N, size)
     assert slots.choice_S.size == owner_S.size and len(set(slot_Tk.ravel())) == slot_Tk.size
     assert slot_Tk.max() < owner_S.size
@@ -112,17 +114,17 @@ def test_there_and_back_in_value_and_gradient(places, mapped):
     def loss_mapped(x, gate):
         return jnp.sum(jax.vmap(ours)(x, gate, expert, weight) ** 2)
 
-    want = jax.value_and_grad(lambda *args: loss(plain, *args), (0, 1))(x, gate)
-    got = jax.value_and_grad(loss_mapped if mapped else lambda *args: loss(ours, *args), (0, 1))(x, gate)
+    want = jax.jit(jax.value_and_grad(lambda *args: loss(plain, *args), (0, 1)))(x, gate)
+    got = jax.jit(jax.value_and_grad(loss_mapped if mapped else lambda *args: loss(ours, *args), (0, 1)))(x, gate)
     assert_close(got, want)
 
 
 def test_balance_is_one_when_even_and_the_number_of_experts_at_collapse():
     even = jnp.asarray(np.arange(T).reshape(T, 1) % E)
-    assert routing.balance(jnp.zeros((T, E)), even) == pytest.approx(1)
+    assert balance(jnp.zeros((T, E)), even) == pytest.approx(1)
     one = jnp.zeros((T, E)).at[:, 2].set(50.0)
-    assert routing.balance(one, jnp.full((T, 1), 2)) == pytest.approx(E)
-    pushed = jax.grad(routing.balance)(jnp.zeros((T, E)), jnp.full((T, 1), 2))
+    assert balance(one, jnp.full((T, 1), 2)) == pytest.approx(E)
+    pushed = jax.grad(balance)(jnp.zeros((T, E)), jnp.full((T, 1), 2))
     assert (pushed[:, 2] > 0).all() and (np.delete(pushed, 2, 1) < 0).all()
 
 
@@ -130,7 +132,7 @@ def test_balance_is_its_formula():
     logits, expert = rng.standard_normal((T, E)).astype(np.float32), choices(2)
     share = np.bincount(expert.ravel(), minlength=E) / (2 * T)
     mean = (np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)).mean(0)
-    assert routing.balance(logits, expert) == pytest.approx(E * np.dot(share, mean), rel=1e-5)
+    assert balance(logits, expert) == pytest.approx(E * np.dot(share, mean), rel=1e-5)
 
 
 def test_router_z_is_its_formula():

@@ -35,10 +35,10 @@ def call(monkeypatch, capsys):
     return run
 
 
-@pytest.fixture
-def run_dir(little, weights, tmp_path):
-    """A run of two checkpoints, the first its best."""
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def run_dir(little, weights, tmp_path_factory):
+    """A run of two checkpoints, the first its best. Nothing is written there."""
+    out = tmp_path_factory.mktemp("converted") / "run"
     out.mkdir()
     run = little(**{"model.vocab_size": 257})
     (out / "config.yaml").write_text(dump_yaml(run))
@@ -107,9 +107,10 @@ def test_what_a_folder_cannot_hold_is_told(call, weights, tmp_path):
     assert jaxgpt.load(tmp_path / "again").tokenizer.decode([2, 0, 1]) == "cab"
 
 
-@pytest.fixture
-def places(run_dir, little, weights, tmp_path):
+@pytest.fixture(scope="module")
+def places(run_dir, little, weights):
     """What converts, what does not, and what stands in the way."""
+    tmp_path = run_dir.parent
     odd = little(**{"model.vocab_size": 257, "model.position": "sinusoidal"})
     folder = tmp_path / "odd"
     folder.mkdir()
