@@ -101,7 +101,11 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     has = dialect.heads[known[0]]
-    return parse(family, tree | {"pooler": has.pooler, "next_sentence": has.next_sentence, "masked_head": has.masked})
+    tree |= {"pooler": has.pooler, "next_sentence": has.next_sentence, "masked_head": has.masked}
+    try:
+        return parse(family, tree)
+    except ConfigError as error:  # of sizes that are sound one by one, and not together
+        raise ConfigError([hf_config.in_words(problem, hf_config.WORDS) for problem in error.problems]) from None
 
 
 def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:

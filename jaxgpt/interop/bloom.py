@@ -5,6 +5,7 @@ A head's queries, keys and values lie side by side in one matrix.
 
 from typing import Any
 
+from jaxgpt.interop import gpt2
 from jaxgpt.interop.hf_config import Config, Small, family
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import BLOOM, Decoder
@@ -81,4 +82,5 @@ def keys(model: Decoder) -> dict[str, Any]:
     }
 
 
-FAMILY = family("bloom", "BloomForCausalLM", BLOOM, names, fields, keys)
+WORDS = gpt2.WORDS | {"d_model": "hidden_size", "context": "seq_length"}
+FAMILY = family("bloom", "BloomForCausalLM", BLOOM, names, fields, keys, words=WORDS)

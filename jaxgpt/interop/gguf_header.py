@@ -17,6 +17,8 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
+MOST_TEXTS, MOST_ENTRIES = 2**22, 2**17
+"""Of a list, as of a vocabulary's tokens; of tensors and of keys: many times what any file has."""
 MAX_RANK = 4
 """ggml's own limit."""
 SCALARS = {
@@ -105,7 +107,7 @@ class _Cursor:
             return _plain(np.frombuffer(self.take(np.dtype(SCALARS[kind]).itemsize, key), SCALARS[kind])[0])
         kind, count = self.kind(key), self.number("Q", key)
         if kind == GGUFValueType.STRING:
-            if count > (len(self.data) - self.at) // 8:
+            if count > min((len(self.data) - self.at) // 8, MOST_TEXTS):
                 raise self.fault(f"{key}: {count:,} texts do not fit the file")
             return [self.text(key) for _ in range(count)]
         if kind == GGUFValueType.ARRAY:
@@ -128,6 +130,8 @@ def _header(path: Path, data: mmap.mmap) -> Header:
         more = ", big-endian" if version & 0xFFFF == 0 else ""
         raise ConfigError(f"{path}: GGUF version {version}{more}; expected 2 or 3, little-endian; convert it again")
     tensor_count, field_count = cursor.number("Q", "tensor count"), cursor.number("Q", "key count")
+    if max(tensor_count, field_count) > MOST_ENTRIES:
+        raise cursor.fault(f"{tensor_count:,} tensors and {field_count:,} keys, at most {MOST_ENTRIES:,} each are read")
     fields: dict[str, Any] = {}
     for _ in range(field_count):
         key = cursor.name("a key")

@@ -6,7 +6,10 @@ Keys are those below `<architecture>.`; names are without `.weight` and `.bias`.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
+
+from jaxgpt.interop.hf_config import in_words
 
 TURNED = {"blk.{i}.attn_q": "num_attention_heads", "blk.{i}.attn_k": "num_key_value_heads"}
 """Projections to what turns with the position, and where config.json says how many heads they have."""
@@ -59,8 +62,7 @@ class Architecture(NamedTuple):
         """Makes an error line about config.json one about the file: with GGUF's key for each of Hugging Face's. `name`:
         what the file calls the architecture."""
         words = {theirs: f"{name}.{ours}" for theirs, ours in {**self.keys, **SCALING}.items()}
-        pattern = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, words))})(?![\w.])")
-        return lambda line: pattern.sub(lambda found: words[found[0]], line)
+        return partial(in_words, words=words)
 
     def shift(self, name: str) -> int:
         """What is added to the tensor, by GGUF's name, for the file."""

@@ -37,4 +37,4 @@ def keys(model: Decoder) -> dict[str, Any]:
     return gpt2.size_keys(model) | {"afn": activation_name(model, ACTIVATIONS)}
 
 
-FAMILY = family("openai-gpt", "OpenAIGPTLMHeadModel", GPT1, lambda model: NAMES, fields, keys)
+FAMILY = family("openai-gpt", "OpenAIGPTLMHeadModel", GPT1, lambda model: NAMES, fields, keys, words=gpt2.WORDS)

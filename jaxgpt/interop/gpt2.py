@@ -91,4 +91,5 @@ def size_keys(model: Decoder) -> dict[str, Any]:
     }
 
 
-FAMILY = family("gpt2", "GPT2LMHeadModel", GPT2, lambda model: NAMES, fields, keys)
+WORDS = {"num_layers": "n_layer", "d_model": "n_embd", "num_heads": "n_head", "context": "n_positions"}
+FAMILY = family("gpt2", "GPT2LMHeadModel", GPT2, lambda model: NAMES, fields, keys, words=WORDS)

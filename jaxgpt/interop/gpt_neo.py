@@ -6,6 +6,7 @@ Tensors are named much as in their GPT-2, but stored (out, in), with queries, ke
 from itertools import chain, islice
 from typing import Any
 
+from jaxgpt.interop import hf_config
 from jaxgpt.interop.hf_config import Config, Small, activation_name, cycle, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.interop.windows import width_of, window
@@ -108,4 +109,5 @@ def _patterns(config: Config, layers: int, local: Pattern) -> tuple[Pattern, ...
     return cycle(patterns)
 
 
-FAMILY = family("gpt_neo", "GPTNeoForCausalLM", GPTNeo, lambda model: NAMES, fields, keys)
+WORDS = hf_config.WORDS | {"num_layers": "num_layers", "num_heads": "num_heads"}
+FAMILY = family("gpt_neo", "GPTNeoForCausalLM", GPTNeo, lambda model: NAMES, fields, keys, words=WORDS)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxgpt.interop import gpt2
 from jaxgpt.interop.hf_config import Config, Small, activation_name, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import GPTJ, Decoder
@@ -82,4 +83,4 @@ def keys(model: Decoder) -> dict[str, Any]:
     }
 
 
-FAMILY = family("gptj", "GPTJForCausalLM", GPTJ, lambda model: NAMES, fields, keys)
+FAMILY = family("gptj", "GPTJForCausalLM", GPTJ, lambda model: NAMES, fields, keys, words=gpt2.WORDS)

@@ -4,6 +4,7 @@ A family writes down what its keys mean (`fields`) and what keys a model gives (
 not listed by hand: the keys that a model gives are read back, and every field that comes back different is refused.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any
@@ -32,6 +33,13 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "swish": SiLU(),
 }
 """Their names; where two mean the same, the first is written."""
+WORDS = {
+    "num_layers": "num_hidden_layers",
+    "d_model": "hidden_size",
+    "num_heads": "num_attention_heads",
+    "context": "max_position_embeddings",
+}
+"""Our sizes and what most families call them."""
 START = ("init_std", "residual_init", "dropout")
 """Fields that shape the start and the training alone."""
 PARENTS = {
@@ -122,10 +130,12 @@ def family(
     fields: Callable[[Config], dict[str, Any]],
     keys: Callable[[Decoder], dict[str, Any]],
     moves_pairs: bool = False,
+    words: Mapping[str, str] = WORDS,
 ) -> Family:
     """A family from what its keys mean and what keys a model gives; the two are held against each other.
 
-    `moves_pairs`: `names` writes interleaved rotary pairs as half ones, so that a model may have either.
+    `moves_pairs`: `names` writes interleaved rotary pairs as half ones, so that a model may have either. `words`: their
+    keys for our sizes.
     """
 
     def spec(config: Mapping[str, Any]) -> Decoder:
@@ -133,7 +143,10 @@ def family(
         tree = fields(held)
         if held.problems:
             raise ConfigError(dict.fromkeys(held.problems))
-        return parse(kind, tree)
+        try:
+            return parse(kind, tree)
+        except ConfigError as error:  # of sizes that are sound one by one, and not together
+            raise ConfigError([in_words(problem, words) for problem in error.problems]) from None
 
     def config(model: Decoder) -> dict[str, Any]:
         theirs = f"Hugging Face's '{model_type}'"
@@ -160,6 +173,12 @@ def family(
             return model
 
     return Family(model_type, architecture, kind, names, spec, config, filled=filled)
+
+
+def in_words(line: str, words: Mapping[str, str]) -> str:
+    """A line about fields as one about keys, by a table from one to the other."""
+    pattern = "|".join(map(re.escape, words))
+    return re.sub(rf"(?<![\w.])({pattern})(?![\w.])", lambda field: words[field[0]], line)
 
 
 def lost(model: Decoder, back: Decoder, theirs: str) -> list[str]:

@@ -12,8 +12,8 @@ from jaxgpt.spec.stand_in import refuse_stand_in
 
 MOST_DIGITS = 40
 """Of an integer; more are no size, count or id of anything."""
-LIMIT = 100_000_000
-"""Bytes of a file; the largest vocabularies have a third of it."""
+LIMIT = 50_000_000
+"""Bytes of a file; the largest vocabularies have two thirds of it."""
 
 
 def read_object(path: Path, expected: str) -> dict[str, Any]:

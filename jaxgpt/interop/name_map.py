@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 ALIGNMENT = 64
 """Bytes: where a leaf's memory starts. A CPU's jax takes such an array as it is instead of copying it."""
-MOST_LINES = 40
+MOST_LINES = 20
 """Of an error."""
 SLICE = 4096
 """Rows that are compared at once."""

@@ -52,7 +52,8 @@ class Decoder(Transformer):
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters: normal weights, zero biases, unit gains."""
-        module = self.build(loop="scan")
+        plain = self.evolve(pattern=self.pattern[:1])  # parameters depend on none, and a cycle takes time to trace
+        module = plain.build(loop="scan")
         return module.init(key, jnp.zeros((1, 1), jnp.int32), method="everything")["params"]
 
     def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> tuple[KV, ...]:

@@ -1,6 +1,8 @@
 """Whatever is passed to the public functions gives a result or one line that names the argument, never a traceback."""
 
 import math
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -145,3 +147,27 @@ def test_the_line_names_the_argument(calls, name, given, message):
 
 def test_no_prompt_is_no_text(calls):
     assert calls["generate"][0]([]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--temperature", "-1"], "temperature: input should be greater than or equal to 0, got -1.0"),
+        (["--temperature", "nan"], "temperature: .*finite"),
+        (["--top-k", "0"], "top_k: .*greater than 0, got 0"),
+        (["--top-p", "0"], "top_p: .*greater than 0, got 0.0"),
+        (["--top-p", "nan"], "top_p: .*got nan"),
+        (["--seed", "-1"], "seed: -1, expected a whole number from 0 to 4,294,967,295"),
+        (["--max-new", "1000000000000"], "max_new: 1000000000000, expected a whole number"),
+        (["--prompt", ""], "prompt 0: empty; give at least one token"),
+    ],
+    ids=str,
+)
+def test_the_verb_says_the_same(calls, words, message, monkeypatch, capsys):
+    from jaxgpt.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["jaxgpt", "sample", str(calls["load"][1]["path"]), *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    lines = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and len(lines) == 1 and re.search(message, lines[0]), lines
