@@ -63,7 +63,9 @@ class Encoder(Transformer):
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters: normal weights, zero biases, unit gains."""
-        plain = self.evolve(pattern=self.pattern[:1])  # parameters depend on none, and a cycle takes time to trace
+        plain = self.model_copy(
+            update={"pattern": self.pattern[:1]}
+        )  # a cycle takes time, and parameters depend on none
         module = plain.build(loop="scan")
         return module.init(key, jnp.zeros((1, 1), jnp.int32), method="everything")["params"]
 
