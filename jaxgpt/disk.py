@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.spec.errors import quote
-from jaxgpt.spec.small_file import MOST, read_small
+from jaxgpt.spec.small_file import MOST, kind_of, read_small
 
 DEPTH = 32
 """How deep what is inside a JSON file may be nested: who walks through it must come to an end."""
@@ -69,10 +69,15 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file beside `path`; on success it is synced and takes the name, on any error it is removed.
 
     The temporary name is unique, so processes that write the same file at once cannot mix bytes: the last one wins.
-    Raises JaxgptError naming the path when it cannot be written; what stood there before then still stands.
+    Raises JaxgptError naming the path when it cannot be written, and for a device or a pipe, which is never replaced;
+    what stood there before then still stands.
     """
     if path.is_dir():
         raise JaxgptError(f"{path}: is a folder, where a file is to be written; name the file")
+    with suppress(OSError, ValueError):
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):  # root could: the machine's /dev/null would be gone
+            raise JaxgptError(f"{path}: {kind_of(mode)}, and a file would take its place; name a file")
     draft = _draft(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,13 @@
 import os
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from jaxgpt.disk import atomic, clear_drafts, resolve
+from jaxgpt.disk import atomic, clear_drafts, resolve, write_json_atomic
 from jaxgpt.spec import JaxgptError
 
 
@@ -53,3 +55,20 @@ with atomic(root / "below" / {name!r}) as file, new_folder(root / {name!r}) as f
         file.write(b"whole")
     assert (tmp_path / name).read_bytes() == b"whole"
     assert {path.name for path in tmp_path.rglob("*.tmp")} == {of_another_host.name, of_nobody.name, "kept.tmp"}
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
+    """The superuser, as whom containers often run, may put a file in place of /dev/null: then it is gone."""
+    os.mkfifo(tmp_path / "pipe")
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(tmp_path / "socket"))
+    for name in ("pipe", "socket"):
+        kind = stat.S_IFMT(os.lstat(tmp_path / name).st_mode)
+        with pytest.raises(JaxgptError, match=f"{name}: is a pipe, and a file would take its place"):
+            write_json_atomic(tmp_path / name, {})
+        assert stat.S_IFMT(os.lstat(tmp_path / name).st_mode) == kind
+    bound.close()
+    (tmp_path / "link").symlink_to("pipe")
+    write_json_atomic(tmp_path / "link", {})  # the link goes, not what it leads to
+    assert (tmp_path / "link").read_text() == "{}\n" and stat.S_ISFIFO(os.lstat(tmp_path / "pipe").st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "socket"]
