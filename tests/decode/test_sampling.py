@@ -127,7 +127,7 @@ def test_seen_tokens_are_penalised_whatever_their_sign():
         ("temperature", None),
         ("temperature", float("inf")),
         ("top_k", 0),
-        ("top_k", 2.0),
+        ("top_k", 2.5),
         ("top_k", True),
         ("top_p", 0.0),
         ("top_p", 1.1),
