@@ -114,6 +114,12 @@ class FakeTrainer:
         return result
 
 
+@pytest.fixture(scope="session")
+def trainer_class() -> type[FakeTrainer]:
+    """For tests that change what it leaves."""
+    return FakeTrainer
+
+
 @pytest.fixture
 def trainer() -> FakeTrainer:
     return FakeTrainer()

@@ -22,6 +22,7 @@ from jaxgpt.lab.report.markdown import markdown
 from jaxgpt.lab.report.results import csv_text
 from jaxgpt.lab.status import show_status
 from jaxgpt.lab.work import say, work
+from jaxgpt.seal import seal
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -194,26 +195,23 @@ def sweep(experiment, run_spec, trainer, folder, words, metric):
 
 
 @pytest.fixture(scope="module")
-def hostile(experiment, run_spec, tmp_path_factory):
-    return _both(
-        experiment, run_spec, tmp_path_factory.mktemp("hostile"), [encodable(text) for text in HOSTILE], METRIC
-    )
+def hostile(experiment, run_spec, trainer_class, tmp_path_factory):
+    words = [encodable(text) for text in HOSTILE]
+    return _both(experiment, run_spec, trainer_class, tmp_path_factory.mktemp("hostile"), words, METRIC)
 
 
 @pytest.fixture(scope="module")
-def harmless(experiment, run_spec, tmp_path_factory):
+def harmless(experiment, run_spec, trainer_class, tmp_path_factory):
     words = [f"word {i}" for i in range(len(HOSTILE))]
-    return _both(experiment, run_spec, tmp_path_factory.mktemp("harmless"), words, "val/loss")
+    return _both(experiment, run_spec, trainer_class, tmp_path_factory.mktemp("harmless"), words, "val/loss")
 
 
 def encodable(text):
     return text.replace("\ud83d", "")
 
 
-def _both(experiment, run_spec, folder, words, metric):
-    from conftest import FakeTrainer
-
-    class Renamed(FakeTrainer):
+def _both(experiment, run_spec, trainer_class, folder, words, metric):
+    class Renamed(trainer_class):
         def __call__(self, run, out, quiet, watch):
             result = super().__call__(run, out, quiet, watch)
             result[metric] = result["val/loss"]
@@ -223,8 +221,6 @@ def _both(experiment, run_spec, folder, words, metric):
             (out / "result.json").write_text(json.dumps(result))
             seal(out)
             return result
-
-    from jaxgpt.seal import seal
 
     return sweep(experiment, run_spec, Renamed(), folder, words, metric)
 
