@@ -72,9 +72,10 @@ def test_every_parameter_of_a_trained_bias_learns(known):
         assert (np.abs(table[:, used[used > 0]]).max(0) > 0).all()
 
 
-@pytest.mark.parametrize("kernel", FAST)
-def test_rows_and_heads_over_devices_and_seeds_under_vmap_change_nothing(known, kernel):
+def test_rows_and_heads_over_devices_and_seeds_under_vmap_change_nothing(known):
+    """One kernel with each model: on these rows a mesh means the same to both."""
     spec, params, want = known
+    kernel = "chunked" if spec.position.kind == "t5" else "block_sparse"
     mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "tensor"))
     columns = NamedSharding(mesh, PartitionSpec(None, None, "tensor"))
     attention = params["blocks"]["layers"]["attention"]

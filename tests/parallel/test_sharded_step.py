@@ -54,12 +54,13 @@ VARIANTS = {"zero 1", "zero 2", "tensor, split norms"}
 
 
 def slow(model, names):
-    """Long to compile, for what the rest shows already: experts beside two strategies that leave them alone, and pairs
-    that differ from another by a variant of a strategy. `make test` has each variant by itself."""
+    """Long to compile, for what the rest shows already: experts beside two strategies that leave them alone; pairs that
+    differ from another by a variant of a strategy, which `make test` has by itself; and pairs with data, of which axes
+    of 4 have two parts anyway."""
     varied = not VARIANTS.isdisjoint(names)
     if model == "moe":
-        return varied or (len(names) == 2 and "expert" not in names)
-    return len(names) == 2 and varied
+        return varied or (len(names) == 2 and ("expert" not in names or "data" in names))
+    return len(names) == 2 and (varied or "data" in names)
 
 
 CASES = [
