@@ -143,9 +143,10 @@ PACKED_ROWS = {"grouped, segments": (2, ROW | SEGMENTS, np.float32)}
 TRIES = PACKED_ROWS | {"restarted": (H, ROW | SEGMENTS | RESTART, np.float32)}
 PLAIN = {"one group, bfloat16": (1, ROW, jnp.bfloat16)}
 REST = {"row": (H, ROW, np.float32)}
-FIRST_EXAMPLES = "splash", "auto", "gathered", "ring"
+FIRST_EXAMPLES = "splash", "auto", "gathered", "ring", "chunked", "reference"
 """Of each pattern but the causal one these get the first example on packed rows: jax's own kernel is slow where it is
-interpreted, and the others hand rows that no mesh splits to a kernel which gets all."""
+interpreted, the next hand rows that no mesh splits to another kernel, and the last know of a pattern but whom it
+allows."""
 
 
 @pytest.mark.parametrize(("kind", "fields"), PATTERN_CASES)

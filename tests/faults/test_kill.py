@@ -54,6 +54,7 @@ def check(trainer, whole, out, seeds):
     assert not list((out / "ckpt").glob(".draft_*")), said
 
 
+@pytest.mark.slow
 def test_one_kill_changes_nothing(trainer, whole, tmp_path):
     check(trainer, whole, tmp_path, [0])
 

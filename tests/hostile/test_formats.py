@@ -87,7 +87,7 @@ def test_a_sound_file_is_read(name, sound, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("name", "file"), MUTATED)
 def test_a_few_mutations(name, file, sound, attack):
-    assert not attack(name, file, mutated(name, file, sound, 6))
+    assert not attack(name, file, mutated(name, file, sound, 4))
 
 
 @pytest.mark.parametrize(("name", "file"), CASES)

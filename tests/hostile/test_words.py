@@ -19,7 +19,7 @@ from jaxgpt.spec import dump_yaml
 
 SECONDS = 60
 """How long an answer may take on a busy machine, imports included; most take milliseconds."""
-DRAWN = 150
+DRAWN = 80
 
 PATHS = [
     *("", "-", "--", ".", "..", "/", "  ", "*", "[", "{", "'", '"', "$HOME", "%s", "é😀"),

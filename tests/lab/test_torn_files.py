@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from rarely import mostly
 from torn import spoil
 
 from jaxgpt.lab.claim import CLAIMS, take
@@ -163,7 +164,9 @@ def attack(whole, folder, seed, name, capsys, on_time):
     assert "Traceback" not in said + shown
 
 
-@pytest.mark.parametrize("name", [*OF_RUNS, CLAIMS])
+@pytest.mark.parametrize(
+    "name", mostly([*OF_RUNS, CLAIMS], "config.yaml", "result.json", "metrics.jsonl", "status.json", CLAIMS)
+)
 def test_a_torn_file_of_a_run_stops_that_run_only(whole, tmp_path, capsys, on_time, name):
     for seed in range(6):
         attack(whole, tmp_path / str(seed), seed, name, capsys, on_time)

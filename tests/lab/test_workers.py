@@ -143,6 +143,7 @@ def outcomes(folder):
     return [{name: held for name, held in row.items() if name not in TIMES} for row in rows + results]
 
 
+@pytest.mark.slow
 def test_a_signal_saves_the_run_and_the_next_worker_goes_on_bitwise(real):
     crew, cut, whole = real
     worker = crew.start("work", cut)

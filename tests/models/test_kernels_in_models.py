@@ -1,11 +1,14 @@
 """Kernels compose with what a model has: positions, grouped heads, norms, caps, packing, remat, scan, seeds, meshes."""
 
+from itertools import product
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from close import assert_close, cancelled
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from rarely import mostly
 
 from jaxgpt.models import Decoder
 from jaxgpt.ops.attention import BlockSparse, Chunked, Reference
@@ -48,14 +51,18 @@ def loss_and_gradient(spec, kernel, loop="unroll", remat="none"):
     return jax.value_and_grad(loss)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module")
 def known(request, weights):
     spec = decoder(request.param)
     params = weights(spec)
     return spec, params, jax.jit(loss_and_gradient(spec, Reference()))(params, TOKENS)
 
 
-@pytest.mark.parametrize("kernel", FAST)
+@pytest.mark.parametrize(
+    ("known", "kernel"),
+    mostly(list(product(MODELS, FAST)), ("everything", "block_sparse"), ("t5, heads apart", "chunked")),
+    indirect=["known"],
+)
 def test_a_fast_kernel_trains_a_packed_model_as_the_plain_one_does(known, kernel):
     """With the layers scanned and everything recomputed, which is where masks and residuals go astray."""
     spec, params, want = known
@@ -63,6 +70,7 @@ def test_a_fast_kernel_trains_a_packed_model_as_the_plain_one_does(known, kernel
     assert_close(got, want, scale=cancelled(want[1]))
 
 
+@pytest.mark.parametrize("known", MODELS, indirect=True)
 def test_every_parameter_of_a_trained_bias_learns(known):
     spec, _, (_, grads) = known
     table = grads["embed"].get("bias")
@@ -72,6 +80,7 @@ def test_every_parameter_of_a_trained_bias_learns(known):
         assert (np.abs(table[:, used[used > 0]]).max(0) > 0).all()
 
 
+@pytest.mark.parametrize("known", mostly(MODELS, "t5, heads apart"), indirect=True)
 def test_rows_and_heads_over_devices_and_seeds_under_vmap_change_nothing(known):
     """One kernel with each model: on these rows a mesh means the same to both."""
     spec, params, want = known

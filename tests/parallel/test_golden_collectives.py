@@ -8,6 +8,7 @@ so the table here is not tied.
 import jax
 import numpy as np
 import pytest
+from rarely import rarely
 
 from jaxgpt.parallel.collectives import collectives, totals
 from jaxgpt.train.program import hyper, program
@@ -61,7 +62,7 @@ def test_data_parallel_sums_each_gradient_once(compiled):
     assert 0 <= totals(found)["all-reduce"].bytes - bytes_of(run) <= SCALARS
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [rarely(1), 2])
 def test_zero_1_and_2_sum_gradients_and_gather_parameters_once(compiled, stage):
     run, found = compiled(**{"exec.mesh": {"fsdp": 8}, "exec.rules": {"kind": "zero", "stage": stage}})
     seen = totals(found)

@@ -51,15 +51,16 @@ PRODUCTS = [(name,) for name in STRATEGIES] + [
     and fields(pair) not in [fields((name,)) for name in pair]  # by itself an axis of 4 has data 2 beside it already
 ]
 VARIANTS = {"zero 1", "zero 2", "tensor, split norms"}
+WITH_EXPERTS = ("expert",), ("zero 3", "expert"), ("tensor", "expert")
 
 
 def slow(model, names):
-    """Long to compile, for what the rest shows already: experts beside two strategies that leave them alone; pairs that
+    """Long to compile, for what the rest shows already: experts beside strategies that leave them alone; pairs that
     differ from another by a variant of a strategy, which `make test` has by itself; and pairs with data, of which axes
     of 4 have two parts anyway."""
     varied = not VARIANTS.isdisjoint(names)
     if model == "moe":
-        return varied or (len(names) == 2 and ("expert" not in names or "data" in names))
+        return names not in WITH_EXPERTS
     return len(names) == 2 and (varied or "data" in names)
 
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from pair import STOP, Pair
+from rarely import rarely
 
 CHILD = """
 import sys, time
@@ -34,10 +35,10 @@ def pair(case, folder):
 @pytest.mark.parametrize(
     ("case", "statuses", "line"),
     [
-        ("raise", [1, 1], "error: process 1 raised RuntimeError: out of luck" + AGAIN),
+        rarely("raise", [1, 1], "error: process 1 raised RuntimeError: out of luck" + AGAIN),
         ("refuse", [2, 2], "error: text.txt: no such file"),
         ("hang", [1, 1], "error: no step for 4 s (exec.hang_seconds); furthest behind: process 1" + AGAIN),
-        ("long work", [0, 0], None),
+        rarely("long work", [0, 0], None),
     ],
 )
 def test_what_ends_one_ends_both(tmp_path, case, statuses, line):
@@ -46,7 +47,7 @@ def test_what_ends_one_ends_both(tmp_path, case, statuses, line):
         assert both.said(0).splitlines() == ([line] if line else [])
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [rarely(0), 1])
 def test_a_stopped_process_is_named(tmp_path, victim):
     with pair("stop", tmp_path) as both:
         for process in both.processes:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import assert_bitwise, make_tree, steps
+from rarely import rarely
 
 from jaxgpt.spec import JaxgptError
 from jaxgpt.train.checkpoint import restore, save
@@ -44,7 +45,7 @@ def test_too_little_space_is_told_before_anything_is_written(ckpt, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves a coroutine behind
-@pytest.mark.parametrize("place", [(os, "fsync"), (os, "replace"), (Path, "rename")])
+@pytest.mark.parametrize("place", [(os, "fsync"), rarely((os, "replace")), (Path, "rename")])
 def test_a_disk_full_at_the_end_keeps_the_earlier_ones(ckpt, monkeypatch, place):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -74,7 +75,7 @@ time.sleep(0.5)
 """
     starts = [
         subprocess.Popen([sys.executable, "-c", script, str(size)], stderr=subprocess.PIPE, text=True)
-        for size in (64, 512, 4096, 8192)
+        for size in (64, 4096)
     ]
     for process in starts:
         _, err = process.communicate(timeout=120)

@@ -187,6 +187,7 @@ def one_device(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: first)
 
 
+@pytest.mark.slow
 def test_lanes_of_one_device_are_as_independent(spec, group, tmp_path, one_device):
     """A vmap: other neighbours, one of them not finite, change no bit. Devices of their own: rounding."""
     runs, _, results = group

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from close import assert_close
+from rarely import mostly, rarely
 
 from jaxgpt.train.checkpoint import restore, save
 from jaxgpt.train.program import hyper, program
@@ -54,7 +55,7 @@ def bits(state):
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: " to ".join(way))
+@pytest.mark.parametrize("way", [rarely(WAYS[0]), WAYS[1]], ids=lambda way: " to ".join(way))
 def test_no_bit_is_lost_on_the_way(place, start, tmp_path, way):
     folder, first = start, bits(restore(start, place(way[0])[1].state)[1])
     for number, name in enumerate(way):
@@ -85,6 +86,6 @@ def stayed(losses):
     return losses("8 devices")
 
 
-@pytest.mark.parametrize("name", [name for name in PLACES if name != "8 devices"])
+@pytest.mark.parametrize("name", mostly([name for name in PLACES if name != "8 devices"], "1 device", "tensor"))
 def test_the_next_losses_are_the_same(losses, stayed, name):
     assert_close(losses(name), stayed)
