@@ -6,7 +6,9 @@ JAXGPT_TEST_XLA_FLAGS is added to its flags, here and in every process that a te
 
 import gc
 import os
+import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -20,6 +22,9 @@ os.environ.setdefault("JAXGPT_TEST_DATA", os.environ.pop("JAXGPT_DATA", ""))
 import numpy as np
 import pytest
 
+with suppress(ValueError):  # on another thread than the main one
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of `nohup`, or a shell's `&`: tests of Ctrl-C would wait
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(50_000, 20, 100)  # tracing makes many objects and few cycles: looking for them takes 5% of the time
 
 TINY = {

@@ -96,6 +96,8 @@ def _parquet(path: Path, text_field: str) -> Iterator[tuple[str, float]]:
         import pyarrow.parquet as pq
     except ImportError:
         raise ConfigError(f"{path}: reading parquet needs pyarrow; pip install 'jaxgpt[hf]'") from None
+    with open_regular(path):  # what is no file, or stands in for one, is told as such
+        pass
     try:
         with pq.ParquetFile(path) as file:
             if text_field not in file.schema_arrow.names:

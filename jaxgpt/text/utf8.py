@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.small_file import kind_of
+from jaxgpt.spec.stand_in import HEAD, POINTERS, refuse_stand_in
 
 MARK = b"\xef\xbb\xbf"
 """The byte order mark that some editors put in front of UTF-8; it is no part of the text."""
@@ -19,10 +20,13 @@ OTHERS = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe"
 @contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
     """The file's bytes. Raises ConfigError for what cannot be opened or read, and for what is no regular file, as a
-    pipe, which would be waited for without end."""
+    pipe, which would be waited for without end, or only a Git LFS pointer to one."""
     try:
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             check_regular(path, os.fstat(file.fileno()))
+            head = file.peek(HEAD)[:HEAD]
+            if head.startswith(POINTERS):  # a web page, which is no stand-in here, may be what the text is about
+                refuse_stand_in(path, head)
             yield file
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -114,6 +114,12 @@ def test_bad_corpora_are_one_line(tmp_path: Path, monkeypatch):
     refused(tmp_path / "k.jsonl", r"k\.jsonl:1: no field 'text'; it has x{28}\.\., 0, 1, 2, 3, 4, 5, 6, \.\.\.; set")
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.parquet"])
+def test_a_git_lfs_pointer_is_no_text(name: str, tmp_path: Path):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    refused(tmp_path / name, f"{name}: a Git LFS pointer, not the file itself; run `git lfs pull`")
+
+
 MARK = b"\xef\xbb\xbf"
 
 

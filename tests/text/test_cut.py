@@ -106,22 +106,30 @@ def test_what_a_call_gives_or_raises_is_passed_on():
         interruptible(lambda: {}["gone"])
 
 
-def ctrl_c_after(seconds: float) -> None:
+def ctrl_c_once(begun: threading.Event) -> None:
+    """A moment after the call began: one that comes in the middle of an import may be lost there."""
     main = threading.main_thread().ident
-    threading.Timer(seconds, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+
+    def send():
+        begun.wait()
+        time.sleep(0.1)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=send, daemon=True).start()
 
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 def test_ctrl_c_does_not_wait_for_a_deaf_call():
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def deaf():
+        begun.set()
         try:
             time.sleep(3)  # without the interpreter's lock, as Rust works; only the main thread hears signals
         finally:
             ended.set()
 
-    ctrl_c_after(0.1)
+    ctrl_c_once(begun)
     with pytest.raises(KeyboardInterrupt):
         interruptible(deaf)
     assert not ended.is_set()
@@ -129,16 +137,17 @@ def test_ctrl_c_does_not_wait_for_a_deaf_call():
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 def test_ctrl_c_ends_learning_and_what_it_reads():
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def texts():
+        begun.set()
         try:
             while True:
                 yield "some words "
         finally:
             ended.set()
 
-    ctrl_c_after(0.2)
+    ctrl_c_once(begun)
     with pytest.raises(KeyboardInterrupt):
         ByteBPE(vocab_size=300).train(texts)
     assert ended.wait(10)
