@@ -11,17 +11,15 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from pydantic import model_validator
 
-from jaxgpt.models.transformer import Transformer
-from jaxgpt.nn.dropout import Dropout
-from jaxgpt.nn.embed import Embed
+from jaxgpt.models.transformer import Transformer, TransformerModule
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.head import MaskedHead, Pooler
-from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.ops.activations import GELU, Activation
-from jaxgpt.ops.attention import Kernel, Places, Reference
+from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Bidirectional, Pattern
 from jaxgpt.ops.placing import place
 from jaxgpt.spec.sizes import Index, Length
@@ -37,7 +35,7 @@ class Encoder(Transformer):
     norm_place: Literal["pre", "post", "both"] = "post"
     feed_forward: FeedForward = MLP(activation=GELU())
     embed_norm: Norm | None = LayerNorm(eps=1e-12)
-    residual_init: Literal["plain", "depth_scaled"] = "plain"
+    residual_init: ResidualInit = "plain"
     token_types: Index = 2
     """Segments that a token may belong to, each with an embedding (sentence A or B); 0: none."""
     pooler: bool = True
@@ -60,14 +58,6 @@ class Encoder(Transformer):
     ) -> "EncoderModel":
         """The module; `vocab_size` must be known by now."""
         return EncoderModel(self, kernel, jnp.dtype(dtype), loop, remat)
-
-    def init(self, key: jax.Array) -> dict[str, Any]:
-        """Fresh parameters: normal weights, zero biases, unit gains."""
-        plain = self.model_copy(
-            update={"pattern": self.pattern[:1]}
-        )  # a cycle takes time, and parameters depend on none
-        module = plain.build(loop="scan")
-        return module.init(key, jnp.zeros((1, 1), jnp.int32), method="everything")["params"]
 
     @property
     def looked_up(self) -> int:
@@ -97,35 +87,17 @@ class Outputs(NamedTuple):
     """(B, 2), next sentence or not; None without that head."""
 
 
-class EncoderModel(nn.Module):
+class EncoderModel(TransformerModule):
     """The assembled encoder. `apply({"params": p}, tokens)` gives the masked head's logits, or hidden states without
     one. Segments mark padding: a token sees those of its own segment only, so padding gets segment 0."""
 
     spec: Encoder
-    kernel: Kernel
-    dtype: DTypeLike
-    loop: Loop
-    remat: Remat
 
     def setup(self) -> None:
-        """Names the children: embed, norm_e, blocks, norm_f (unless post-norm), pooler, next_sentence, head (the
-        masked one), task."""
+        """Names the children: those of the trunk, pooler, next_sentence, head (the masked one), task."""
         spec = self.spec
-        if spec.vocab_size is None:
-            raise ValueError("model.vocab_size is not set")
-        self.embed = Embed(
-            spec.vocab_size,
-            spec.d_model,
-            spec.num_heads,
-            spec.context,
-            spec.position,
-            spec.init_std,
-            self.dtype,
-            token_types=spec.token_types,
-        )
-        self.norm_e = None if spec.embed_norm is None else spec.embed_norm.module("norm_e")
-        self.blocks = spec.stack(self.kernel, self.dtype, self.loop, self.remat)
-        self.norm_f = spec.norm.module("norm_f") if spec.norm_place != "post" else None
+        self.trunk = spec.trunk(self.kernel, self.dtype, self.loop, self.remat, token_types=spec.token_types)
+        nn.share_scope(self, self.trunk)
         self.pooler = Pooler(self.dtype, spec.init_std) if spec.pooler else None
         self.next_sentence = None
         if spec.next_sentence:
@@ -134,7 +106,6 @@ class EncoderModel(nn.Module):
         if spec.masked_head:
             self.head = MaskedHead(spec.vocab_size, self.dtype, spec.init_std, spec.head_activation, spec.norm)
         self.task = None if spec.head is None else spec.head.module(self.dtype, spec.init_std)
-        self.drop = Dropout(spec.dropout)
 
     def __call__(
         self,
@@ -148,60 +119,11 @@ class EncoderModel(nn.Module):
         hidden_BTD = self.hidden(tokens_BT, positions, segments, train, token_types)
         return hidden_BTD if self.head is None else self.unembed(hidden_BTD)
 
-    def hidden(
-        self,
-        tokens_BT: jax.Array,
-        positions: jax.Array | None = None,
-        segments: jax.Array | None = None,
-        train: bool = False,
-        token_types: jax.Array | None = None,
-    ) -> jax.Array:
-        """int (B, T) -> final hidden states (B, T, D).
-
-        `segments` (B, T) tells padding (0) from a row's tokens, and packed documents from one another; `positions`
-        (B, T) count from 0 in each, as the row's indices do where not given; `token_types` (B, T) are 0 by default.
-        """
-        return self._normed(self._run(tokens_BT, positions, segments, train, token_types))
-
-    def represent(self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False) -> jax.Array:
-        """int (B, T) -> float32 (B, ...): what `head` makes of each row's tokens, those with a segment above 0."""
-        if self.task is None or self.spec.head is None:
-            raise ValueError("model.head is not set: the model makes no vector of a text")
-        real_BT = jnp.ones_like(tokens_BT, bool) if segments is None else segments > 0
-        states = self.states(tokens_BT, segments, train, self.spec.head.layered)
-        return self.task(states, real_BT, train)
-
-    def states(
-        self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False, every: bool = True
-    ) -> list[jax.Array]:
-        """The outputs (B, T, D) of all layers, or of the last alone; the last is as `hidden` gives it."""
-        x = self._run(tokens_BT, None, segments, train, None, every)
-        return [*x[:-1], self._normed(x[-1])] if every else [self._normed(x)]
-
-    def _normed(self, x_BTD: jax.Array) -> jax.Array:
-        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer")
-
-    def _run(
-        self,
-        tokens_BT: jax.Array,
-        positions: jax.Array | None,
-        segments: jax.Array | None,
-        train: bool,
-        token_types: jax.Array | None,
-        every: bool = False,
-    ) -> jax.Array:
-        places: Places = "row" if positions is None else "documents" if segments is not None else "any"
-        pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
-        layout = Layout(pos, segments, places)
-        x_BTD = place(self.embed(tokens_BT, layout, token_types), "residual")
-        x_BTD = self.drop(x_BTD if self.norm_e is None else self.norm_e(x_BTD), deterministic=not train)
-        return self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), None, train, every)[0]
-
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """(..., D) -> the masked head's logits (..., V)."""
         if self.head is None:
             raise ValueError("model.masked_head is off: the model has no logits")
-        return place(self.head(hidden, self.embed.attend), "logits")
+        return place(self.head(hidden, self.trunk.embed.attend), "logits")
 
     def pool(self, hidden_BTD: jax.Array) -> jax.Array:
         """(B, T, D) -> (B, D): the pooler's summary of each row's first token."""

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.spec.sizes import Length
 
 
@@ -12,5 +13,5 @@ class GPT1(Decoder, kind="gpt1"):
     citation = "Radford et al. 2018, section 4.1"
     sizes: ClassVar[dict[str, dict[str, Any]]] = {"117m": {"num_layers": 12, "d_model": 768, "num_heads": 12}}
     norm_place: Literal["pre", "post", "both"] = "post"
-    residual_init: Literal["plain", "depth_scaled"] = "plain"
+    residual_init: ResidualInit = "plain"
     context: Length = 512

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxgpt.ops.attention import Places
 
@@ -24,3 +25,11 @@ class Layout(NamedTuple):
     """int32 (B,): empty slots before each row's first token: a token's position is its slot less these."""
     slots: int = 0
     """Slots that will ever be filled: a cache with fewer is a ring."""
+
+    @classmethod
+    def of_rows(cls, tokens_BT: jax.Array, positions: jax.Array | None, segments: jax.Array | None) -> "Layout":
+        """Of whole rows. Positions int (B, T) are the row's indices where not given; where they come with segments,
+        they must grow by one a token within a segment."""
+        places: Places = "row" if positions is None else "documents" if segments is not None else "any"
+        pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
+        return cls(pos, segments, places)

@@ -142,7 +142,7 @@ def test_gradients_flow_exactly_where_attention_may(member, weights):
     T, layers = 6, 2
     spec = Decoder(num_layers=layers, d_model=8, num_heads=2, context=256, vocab_size=4, pattern=(member,))
     params = weights(spec)
-    stack = spec.build(loop="scan").bind({"params": params}).blocks.clone(parent=None)
+    stack = spec.build(loop="scan").bind({"params": params}).trunk.blocks.clone(parent=None)
     layout = Layout(jnp.arange(T, dtype=jnp.int32))
 
     @jax.jit

@@ -1,0 +1,215 @@
+"""The trunk: tokens in, hidden states out. A decoder and an encoder have one, an encoder-decoder has two.
+
+B batch, T tokens, D model width, V vocabulary.
+"""
+
+from typing import Any, Literal, Self
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from pydantic import PositiveFloat, field_validator, model_validator
+
+from jaxgpt.nn.block import Block, BlockSpec
+from jaxgpt.nn.cache import KV
+from jaxgpt.nn.dropout import Dropout
+from jaxgpt.nn.embed import Embed
+from jaxgpt.nn.feed_forward import Sparse
+from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.linear import Linears
+from jaxgpt.nn.norm import Norm
+from jaxgpt.nn.stack import Loop, Remat, Stack
+from jaxgpt.ops.attention import Case, Kernel, Places
+from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach, shares
+from jaxgpt.ops.placing import place
+from jaxgpt.ops.positions import Added, Biased, Learned, Rotated
+from jaxgpt.ops.setting import on
+from jaxgpt.spec.sizes import Layers, Length
+
+MOST_IN_TABLE = 2**27
+"""Numbers of a table that is part of the compiled program."""
+ResidualInit = Literal["plain", "depth_scaled"]
+
+
+class TrunkSpec(BlockSpec):
+    """A stack of equal blocks above an embedding."""
+
+    inputs = ("dropout", "init_std")
+    switches = ("dropout",)
+    context: Length
+    """The longest sequence, in tokens."""
+    num_layers: Layers
+    pattern: tuple[Pattern, ...]
+    """Attention patterns, cycled over the layers: `[causal, {kind: banded, window: 256}]` alternates."""
+    embed_norm: Norm | None = None
+    """Normalises the sum of the embeddings, before dropout (BERT, BLOOM)."""
+    init_std: PositiveFloat = 0.02
+    residual_init: ResidualInit = "depth_scaled"
+    """`depth_scaled` divides the start of projections into the residual stream by √(2·layers) (GPT-2, section 2.3)."""
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _one_is_a_cycle(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [value]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = []
+        if self.d_head is None and self.d_model % self.num_heads:
+            problems.append(
+                f"d_model {self.d_model} is not a multiple of num_heads {self.num_heads}; change one or set d_head"
+            )
+        if self.num_heads % self.kv_heads:
+            problems.append(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if isinstance(self.position, Rotated):
+            width = self.position.width
+            if width is not None and (width % 2 or width > self.head_width):
+                problems.append(f"position.width {width} must be even and at most d_head {self.head_width}")
+            if width is None and self.head_width % 2:
+                problems.append(f"rotary positions need an even d_head, got {self.head_width}")
+        if self.residual != "sequential" and self.norm_place != "pre":
+            problems.append(
+                f"residual {self.residual} is pre-norm; set norm_place pre instead of {self.norm_place}, or sequential"
+            )
+        if isinstance(self.position, Added) and self.context * self.d_model > MOST_IN_TABLE:
+            problems.append(
+                f"position {self.position.kind} is a table of context {self.context} x d_model {self.d_model}: "
+                f"more than {MOST_IN_TABLE} numbers; use another, such as rotary"
+            )
+        if not self.pattern:
+            problems.append("pattern needs at least one entry, for example causal")
+        for i, pattern in enumerate(self.pattern):
+            problems += beyond(pattern, self.context, f"pattern.{i}")
+            if self.num_heads % len(shares(pattern)):
+                problems.append(
+                    f"pattern.{i} shares heads between {len(shares(pattern))} patterns; "
+                    f"make num_heads {self.num_heads} a multiple of that"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def attention_flops(self, length: int, dense: bool) -> float:
+        """Of a token, forward and backward, in products of queries and keys and of weights and values. `dense`: as if
+        every token saw `length` keys; else as many as the patterns keep."""
+        keys = sum(length if dense else mean_keys(pattern, length) for pattern in self.layer_patterns)
+        return 12 * self.num_heads * self.head_width * keys
+
+    def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:
+        """What the layers ask of a kernel in training, by a name for each: distinct patterns once."""
+        cases = {}
+        for i, pattern in enumerate(self.pattern[: self.num_layers]):
+            parts = shares(pattern)
+            for j, part in enumerate(parts):
+                name = f"pattern.{i}" + (f".of.{j}" if len(parts) > 1 else "")
+                cases[name] = Case(
+                    pattern=part,
+                    queries=length,
+                    keys=length,
+                    d_head=self.head_width,
+                    dtype=dtype,
+                    platform=platform,
+                    places=places,
+                    segments=segments,
+                    bias=isinstance(self.position, Biased),
+                    soft_cap=self.soft_cap is not None,
+                    dropout=on(self.dropout),
+                )
+        return cases
+
+    def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> tuple[KV, ...]:
+        """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches."""
+        lengths = [reach(pattern, slots) for pattern in self.layer_patterns]
+        zeros = {R: jnp.zeros((rows, self.kv_heads, R, self.head_width), dtype) for R in set(lengths)}
+        return tuple(KV(zeros[R], zeros[R]) for R in lengths)
+
+    def linears(self, dtype: DTypeLike) -> Linears:
+        """How the blocks' projections are made."""
+        scale = (2 * self.num_layers) ** -0.5 if self.residual_init == "depth_scaled" else 1.0
+        return Linears(dtype, self.init_std, self.init_std * scale, self.bias)
+
+    @property
+    def position_table(self) -> int:
+        """Parameters of learned positions."""
+        return (self.context + self.position.offset) * self.d_model if isinstance(self.position, Learned) else 0
+
+    @property
+    def least_parameters(self) -> int:
+        """Parameters that there are in any case, known untraced: attention's, the experts', the positions'."""
+        D, K = self.d_model, self.head_width
+        experts = self.feed_forward.num_experts if isinstance(self.feed_forward, Sparse) else 0
+        return self.num_layers * D * (2 * K * (self.num_heads + self.kv_heads) + 2 * experts) + self.position_table
+
+    @property
+    def layer_patterns(self) -> tuple[Pattern, ...]:
+        """Each layer's pattern."""
+        return tuple(self.pattern[i % len(self.pattern)] for i in range(self.num_layers))
+
+
+class Trunk(nn.Module):
+    """Embedding, blocks and final norm. Parameters `embed`, `norm_e` (with embed_norm), `blocks`, `norm_f` (unless
+    post-norm, which ends with a norm anyway)."""
+
+    spec: TrunkSpec
+    kernel: Kernel
+    dtype: DTypeLike
+    loop: Loop
+    remat: Remat
+    vocab_size: int
+    token_types: int = 0
+    """Segments that a token may belong to, each with an embedding."""
+    embed_scale: float | None = None
+    """What token embeddings are multiplied by."""
+
+    def setup(self) -> None:
+        """Names the children."""
+        spec = self.spec
+        self.embed = Embed(
+            self.vocab_size,
+            spec.d_model,
+            spec.num_heads,
+            spec.context,
+            spec.position,
+            spec.init_std,
+            self.dtype,
+            token_types=self.token_types,
+            scale=self.embed_scale,
+        )
+        self.norm_e = None if spec.embed_norm is None else spec.embed_norm.module("norm_e")
+        block = Block(spec, spec.linears(self.dtype), self.kernel, parent=None)
+        self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat)
+        self.norm_f = spec.norm.module("norm_f") if spec.norm_place != "post" else None
+        self.drop = Dropout(spec.dropout)
+
+    def __call__(
+        self, tokens_BT: jax.Array, layout: Layout, train: bool = False, token_types: jax.Array | None = None
+    ) -> jax.Array:
+        """int (B, T) -> final hidden states (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""
+        return self._normed(self._run(tokens_BT, layout, None, train, token_types)[0])
+
+    def states(self, tokens_BT: jax.Array, layout: Layout, train: bool = False) -> list[jax.Array]:
+        """The outputs (B, T, D) of all layers; the last is as the call gives it."""
+        x_LBTD, _ = self._run(tokens_BT, layout, None, train, every=True)
+        return [*x_LBTD[:-1], self._normed(x_LBTD[-1])]
+
+    def extend(self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...]) -> tuple[jax.Array, tuple[KV, ...]]:
+        """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
+        x_BTD, grown = self._run(tokens_BT, layout, cache, False)
+        return self._normed(x_BTD), grown
+
+    def _normed(self, x_BTD: jax.Array) -> jax.Array:
+        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer")
+
+    def _run(
+        self,
+        tokens_BT: jax.Array,
+        layout: Layout,
+        cache: tuple[KV, ...] | None,
+        train: bool,
+        token_types: jax.Array | None = None,
+        every: bool = False,
+    ) -> tuple[jax.Array, Any]:
+        x_BTD = place(self.embed(tokens_BT, layout, token_types), "residual")
+        x_BTD = self.drop(x_BTD if self.norm_e is None else self.norm_e(x_BTD), deterministic=not train)
+        return self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), cache, train, every)
