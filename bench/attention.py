@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from harness import arguments, cpu, interleaved, write
 
-from jaxgpt.ops.attention import BlockSparse, Chunked, Kernel, Reference, Scores
+from jaxgpt.ops.attention import BlockSparse, Chunked, Kernel, Reference, Scores, Side
 from jaxgpt.ops.patterns import Banded, Causal, Fixed, Pattern, Strided, mean_keys
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.spec import parse
@@ -58,7 +58,7 @@ def compiled(kernel: Kernel, pattern: Pattern, length: int) -> tuple[Callable[[]
     at = np.arange(length, dtype=np.int32)
 
     def both(q: Any, k: Any, v: Any, do: Any) -> Any:
-        out, pull = jax.vjp(lambda *x: kernel.attend(*x, Scores(pattern, at, at, places="row")), q, k, v)
+        out, pull = jax.vjp(lambda *x: kernel.attend(*x, Scores(pattern, Side(at), Side(at), places="row")), q, k, v)
         return out, pull(do)
 
     run = jax.jit(both).lower(q, k, v, do).compile()

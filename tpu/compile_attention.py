@@ -42,14 +42,12 @@ MORE = Shape(64, 1), Shape(128, H, soft_cap=50.0), Shape(80, 2)
 
 def compile_all(topology: str, names: list[str], length: int, batch: int) -> int:
     """Compiles every case on the chips of `topology`, rows spread over them; returns how many fail."""
-    import jax
 
     from jaxgpt.ops.placing import placing
     from jaxgpt.parallel import Mesh, Standard, placement_of
     from jaxgpt.parallel.chips import parse_slice
     from jaxgpt.parallel.topology import slice_devices
 
-    jax.default_backend = lambda: "tpu"  # what kernels ask when they refuse a case or choose how to do it
     mesh = Mesh().build(slice_devices(parse_slice(topology)))
     failed = 0
     for name in names:
@@ -115,7 +113,7 @@ def compiled(name: str, pattern: Any, shape: Shape, mesh: Any, length: int, batc
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxgpt.ops.attention import BlockSparse, Scores
+    from jaxgpt.ops.attention import BlockSparse, Scores, Side
     from jaxgpt.ops.attention.splash import Splash
     from jaxgpt.parallel import batch_sharding
 
@@ -124,8 +122,8 @@ def compiled(name: str, pattern: Any, shape: Shape, mesh: Any, length: int, batc
     at = np.arange(length, dtype=np.int32)
 
     def loss(q_BHTK: Any, k_BGTK: Any, v_BGTK: Any, segment_BT: Any) -> Any:
-        segment = segment_BT if shape.segments else None
-        scores = Scores(pattern, at, at, segment, segment, soft_cap=shape.soft_cap, places="row")
+        side = Side(at, segment_BT if shape.segments else None)
+        scores = Scores(pattern, side, side, soft_cap=shape.soft_cap, places="row")
         return jnp.sum(kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores).astype(jnp.float32) ** 2)
 
     sizes = [(batch, heads, length, shape.d_head) for heads in (H, shape.groups, shape.groups)]

@@ -100,8 +100,8 @@ def _window(
     """`count` tokens for each row, `every` at a time, all within one cache."""
     tokens_BP, lengths_B = _pad(rows)
     P = tokens_BP.shape[1]
-    slots = -(-(P + count) // GRAIN) * GRAIN
-    state = begin(program, slots, inputs, tokens_BP, lengths_B, key, min(every, count))
+    capacity = -(-(P + count) // GRAIN) * GRAIN
+    state = begin(program, capacity, inputs, tokens_BP, lengths_B, key, min(every, count))
     for start in range(0, count, every):
         stop = min(start + every, count)
         if start:

@@ -39,10 +39,10 @@ class Decoding(NamedTuple):
 
     tokens_BS: jax.Array
     """int32: padding, prompt, what has been written."""
-    slot: jax.Array
+    cursor: jax.Array
     """int32 scalar: the slot of the last written token, whose keys are not cached yet."""
-    lacks_B: jax.Array
-    """int32: the empty slots before each row's first token."""
+    padding_B: jax.Array
+    """int32: the empty slots on the left of each row's first token."""
     cache: tuple[KV, ...]
     seen_BV: jax.Array | None
     done_B: jax.Array
@@ -54,7 +54,7 @@ class Decoding(NamedTuple):
 @partial(jax.jit, static_argnums=(0, 1))
 def begin(
     program: Program,
-    slots: int,
+    capacity: int,
     inputs: Inputs,
     tokens_BP: jax.Array,
     lengths_B: jax.Array,
@@ -65,19 +65,19 @@ def begin(
     B, P = tokens_BP.shape
     module = program.module
     spec = module.spec
-    lacks_B = P - lengths_B
-    pos_BP = jnp.arange(P, dtype=jnp.int32) - lacks_B[:, None]
-    layout = Layout(pos_BP, slot=jnp.int32(0), lacks=lacks_B, slots=slots)
-    cache = spec.cache(B, slots, module.dtype)
+    padding_B = P - lengths_B
+    pos_BP = jnp.arange(P, dtype=jnp.int32) - padding_B[:, None]
+    layout = Layout(pos_BP, cursor=jnp.int32(0), padding=padding_B, capacity=capacity)
+    cache = spec.cache(B, capacity, module.dtype)
     hidden, cache = module.apply({"params": inputs.params}, tokens_BP, layout, cache, method="extend")
     seen = None
     if program.steps.penalises:
         hot = jax.nn.one_hot(tokens_BP, spec.vocab_size, dtype=jnp.bool_) & (pos_BP >= 0)[..., None]
         seen = jnp.any(hot, 1)
     state = Decoding(
-        tokens_BS=jnp.pad(tokens_BP, ((0, 0), (0, slots - P))),
-        slot=jnp.int32(P - 1),
-        lacks_B=lacks_B,
+        tokens_BS=jnp.pad(tokens_BP, ((0, 0), (0, capacity - P))),
+        cursor=jnp.int32(P - 1),
+        padding_B=padding_B,
         cache=cache,
         seen_BV=seen,
         done_B=jnp.zeros(B, bool),
@@ -102,9 +102,9 @@ def _loop(program: Program, inputs: Inputs, state: Decoding, count: jax.Array) -
     def body(carry: tuple[jax.Array, Decoding]) -> tuple[jax.Array, Decoding]:
         left, state = carry
         B = state.tokens_BS.shape[0]
-        last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.slot), (B, 1))
-        pos_B1 = state.slot - state.lacks_B[:, None]
-        layout = Layout(pos_B1, slot=state.slot, lacks=state.lacks_B, slots=state.tokens_BS.shape[1])
+        last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.cursor), (B, 1))
+        pos_B1 = state.cursor - state.padding_B[:, None]
+        layout = Layout(pos_B1, cursor=state.cursor, padding=state.padding_B, capacity=state.tokens_BS.shape[1])
         given = {"params": inputs.params}
         hidden, cache = program.module.apply(given, last_B1, layout, state.cache, method="extend")
         return left - 1, _write(program, inputs, state._replace(cache=cache), hidden[:, -1])
@@ -117,7 +117,7 @@ def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Arr
     logits_BV = program.module.apply({"params": inputs.params}, hidden_BD, method="unembed")
     if inputs.drawable_V is not None:
         logits_BV = jnp.where(inputs.drawable_V, logits_BV, -jnp.inf)
-    key = jax.random.fold_in(state.key, state.slot)
+    key = jax.random.fold_in(state.key, state.cursor)
     new_B = draw(program.steps, inputs.values, logits_BV, state.seen_BV, key)
     done_B = state.done_B
     if program.eot is not None:
@@ -127,8 +127,8 @@ def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Arr
     if seen is not None:
         seen = seen | jax.nn.one_hot(new_B, seen.shape[1], dtype=jnp.bool_)
     return state._replace(
-        tokens_BS=jax.lax.dynamic_update_slice(state.tokens_BS, new_B[:, None], (0, state.slot + 1)),
-        slot=state.slot + 1,
+        tokens_BS=jax.lax.dynamic_update_slice(state.tokens_BS, new_B[:, None], (0, state.cursor + 1)),
+        cursor=state.cursor + 1,
         seen_BV=seen,
         done_B=done_B,
         finite=state.finite & jnp.all(jnp.isfinite(hidden_BD)),

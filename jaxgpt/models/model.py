@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Case, Kernel, Places, Reference
+from jaxgpt.ops.patterns import Pattern
 from jaxgpt.spec import Seam
 from jaxgpt.spec.sizes import Length
 
@@ -38,8 +39,14 @@ class Model(Seam, seam="model"):
         `scored`: share of the tokens that get logits."""
 
     @abstractmethod
-    def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:
-        """What its layers ask of a kernel in training on rows of `length`, by a name for each; distinct ones once."""
+    def named_patterns(self) -> dict[str, Pattern]:
+        """Who attends to whom, by the name of the field that says so (`pattern.0`): distinct ones once."""
+
+    @abstractmethod
+    def cases(
+        self, length: int, dtype: str, platform: str, places: Places, segments: bool, token_parts: int = 1
+    ) -> dict[str, Case]:
+        """What its layers ask of a kernel in training on rows of `length`, for each of `named_patterns`."""
 
     def shapes(self) -> dict[str, Any]:
         """The parameter tree as shapes and dtypes; allocates nothing."""

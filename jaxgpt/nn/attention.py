@@ -12,12 +12,12 @@ from jaxgpt.nn.cache import KV, extend
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
-from jaxgpt.ops.attention import Bias, Kernel, Scores
+from jaxgpt.ops.attention import AttentionDropout, Kernel, Scores, Side
 from jaxgpt.ops.dropping import row_keys
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Biased, Position, Rotated
-from jaxgpt.ops.setting import on
+from jaxgpt.spec.inputs import enabled
 
 
 class Attention(nn.Module):
@@ -40,7 +40,7 @@ class Attention(nn.Module):
     def __call__(
         self, x_BTD: jax.Array, layout: Layout, pattern: Pattern, cache: KV | None, train: bool
     ) -> tuple[jax.Array, KV | None]:
-        """(B, T, D) -> (B, T, D), and the cache with this call's keys and values written at `layout.slot`."""
+        """(B, T, D) -> (B, T, D), and the cache with this call's keys and values written at `layout.cursor`."""
         q_BHTK = self._heads(x_BTD, self.num_heads, "q")
         k_BGTK = self._heads(x_BTD, self.num_kv_heads, "k")
         v_BGTK = self._heads(x_BTD, self.num_kv_heads, "v")
@@ -56,16 +56,18 @@ class Attention(nn.Module):
         if cache is not None:
             cache, (k_BGTK, v_BGTK), k_pos = extend(cache, KV(k_BGTK, v_BGTK), layout)
             segment, places = None, "any"
+        dropout = None
+        if train and enabled(self.dropout):
+            key = jax.random.key_data(row_keys(self.make_rng("dropout")))
+            dropout = AttentionDropout(key, jnp.float32(self.dropout))
         scores = Scores(
             pattern=pattern,
-            q_pos=layout.pos,
-            k_pos=k_pos,
-            q_segment=segment,
-            k_segment=segment,
-            bias=self._bias(layout),
+            q=Side(layout.pos, segment),
+            k=Side(k_pos, segment),
+            position=self.position if isinstance(self.position, Biased) else None,
+            table_H=self._table(layout),
             soft_cap=self.soft_cap,
-            dropout=self.dropout,
-            dropout_key=row_keys(self.make_rng("dropout")) if train and on(self.dropout) else None,
+            dropout=dropout,
             places=places,
         )
         o_BHTK = place(self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores), "heads")
@@ -77,10 +79,11 @@ class Attention(nn.Module):
         y = self.linears._replace(bias=self.qkv_bias)(heads * self.d_head, name)(x_BTD)
         return place(rearrange(y, "b t (h k) -> b h t k", h=heads), "heads")
 
-    def _bias(self, layout: Layout) -> Bias | None:
+    def _table(self, layout: Layout) -> jax.Array | None:
+        """float32 (H, ...): what a position that biases scores reads."""
         if not isinstance(self.position, Biased):
             return None
         if self.position.trained:
             assert layout.bias_table is not None
-            return Bias(self.position, layout.bias_table)
-        return Bias(self.position, jnp.asarray(self.position.table(self.num_heads)))
+            return layout.bias_table
+        return jnp.asarray(self.position.table(self.num_heads))

@@ -22,25 +22,26 @@ class KV(NamedTuple):
 
 
 def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:
-    """The cache with the new tokens (B, G, T, K) written; the keys and values that they may see; those's positions.
+    """The cache with the new tokens (B, G, T, K) written, the keys and values that they may see, and the positions of
+    those keys.
 
     Several tokens written into a ring at once would push out what the first of them still see, so they see the ring
     as it was, with the new tokens behind it.
     """
-    assert layout.slot is not None and layout.lacks is not None
+    assert layout.cursor is not None and layout.padding is not None
     R, T = cache.k.shape[2], new.k.shape[2]
-    grown = KV(*(_write(held, x, layout.slot) for held, x in zip(cache, new, strict=True)))
-    if T == 1 or layout.slots <= R:
-        return grown, grown, _held(R, layout.slot + T - 1, layout.lacks)
+    grown = KV(*(_write(held, x, layout.cursor) for held, x in zip(cache, new, strict=True)))
+    if T == 1 or layout.capacity <= R:
+        return grown, grown, _held(R, layout.cursor + T - 1, layout.padding)
     seen = KV(*(jnp.concatenate([held, x.astype(held.dtype)], 2) for held, x in zip(cache, new, strict=True)))
     pos = jnp.broadcast_to(layout.pos, (cache.k.shape[0], T))
-    return grown, seen, jnp.concatenate([_held(R, layout.slot - 1, layout.lacks), pos], 1)
+    return grown, seen, jnp.concatenate([_held(R, layout.cursor - 1, layout.padding), pos], 1)
 
 
-def _held(R: int, last: jax.Array, lacks: jax.Array) -> jax.Array:
+def _held(R: int, last: jax.Array, padding: jax.Array) -> jax.Array:
     """int32 (B, R): the position in each slot when `last` is the latest token's; negative where there is none."""
     number = last - jnp.mod(last - jnp.arange(R, dtype=jnp.int32), R)
-    return jnp.where(number < 0, -1, number - lacks[:, None])
+    return jnp.where(number < 0, -1, number - padding[:, None])
 
 
 def _write(held_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:

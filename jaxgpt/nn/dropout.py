@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgpt.ops.dropping import bernoulli, row_keys
-from jaxgpt.ops.setting import on
+from jaxgpt.spec.inputs import enabled
 
 
 class Dropout(nn.Module):
@@ -16,7 +16,7 @@ class Dropout(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """Any shape, unchanged. Draws from the rng stream `dropout`."""
-        if deterministic or not on(self.rate):
+        if deterministic or not enabled(self.rate):
             return x
         keep = 1 - jnp.float32(self.rate)
         mask = bernoulli(row_keys(self.make_rng("dropout")), keep, x.shape)

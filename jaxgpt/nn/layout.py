@@ -19,11 +19,11 @@ class Layout(NamedTuple):
     """What is known of positions while compiling; kernels that visit only some blocks need it."""
     bias_table: jax.Array | None = None
     """float32 (H, ...): the trained table of a position that biases scores."""
-    slot: jax.Array | None = None
+    cursor: jax.Array | None = None
     """int32 scalar: the slot of the first token in an endless row of slots. None: no cache."""
-    lacks: jax.Array | None = None
-    """int32 (B,): empty slots before each row's first token: a token's position is its slot less these."""
-    slots: int = 0
+    padding: jax.Array | None = None
+    """int32 (B,): empty slots on the left of each row's first token: a token's position is its slot less these."""
+    capacity: int = 0
     """Slots that will ever be filled: a cache with fewer is a ring."""
 
     @classmethod

@@ -19,7 +19,7 @@ from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
 from jaxgpt.ops.placing import place, placement, placing
 from jaxgpt.ops.routing import Routes
-from jaxgpt.ops.setting import on
+from jaxgpt.spec.inputs import enabled
 from jaxgpt.spec.sizes import Count
 
 FILL, LEAST = 4, 8
@@ -112,10 +112,10 @@ class _MoE(nn.Module):
         return jax.vmap(lambda k: expert.init(k, x_BTD)["params"])(keys)
 
     def _sow(self, logits_BTE: jax.Array, routes: Routes) -> None:
-        if on(self.spec.balance_weight):
+        if enabled(self.spec.balance_weight):
             value_B = jax.vmap(routing.balance)(logits_BTE, routes.expert)
             self.sow("losses", "balance", self.spec.balance_weight * jnp.mean(value_B))
-        if on(self.spec.z_weight):
+        if enabled(self.spec.z_weight):
             self.sow("losses", "router_z", self.spec.z_weight * routing.router_z(logits_BTE))
 
 

@@ -13,7 +13,7 @@ from jaxgpt.nn.cache import KV
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.pipeline import Losses, Pipelined, pipeline
 from jaxgpt.ops.patterns import Pattern
-from jaxgpt.ops.setting import on
+from jaxgpt.spec.inputs import enabled
 
 Loop = Literal["scan", "unroll"] | Pipelined
 Remat = Literal["none", "block", "dots", "stage"]
@@ -56,7 +56,7 @@ class Stack(nn.Module):
             params = self.param("layers", self._init, block, x_BTD[:1, :1], layout.bias_table)
         else:  # read without Linen's shape check: decoding passes the layers already split
             params = self.get_variable("params", "layers")
-        key = self.make_rng("dropout") if train and on(block.spec.dropout) else None
+        key = self.make_rng("dropout") if train and enabled(block.spec.dropout) else None
 
         def layer(layout: Layout, key: jax.Array | None, repeat: jax.Array | None = None) -> Layer:
             def one(p: Any, x: jax.Array, index: Any, pattern: Pattern, held: KV | None) -> Any:

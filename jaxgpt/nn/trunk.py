@@ -20,11 +20,10 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat, Stack
-from jaxgpt.ops.attention import Case, Kernel, Places
+from jaxgpt.ops.attention import Case, Kernel, Places, case_of_layer
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach, shares
 from jaxgpt.ops.placing import place
-from jaxgpt.ops.positions import Added, Biased, Learned, Rotated
-from jaxgpt.ops.setting import on
+from jaxgpt.ops.positions import Added, Learned, Rotated
 from jaxgpt.spec.sizes import Layers, Length
 
 MOST_IN_TABLE = 2**27
@@ -96,27 +95,34 @@ class TrunkSpec(BlockSpec):
         keys = sum(length if dense else mean_keys(pattern, length) for pattern in self.layer_patterns)
         return 12 * self.num_heads * self.head_width * keys
 
-    def cases(self, length: int, dtype: str, places: Places, segments: bool, platform: str) -> dict[str, Case]:
-        """What the layers ask of a kernel in training, by a name for each: distinct patterns once."""
-        cases = {}
+    def named_patterns(self) -> dict[str, Pattern]:
+        """The patterns that layers have; of one that shares out heads, those of the shares (`pattern.0.of.1`)."""
+        named: dict[str, Pattern] = {}
         for i, pattern in enumerate(self.pattern[: self.num_layers]):
             parts = shares(pattern)
-            for j, part in enumerate(parts):
-                name = f"pattern.{i}" + (f".of.{j}" if len(parts) > 1 else "")
-                cases[name] = Case(
-                    pattern=part,
-                    queries=length,
-                    keys=length,
-                    d_head=self.head_width,
-                    dtype=dtype,
-                    platform=platform,
-                    places=places,
-                    segments=segments,
-                    bias=isinstance(self.position, Biased),
-                    soft_cap=self.soft_cap is not None,
-                    dropout=on(self.dropout),
-                )
-        return cases
+            named |= {f"pattern.{i}" + (f".of.{j}" if len(parts) > 1 else ""): part for j, part in enumerate(parts)}
+        return named
+
+    def cases(
+        self, length: int, dtype: str, platform: str, places: Places, segments: bool, token_parts: int = 1
+    ) -> dict[str, Case]:
+        """What the layers ask of a kernel in training on rows of `length`, for each of `named_patterns`."""
+        return {
+            name: case_of_layer(
+                pattern,
+                length,
+                d_head=self.head_width,
+                dtype=dtype,
+                platform=platform,
+                places=places,
+                segments=segments,
+                position=self.position,
+                soft_cap=self.soft_cap,
+                dropout=self.dropout,
+                token_parts=token_parts,
+            )
+            for name, pattern in self.named_patterns().items()
+        }
 
     def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> tuple[KV, ...]:
         """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgpt.ops.placing import token_shards
-from jaxgpt.ops.setting import on
+from jaxgpt.spec.inputs import enabled
 
 
 def cross_entropy(
@@ -25,9 +25,9 @@ def cross_entropy(
     hot = targets[..., None] == jnp.arange(logits.shape[-1], dtype=targets.dtype)  # a gather would need whole logits
     nll = log_z - jnp.sum(jnp.where(hot, logits, 0.0), -1)
     loss = nll
-    if on(label_smoothing):
+    if enabled(label_smoothing):
         loss = (1 - label_smoothing) * nll + label_smoothing * (log_z - jnp.mean(logits, -1))
-    if on(z_loss):
+    if enabled(z_loss):
         loss = loss + z_loss * jnp.square(log_z)
     return loss, nll
 

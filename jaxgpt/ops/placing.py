@@ -32,7 +32,7 @@ _CURRENT: ContextVar[Placement | None] = ContextVar("placement", default=None)
 
 
 def placement() -> Placement | None:
-    """That of the program being traced; None on one device."""
+    """That of the program being traced; None where nobody said: on one device."""
     return _CURRENT.get()
 
 
@@ -67,6 +67,14 @@ def token_shards() -> int:
     """See `Placement.token_shards`; 1 on one device."""
     held = placement()
     return 1 if held is None else held.token_shards
+
+
+def platform() -> str:
+    """`cpu`, `gpu` or `tpu`: that of the devices which a program is traced for, at hand or not; else the default."""
+    held = placement()
+    if held is None or isinstance(held.mesh, AbstractMesh):
+        return jax.default_backend()
+    return str(held.mesh.devices.flat[0].platform)
 
 
 def _put(x: jax.Array, path: str) -> jax.Array:

@@ -64,13 +64,11 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*BATCH[0][1]))
 
 
-def placement_of(rules: Rules, mesh: Mesh) -> Placement | None:
-    """What `placing` wants while a program is traced. None for a single device, where nothing is to be placed."""
-    if mesh.size == 1:
-        return None
+def placement_of(rules: Rules, mesh: Mesh) -> Placement:
+    """What `placing` wants while a program is traced. On a single device nothing is to be placed."""
 
     def spec(path: str, shape: tuple[int, ...]) -> PartitionSpec | None:
-        found = split(path, tuple(shape), rules, mesh)
+        found = None if mesh.size == 1 else split(path, tuple(shape), rules, mesh)
         return None if found is None else found.spec
 
     stream = spec("activations/residual", (mesh.size,) * 3)

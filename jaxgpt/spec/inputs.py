@@ -27,6 +27,12 @@ def inputs(spec: Spec, prefix: str = "") -> dict[str, float]:
     return found
 
 
+def enabled(value: Any) -> bool:
+    """Whether a term with this weight, or dropout at this rate, is compiled in: unless the number is a plain 0. A
+    traced number always is, as its value is not known while compiling."""
+    return not isinstance(value, int | float) or value != 0
+
+
 def bind(spec: S, values: Mapping[str, Any]) -> S:
     """The spec with each input that `values` names (by dotted path) set to what it holds, a traced number included."""
     changes: dict[str, Any] = {}

@@ -16,10 +16,10 @@ def kernels(run: Run, platform: str | None = None, token_parts: int = 1) -> dict
     separate = run.data.documents == "separate"
     places: Places = "documents" if separate else "row"
     segments = separate or bool(run.data.texts)
-    cases = run.model.cases(run.seq_len, run.dtype, places, segments, platform or jax.default_backend())
+    platform = platform or jax.default_backend()
+    cases = run.model.cases(run.seq_len, run.dtype, platform, places, segments, token_parts)
     kernel, found, problems = run.exec.kernel, {}, []
     for name, case in cases.items():
-        case = case._replace(token_parts=token_parts)
         why = kernel.refusal(case)
         if why is not None:
             problems.append(f"exec.kernel: {kernel.kind} {why} (model.{name})")

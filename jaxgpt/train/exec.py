@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-import jax
 from pydantic import Field
 
 from jaxgpt.nn.stack import Remat
 from jaxgpt.ops.attention import Auto, Kernel
+from jaxgpt.ops.placing import platform
 from jaxgpt.parallel import Mesh, Rules, Standard
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import INT32, Length, Steps
@@ -53,7 +53,7 @@ class Exec(Spec):
     """Trackers that get every row of metrics besides metrics.jsonl."""
 
     def loop(self, num_layers: int) -> Literal["scan", "unroll"]:
-        """`layers`, resolved for a model, or for what a stage of it holds."""
+        """`layers`, resolved for a model, or for what a stage of it holds, on the platform that is traced for."""
         if self.layers != "auto":
             return self.layers
-        return "scan" if num_layers >= 16 and jax.default_backend() != "cpu" else "unroll"
+        return "scan" if num_layers >= 16 and platform() != "cpu" else "unroll"

@@ -47,7 +47,7 @@ def program(run: Run, devices: Sequence[jax.Device] | None = None) -> Program:
     at hand. Compiles nothing; raises ConfigError for mesh or kernel."""
     devices = training_devices() if devices is None else devices
     run.check_devices(len(devices))
-    kernels(run)
+    kernels(run, devices[0].platform)
     return _program(signature(run), tuple(devices))
 
 

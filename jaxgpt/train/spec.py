@@ -102,10 +102,10 @@ class Run(Spec):
                 f"batch_size {self.batch_size} is not a multiple of batch_ramp.start {self.batch_ramp.start}"
             )
         problems += [
-            f"objective {self.objective.kind} predicts tokens that model.{name} '{case.pattern.kind}' shows; use "
+            f"objective {self.objective.kind} predicts tokens that model.{name} '{pattern.kind}' shows; use "
             "{kind: intersection, of: [causal, ...]}"
-            for name, case in self.model.cases(self.seq_len, self.dtype, "row", False, "cpu").items()
-            if self.objective.next_token and sees_ahead(case.pattern, self.seq_len)
+            for name, pattern in self.model.named_patterns().items()
+            if self.objective.next_token and sees_ahead(pattern, self.seq_len)
         ]
         if self.exec.accumulate > 1 and (why := self.objective.whole_batch) is not None:
             problems.append(f"exec.accumulate {self.exec.accumulate}: objective {self.objective.kind} {why}")

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_patterns import EXAMPLES as PATTERNS
 
-from jaxgpt.ops.attention import Bias, BlockSparse, Chunked, Reference, Scores
-from jaxgpt.ops.attention.kernel import case_of
+from jaxgpt.ops.attention import AttentionDropout, BlockSparse, Chunked, Reference, Scores, Side, case_of_call
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, Pattern, Strided, shares
 from jaxgpt.ops.positions import ALiBi, RelativeBias
 from jaxgpt.spec import ConfigError, members
@@ -31,31 +30,31 @@ AT = np.arange(T, dtype=np.int32)
 rng = np.random.default_rng(0)
 PACKED = np.array([[1] * 5 + [2] * 11, [1] * 12 + [2] * 3 + [0]], np.int32)
 RESTARTED = np.array([[*range(5), *range(11)], [*range(12), *range(3), 0]], np.int32)
-ROW = {"pattern": Causal(), "q_pos": AT, "k_pos": AT, "places": "row"}
+ROW = {"pattern": Causal(), "q": Side(AT), "k": Side(AT), "places": "row"}
 ANY = ROW | {"places": "any"}
+SEGMENTS = {"q": Side(AT, PACKED), "k": Side(AT, PACKED)}
+RESTART = {"q": Side(RESTARTED, PACKED), "k": Side(RESTARTED, PACKED)}
 T5 = RelativeBias(buckets=8, max_distance=12)
 CASES: dict[str, dict[str, Any]] = {
     "multi_query": ROW | {"groups": 1, "pattern": Banded(window=3)},
-    "alibi": ROW | {"bias": Bias(ALiBi(), ALiBi().table(H)), "groups": 2},
-    "t5 and segments": ROW
-    | {"bias": Bias(T5, rng.standard_normal((H, 8)).astype(np.float32)), "q_segment": PACKED, "k_segment": PACKED},
+    "alibi": ROW | {"position": ALiBi(), "table_H": ALiBi().table(H), "groups": 2},
+    "t5 and segments": ROW | SEGMENTS | {"position": T5, "table_H": rng.standard_normal((H, 8)).astype(np.float32)},
     "soft_cap": ROW | {"soft_cap": 0.5},
-    "positions of each row": ANY | {"q_pos": RESTARTED, "k_pos": RESTARTED, "q_segment": PACKED, "k_segment": PACKED},
-    "empty keys": ANY | {"k_pos": np.where(AT < 5, AT, -1), "pattern": Bidirectional(), "groups": 2},
+    "positions of each row": ANY | RESTART,
+    "empty keys": ANY | {"k": Side(np.where(AT < 5, AT, -1)), "pattern": Bidirectional(), "groups": 2},
     "rows without a key": ANY
-    | {"k_pos": np.stack([AT, np.full(T, -1)]).astype(np.int32), "q_pos": np.stack([AT, AT]), "groups": 2},
-    "first row sees none": ANY | {"k_pos": np.concatenate([AT[1:], AT[-1:] + 1])},
-    "decode": ANY | {"queries": 1, "q_pos": np.array([[3], [5]], np.int32), "k_pos": np.stack([AT, AT]), "groups": 2},
-    "soft_cap, bias, segments and dropout's key without a rate": ROW
-    | {
-        "soft_cap": 1.0,
-        "bias": Bias(ALiBi(), ALiBi().table(H)),
-        "q_segment": PACKED,
-        "k_segment": PACKED,
-        "pattern": Strided(stride=4),
-        "dropout_key": jax.random.key(0),
-    },
+    | {"k": Side(np.stack([AT, np.full(T, -1)]).astype(np.int32)), "q": Side(np.stack([AT, AT])), "groups": 2},
+    "first row sees none": ANY | {"k": Side(np.concatenate([AT[1:], AT[-1:] + 1]))},
+    "decode": ANY
+    | {"queries": 1, "q": Side(np.array([[3], [5]], np.int32)), "k": Side(np.stack([AT, AT])), "groups": 2},
+    "soft_cap, bias and segments": ROW
+    | SEGMENTS
+    | {"soft_cap": 1.0, "position": ALiBi(), "table_H": ALiBi().table(H), "pattern": Strided(stride=4)},
 }
+
+
+def a_quarter(key):
+    return AttentionDropout(jax.random.key_data(key), jnp.float32(0.25))
 
 
 def draw(groups=H, queries=T, keys=T, seed=0):
@@ -74,20 +73,20 @@ def plain(q, k, v, do, scores):
     """Softmax attention without any trick in float64: the output, and the gradients of q, k and v for `do`."""
     q, k, v, do = (np.asarray(x, np.float64) for x in (q, k, v, do))
     (B, H, _, K), G = q.shape, k.shape[1]
-    q_pos, k_pos = (np.broadcast_to(pos, (B, pos.shape[-1])) for pos in (scores.q_pos, scores.k_pos))
+    q_pos, k_pos = (np.broadcast_to(pos, (B, pos.shape[-1])) for pos in (scores.q.pos, scores.k.pos))
     parts = shares(scores.pattern)
     allowed = [part.allows(q_pos[:, :, None], k_pos[:, None, :]) & (k_pos[:, None, :] >= 0) for part in parts]
     mask = np.repeat(np.stack(allowed, 1), H // len(parts), axis=1)
-    if scores.q_segment is not None:
-        mask = mask & (scores.q_segment[:, None, :, None] == scores.k_segment[:, None, None, :])
+    if scores.q.segment is not None:
+        mask = mask & (scores.q.segment[:, None, :, None] == scores.k.segment[:, None, None, :])
     wide_k, wide_v = (np.repeat(x, H // G, axis=1) for x in (k, v))
     s = np.einsum("bhtk,bhsk->bhts", q, wide_k) / K**0.5
     slope = np.ones_like(s)
     if scores.soft_cap is not None:
         slope = 1 - np.tanh(s / scores.soft_cap) ** 2
         s = scores.soft_cap * np.tanh(s / scores.soft_cap)
-    if scores.bias is not None:
-        s = s + np.asarray(scores.bias.position.bias(scores.bias.table_H, scores.q_pos, scores.k_pos), np.float64)
+    if scores.position is not None:
+        s = s + np.asarray(scores.position.bias(scores.table_H, scores.q.pos, scores.k.pos), np.float64)
     e = np.exp(np.where(mask, s - s.max(-1, keepdims=True), -np.inf))
     total = e.sum(-1, keepdims=True)
     w = e / np.where(total == 0, 1.0, total)
@@ -104,7 +103,7 @@ def attend(member, q, k, v, scores):
     try:
         return member.attend(q, k, v, scores)
     except ConfigError as refusal:
-        asked = [case_of(q, k, scores._replace(pattern=part)) for part in shares(scores.pattern)]
+        asked = [case_of_call(q, k, scores._replace(pattern=part)) for part in shares(scores.pattern)]
         able = [kind for kind, cls in members("kernel").items() if not any(cls().refusal(one) for one in asked)]
         assert len(refusal.problems) == 1 and "\n" not in str(refusal)
         assert str(refusal).startswith(f"exec.kernel: {member.kind} cannot ")
@@ -137,10 +136,8 @@ PATTERN_CASES = [
 ]
 
 
-RESTART = {"q_pos": RESTARTED, "k_pos": RESTARTED, "places": "documents"}
-SEGMENTS = {"q_segment": PACKED, "k_segment": PACKED}
 PACKED_ROWS = {"grouped, segments": (2, ROW | SEGMENTS, np.float32)}
-TRIES = PACKED_ROWS | {"restarted": (H, ROW | SEGMENTS | RESTART, np.float32)}
+TRIES = PACKED_ROWS | {"restarted": (H, ROW | RESTART | {"places": "documents"}, np.float32)}
 PLAIN = {"one group, bfloat16": (1, ROW, jnp.bfloat16)}
 REST = {"row": (H, ROW, np.float32)}
 FIRST_EXAMPLES = "splash", "auto", "gathered", "ring", "chunked", "reference"
@@ -220,7 +217,7 @@ def test_any_length_and_width_whatever_the_block(fast, shape, pattern, soft_cap)
         rng.standard_normal((1, heads, length, width)).astype(np.float32) for heads in (4, groups, groups, 4)
     )
     at = np.arange(length, dtype=np.int32)
-    scores = Scores(pattern, at, at, places="row", soft_cap=soft_cap)
+    scores = Scores(pattern, Side(at), Side(at), places="row", soft_cap=soft_cap)
     assert_close(jax.jit(both(kernel, scores))(q, k, v, do), plain(q, k, v, do, scores))
 
 
@@ -243,11 +240,11 @@ def test_large_scores_stay_finite(member):
 
 def test_a_trained_bias_has_the_references_gradient(member):
     q, k, v, do, scores = case("t5 and segments")
-    table = scores.bias.table_H
+    table = scores.table_H
 
     def gradient(kernel):
         def loss(table):
-            return jnp.sum(attend(kernel, q, k, v, scores._replace(bias=Bias(T5, table))) * do)
+            return jnp.sum(attend(kernel, q, k, v, scores._replace(table_H=table)) * do)
 
         return jax.jit(jax.grad(loss))(table)
 
@@ -258,8 +255,7 @@ def test_a_trained_bias_has_the_references_gradient(member):
 def test_gradients_reach_exactly_the_keys_that_are_seen(member, packed):
     """d output[t] / d value[s]: zero to the last bit where t may not see s, and not zero where it may."""
     q, k, v, _ = draw()
-    segments = {"q_segment": PACKED, "k_segment": PACKED} if packed else {}
-    scores = Scores(**(ROW | segments | {"pattern": Strided(stride=5)}))
+    scores = Scores(**(ROW | (SEGMENTS if packed else {}) | {"pattern": Strided(stride=5)}))
 
     @jax.jit
     def reached(v):
@@ -285,9 +281,8 @@ def test_dropout_zeroes_weights_and_rescales_the_rest(member):
     scores = scores._replace(pattern=Bidirectional())
     identity = np.broadcast_to(np.eye(T, dtype=np.float32), (B, H, T, T))  # K == T: the output is the weights
     assert K == T
-    dropped = scores._replace(dropout=0.25)
     whole = np.asarray(jax.jit(lambda: attend(member, q, k, identity, scores))())
-    keyed = jax.jit(lambda key: attend(member, q, k, identity, dropped._replace(dropout_key=key)))
+    keyed = jax.jit(lambda key: attend(member, q, k, identity, scores._replace(dropout=a_quarter(key))))
     got = np.asarray(keyed(jax.random.key(0)))
     kept = got > 0
     assert 0.2 < 1 - kept.mean() < 0.3
@@ -299,7 +294,7 @@ def test_dropout_zeroes_weights_and_rescales_the_rest(member):
 def test_dropouts_gradient_is_that_of_the_weights_it_kept(member):
     """The kept weights are read off by values that are the identity; with them fixed the gradient is plain algebra."""
     q, k, v, do, scores = case("soft_cap")
-    scores = scores._replace(soft_cap=None, dropout=0.25, dropout_key=jax.random.key(3))
+    scores = scores._replace(soft_cap=None, dropout=a_quarter(jax.random.key(3)))
     identity = np.broadcast_to(np.eye(T, dtype=np.float32), (B, H, T, T))
     weights, got = jax.jit(lambda: (attend(member, q, k, identity, scores), both(member, scores)(q, k, v, do)[1:]))()
     w, keep = plain(q, k, identity, do, scores)[0], np.asarray(weights) > 0

@@ -125,9 +125,9 @@ def test_cached_logits_are_the_uncached_ones(name, weights):
     spec = decoder(**VARIANTS[name])
     params = weights(spec)
     read, total = 6, 12
-    lacks = np.array([0, 3], np.int32)
+    padding = np.array([0, 3], np.int32)
     tokens = np.random.default_rng(0).integers(0, 32, (2, total), dtype=np.int32)
-    pos = np.arange(total) - lacks[:, None]
+    pos = np.arange(total) - padding[:, None]
 
     @jax.jit
     def cached(params, tokens):
@@ -135,7 +135,7 @@ def test_cached_logits_are_the_uncached_ones(name, weights):
 
         def extend(cache, ids, first, count):
             at = jax.lax.dynamic_slice(jnp.asarray(pos), (0, first), (2, count))
-            layout = Layout(at, slot=jnp.int32(first), lacks=jnp.asarray(lacks), slots=total)
+            layout = Layout(at, cursor=jnp.int32(first), padding=jnp.asarray(padding), capacity=total)
             hidden, cache = module.apply({"params": params}, ids, layout, cache, method="extend")
             return cache, module.apply({"params": params}, hidden, method="unembed")
 
@@ -145,9 +145,9 @@ def test_cached_logits_are_the_uncached_ones(name, weights):
         return jnp.concatenate([head, jnp.moveaxis(tail[:, :, 0], 0, 1)], 1)
 
     got = np.asarray(cached(params, tokens))
-    rows = [ids[lack:].tolist() for ids, lack in zip(tokens, lacks, strict=True)]
+    rows = [ids[lack:].tolist() for ids, lack in zip(tokens, padding, strict=True)]
     want = logits_along(spec, params, [*rows, rows[0]])
-    for row, lack in enumerate(lacks):
+    for row, lack in enumerate(padding):
         assert_close(got[row, lack:], want[row, : total - lack])
 
 

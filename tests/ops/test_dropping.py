@@ -1,12 +1,13 @@
 """Dropout drawn row by row: parts of a batch drop what the whole batch drops, in every kernel that drops at all."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from close import assert_close, difference
 
 from jaxgpt.nn.dropout import Dropout
-from jaxgpt.ops.attention import BlockSparse, Chunked, Reference, Scores
+from jaxgpt.ops.attention import AttentionDropout, BlockSparse, Chunked, Reference, Scores, Side
 from jaxgpt.ops.dropping import by_row, row_keys
 from jaxgpt.ops.masking import hide
 from jaxgpt.ops.patterns import Causal
@@ -19,8 +20,9 @@ Q, KEYS, V = rng.standard_normal((3, B, H, T, K)).astype(np.float32)
 
 def attend(kernel, rows, q, k, v):
     with by_row(rows):
-        pos = np.arange(T)
-        scores = Scores(Causal(), pos, pos, dropout=0.5, dropout_key=row_keys(KEY), places="row")
+        side = Side(np.arange(T))
+        dropout = AttentionDropout(jax.random.key_data(row_keys(KEY)), jnp.float32(0.5))
+        scores = Scores(Causal(), side, side, dropout=dropout, places="row")
         return kernel.attend(q, k, v, scores)
 
 

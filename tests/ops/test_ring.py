@@ -12,8 +12,18 @@ from close import assert_close
 from jax.sharding import NamedSharding, PartitionSpec
 from rarely import mostly
 
-from jaxgpt.ops.attention import Auto, Bias, Chunked, Gathered, Reference, Ring, Scores, Splash
-from jaxgpt.ops.attention.kernel import case_of
+from jaxgpt.ops.attention import (
+    AttentionDropout,
+    Auto,
+    Chunked,
+    Gathered,
+    Reference,
+    Ring,
+    Scores,
+    Side,
+    Splash,
+    case_of_call,
+)
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, PerHead, Strided
 from jaxgpt.ops.placing import Placement, placing
 from jaxgpt.ops.positions import ALiBi, RelativeBias
@@ -27,8 +37,8 @@ rng = np.random.default_rng(0)
 AT = np.arange(T, dtype=np.int32)
 SEGMENT = np.stack([AT // 50, np.minimum(AT // 31, 2)]).astype(np.int32)
 RESTARTED = np.stack([AT % 50, AT - 31 * SEGMENT[1]]).astype(np.int32)
-PACKED = {"q_segment": SEGMENT, "k_segment": SEGMENT}
-DOCUMENTS = PACKED | {"q_pos": RESTARTED, "k_pos": RESTARTED, "places": "documents"}
+PACKED = {"q": Side(AT, SEGMENT), "k": Side(AT, SEGMENT)}
+DOCUMENTS = {"q": Side(RESTARTED, SEGMENT), "k": Side(RESTARTED, SEGMENT), "places": "documents"}
 T5 = RelativeBias(buckets=8, max_distance=40)
 T5_TABLE = rng.standard_normal((H, 8)).astype(np.float32)
 CASES = {
@@ -36,13 +46,13 @@ CASES = {
     "banded": (2, {"pattern": Banded(window=9)}),
     "two-sided band, soft cap": (H, {"pattern": Banded(window=5, right=4), "soft_cap": 1.0}),
     "strided, one group": (1, {"pattern": Strided(stride=16)}),
-    "fixed, alibi": (2, {"pattern": Fixed(stride=16, summary=3), "bias": Bias(ALiBi(), ALiBi().table(H))}),
+    "fixed, alibi": (2, {"pattern": Fixed(stride=16, summary=3), "position": ALiBi(), "table_H": ALiBi().table(H)}),
     "documents": (2, {"pattern": Causal(), **DOCUMENTS}),
     "fixed by document": (H, {"pattern": Fixed(stride=16, summary=3), **DOCUMENTS}),
-    "segments, t5": (H, {"pattern": Causal(), "bias": Bias(T5, T5_TABLE), **PACKED}),
+    "segments, t5": (H, {"pattern": Causal(), "position": T5, "table_H": T5_TABLE, **PACKED}),
     "empty keys": (
         2,
-        {"pattern": Bidirectional(), "k_pos": np.stack([AT, np.where(AT < 60, AT, -1)]), "places": "any"},
+        {"pattern": Bidirectional(), "k": Side(np.stack([AT, np.where(AT < 60, AT, -1)])), "places": "any"},
     ),
     "per head": (2, {"pattern": PerHead(of=(Causal(), Banded(window=9)))}),
 }
@@ -54,7 +64,7 @@ def on(**sizes):
 
 
 def scores_of(fields):
-    return Scores(**{"q_pos": AT, "k_pos": AT, "places": "row"} | fields)
+    return Scores(**{"q": Side(AT), "k": Side(AT), "places": "row"} | fields)
 
 
 def draw(groups=H, length=T, dtype=np.float32):
@@ -66,12 +76,11 @@ def both(kernel, scores, placement=None):
     """Output and gradients of queries, keys, values and a trained table."""
 
     def run(q, k, v, do):
-        trained = scores.bias is not None and scores.bias.position.trained
-        table = jnp.asarray(scores.bias.table_H) if trained else None
+        trained = scores.position is not None and scores.position.trained
+        table = jnp.asarray(scores.table_H) if trained else None
 
         def out(q, k, v, table):
-            bias = scores.bias._replace(table_H=table) if trained else scores.bias
-            return kernel.attend(q, k, v, scores._replace(bias=bias))
+            return kernel.attend(q, k, v, scores._replace(table_H=table) if trained else scores)
 
         with placing(placement):
             out, pull = jax.vjp(out, q, k, v, table)
@@ -218,7 +227,7 @@ def test_stages_are_mapped_over_an_axis_of_their_own(kernel):
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.kind)
 def test_rows_that_devices_do_not_share_are_left_to_the_inner_kernel(kernel):
     arrays, at = draw(length=9), np.arange(9, dtype=np.int32)
-    scores = Scores(Causal(), at, at, places="row")
+    scores = Scores(Causal(), Side(at), Side(at), places="row")
     placement = Placement(Mesh(sequence=8).build(), lambda path, shape: PartitionSpec())
     got = jax.jit(both(kernel, scores, placement))(*arrays)
     assert_close(got, jax.jit(both(BLOCKS, scores))(*arrays), 0)
@@ -230,11 +239,12 @@ def test_dropouts_gradient_is_that_of_the_weights_it_kept(kernel):
     length, placement = 16, on(data=2, sequence=4)
     q, k, v, do = (rng.standard_normal((B, H, length, length)).astype(np.float32) for _ in range(4))
     at = np.arange(length, dtype=np.int32)
-    scores = Scores(Bidirectional(), at, at, places="row", dropout=0.25, dropout_key=jax.random.key(0))
+    dropout = AttentionDropout(jax.random.key_data(jax.random.key(0)), jnp.float32(0.25))
+    scores = Scores(Bidirectional(), Side(at), Side(at), places="row", dropout=dropout)
     identity = np.broadcast_to(np.eye(length, dtype=np.float32), v.shape)
     run = jax.jit(both(kernel, scores, placement))
     weights = np.asarray(run(q, k, identity, do)[0])
-    w = np.asarray(jax.jit(both(Reference(), scores._replace(dropout=0.0)))(q, k, identity, do)[0])
+    w = np.asarray(jax.jit(both(Reference(), scores._replace(dropout=None)))(q, k, identity, do)[0])
     keep = (weights > 0) / 0.75
     assert 0.2 < 1 - (keep > 0).mean() < 0.3
     halves = keep.reshape(B, H, 2, 8, 2, 8) > 0
@@ -248,15 +258,15 @@ def test_dropouts_gradient_is_that_of_the_weights_it_kept(kernel):
 
 def test_auto_takes_the_ring_where_tokens_are_split():
     scores, shape = scores_of({"pattern": Causal()}), jax.ShapeDtypeStruct((B, H, T, K), np.float32)
-    assert Auto().choose(case_of(shape, shape, scores)).kind != "ring"
+    assert Auto().choose(case_of_call(shape, shape, scores)).kind != "ring"
     with placing(on(sequence=8)):
-        case = case_of(shape, shape, scores)
+        case = case_of_call(shape, shape, scores)
     assert case.token_parts == 8 and Auto().choose(case).kind == "ring"
 
 
 def test_gathered_refuses_what_its_inner_kernel_cannot_do():
     shape = jax.ShapeDtypeStruct((B, H, T, K), np.float32)
     with placing(on(sequence=8)):
-        case = case_of(shape, shape, scores_of({"pattern": Causal()}))
+        case = case_of_call(shape, shape, scores_of({"pattern": Causal()}))
     why = Gathered(inner=Splash(interpret=True)).refusal(case)
-    assert why == f"cannot compute by splash, which {case._replace(places='any').moving()}; use chunked"
+    assert why == f"cannot compute by splash, which {case._replace(places='any').why_unknown()}; use chunked"

@@ -6,8 +6,7 @@ import pytest
 from close import assert_close
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgpt.ops.attention import Reference, Scores
-from jaxgpt.ops.attention.kernel import Case
+from jaxgpt.ops.attention import Case, Reference, Scores, Side
 from jaxgpt.ops.attention.splash import Splash
 from jaxgpt.ops.patterns import (
     Banded,
@@ -37,12 +36,13 @@ def case(length, groups, batch=B):
 
 def row(pattern, length, **fields):
     at = np.arange(length, dtype=np.int32)
-    return Scores(**{"pattern": pattern, "q_pos": at, "k_pos": at, "places": "row"} | fields)
+    return Scores(**{"pattern": pattern, "q": Side(at), "k": Side(at), "places": "row"} | fields)
 
 
 def value_and_gradients(kernel, scores):
-    def run(q, k, v, mix, q_segment=None):
-        placed = scores if q_segment is None else scores._replace(q_segment=q_segment, k_segment=q_segment)
+    def run(q, k, v, mix, segment=None):
+        sides = {} if segment is None else {"q": Side(scores.q.pos, segment), "k": Side(scores.k.pos, segment)}
+        placed = scores._replace(**sides)
         out, back = jax.vjp(lambda *x: kernel.attend(*x, placed), q, k, v)
         return out, *back(mix)
 
@@ -57,6 +57,7 @@ def compared(scores, length, groups=H):
     return [np.asarray(x) for x in got]
 
 
+AT = np.arange(200, dtype=np.int32)
 PACKED = np.array([[0] * 70 + [1] * 130, [3] * 128 + [4] * 72], np.int32)
 LAST_ROW_EMPTY = np.stack([np.where(np.arange(200) < 150, np.arange(200), -1), np.full(200, -1)]).astype(np.int32)
 
@@ -68,7 +69,7 @@ LAST_ROW_EMPTY = np.stack([np.where(np.arange(200) < 150, np.arange(200), -1), n
         (Strided(stride=20), 200, 4, {}),
         (Union(of=(Fixed(stride=64, summary=4), Dilated(window=3, dilation=50))), 256, 1, {}),
         (Prefix(length=30), 130, 2, {}),
-        (Banded(window=60), 200, 2, {"q_segment": PACKED, "k_segment": PACKED, "places": "documents"}),
+        (Banded(window=60), 200, 2, {"q": Side(AT, PACKED), "k": Side(AT, PACKED), "places": "documents"}),
     ],
     ids=lambda x: getattr(x, "kind", None),
 )
@@ -79,7 +80,7 @@ def test_value_and_gradient_equal_the_references(pattern, length, groups, fields
 @pytest.mark.parametrize(
     ("pattern", "length", "fields", "empty"),
     [
-        (Bidirectional(), 200, {"k_pos": LAST_ROW_EMPTY}, np.s_[1]),
+        (Bidirectional(), 200, {"k": Side(LAST_ROW_EMPTY)}, np.s_[1]),
         (Fixed(stride=200, summary=8, factor="summary"), 256, {}, np.s_[:, :, :192]),
         (Intersection(of=(Causal(), Fixed(stride=512, factor="summary"))), 128, {}, np.s_[:]),
     ],
@@ -126,7 +127,7 @@ ON_TPU = Case(Causal(), 256, 256, 64, "bfloat16", "tpu", "row")
     ("changed", "why"),
     [
         ({"platform": "gpu"}, "cannot run on a gpu; use chunked"),
-        ({"places": "any"}, f"{ON_TPU.moving()}; use chunked"),
+        ({"places": "any"}, f"{ON_TPU.why_unknown()}; use chunked"),
         ({"queries": 1}, "cannot attend from 1 queries to 256 keys; use chunked"),
         ({"bias": True}, "cannot add a bias to the scores; use chunked"),
         ({"dropout": True}, "cannot drop attention weights; use chunked"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgpt.ops.attention import BlockSparse, Chunked, Reference, Scores
+from jaxgpt.ops.attention import BlockSparse, Chunked, Reference, Scores, Side
 from jaxgpt.ops.patterns import Causal, Fixed, Strided
 from jaxgpt.parallel import Mesh
 
@@ -25,7 +25,7 @@ def test_nothing_crosses_between_devices(kernel, pattern):
     at = np.arange(50, dtype=np.int32)
 
     def both(q, k, v, do):
-        out, pull = jax.vjp(lambda *a: kernel.attend(*a, Scores(pattern, at, at, places="row")), q, k, v)
+        out, pull = jax.vjp(lambda *a: kernel.attend(*a, Scores(pattern, Side(at), Side(at), places="row")), q, k, v)
         return out, *pull(do)
 
     compiled = jax.jit(both).lower(x, x, x, x).compile()

@@ -67,4 +67,5 @@ def test_where_tokens_are_split_the_model_is_told():
     assert placement_of(Standard(), mesh(sequence=4, data=2)).token_shards == 4
     assert placement_of(Standard(), mesh(tensor=8)).token_shards == 1
     assert placement_of(Standard(sequence_norms=True), mesh(tensor=4, sequence=2)).token_shards == 8
-    assert placement_of(Standard(), mesh()) is None
+    alone = placement_of(Standard(), mesh())
+    assert alone.token_shards == 1 and alone.spec("activations/residual", (8, 8, 8)) is None

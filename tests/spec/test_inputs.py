@@ -1,9 +1,10 @@
 """Inputs: found by path, bound by path, and the same stand-in for all specs that differ in nothing else."""
 
+import jax.numpy as jnp
 import pytest
 
 from jaxgpt.spec import Spec
-from jaxgpt.spec.inputs import STAND_IN, bind, inputs, stand_in
+from jaxgpt.spec.inputs import STAND_IN, bind, enabled, inputs, stand_in
 
 
 class Part(Spec):
@@ -42,3 +43,7 @@ def test_others_do_not(change):
 
 def test_binding_a_spec_s_own_inputs_changes_nothing():
     assert bind(stand_in(Whole()), inputs(Whole())) == Whole() and inputs(stand_in(Whole()))["part.scale"] == STAND_IN
+
+
+def test_a_number_is_compiled_in_unless_it_is_a_plain_zero():
+    assert [enabled(value) for value in (0, 0.0, 0.1, jnp.float32(0))] == [False, False, True, True]

@@ -2,17 +2,19 @@
 
 from jaxgpt.ops.attention.auto import Auto
 from jaxgpt.ops.attention.block_sparse import BlockSparse
+from jaxgpt.ops.attention.case import Case, case_of_call, case_of_layer
 from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
 from jaxgpt.ops.attention.gathered import Gathered
-from jaxgpt.ops.attention.kernel import Bias, Case, Chooser, Kernel, Places, Scores
+from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
 from jaxgpt.ops.attention.ring import Ring
+from jaxgpt.ops.attention.scores import AttentionDropout, Places, Scores, Side
 from jaxgpt.ops.attention.splash import Splash
 
 __all__ = [
+    "AttentionDropout",
     "Auto",
-    "Bias",
     "BlockSparse",
     "Case",
     "Chooser",
@@ -24,5 +26,8 @@ __all__ = [
     "Reference",
     "Ring",
     "Scores",
+    "Side",
     "Splash",
+    "case_of_call",
+    "case_of_layer",
 ]

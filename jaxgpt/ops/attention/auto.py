@@ -4,11 +4,13 @@ import jax
 
 from jaxgpt.ops.attention.block_plan import visited
 from jaxgpt.ops.attention.block_sparse import BlockSparse
+from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
-from jaxgpt.ops.attention.kernel import Case, Chooser, Kernel, Scores, case_of
+from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
 from jaxgpt.ops.attention.ring import Ring
+from jaxgpt.ops.attention.scores import Scores
 from jaxgpt.ops.attention.splash import Splash
 
 TINY, SMALL = 128**2, 256**2
@@ -42,6 +44,6 @@ class Auto(Chooser):
         """Never: one of the kernels can."""
         return None
 
-    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """See Kernel.attend."""
-        return self.choose(case_of(q_BHTK, k_BGSK, scores)).compute(q_BHTK, k_BGSK, v_BGSK, scores)
+        return self.choose(case).compute(q_BHTK, k_BGSK, v_BGSK, scores, case)

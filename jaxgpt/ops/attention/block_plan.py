@@ -74,9 +74,9 @@ def visited(pattern: Pattern, length: int, block: int) -> float:
 def _group(kept: np.ndarray, rows: np.ndarray, width: int, at_once: int) -> Group:
     ahead = np.argsort(~kept[rows], axis=1, kind="stable")[:, :width]  # kept blocks first, then any others
     R = min(max(1, at_once // width), rows.size)
-    lacks = -rows.size % R
-    rows = np.concatenate([rows, np.full(lacks, kept.shape[0])])
-    keys = np.concatenate([ahead, np.repeat(ahead[-1:], lacks, 0)])
+    missing = -rows.size % R
+    rows = np.concatenate([rows, np.full(missing, kept.shape[0])])
+    keys = np.concatenate([ahead, np.repeat(ahead[-1:], missing, 0)])
     return Group(rows.reshape(-1, R).astype(np.int32), keys.reshape(-1, R, width).astype(np.int32))
 
 

@@ -19,24 +19,10 @@ from jax import lax
 
 from jaxgpt.ops.attention.block_plan import BLOCKS, Part, best_block, plan
 from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
-from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
-from jaxgpt.ops.attention.tile import (
-    FLOOR,
-    NEVER,
-    TINY,
-    Known,
-    Rule,
-    Side,
-    keep_mask,
-    mix,
-    rule_of,
-    seed_of,
-    seed_zero,
-    sides,
-    table_of,
-    tile_back,
-    tile_scores,
-)
+from jaxgpt.ops.attention.case import Case
+from jaxgpt.ops.attention.kernel import Kernel
+from jaxgpt.ops.attention.scores import Rule, Scores, Side
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, dropout_zero, keep_mask, mix, tile_back, tile_scores
 from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.spec.sizes import Length
@@ -54,19 +40,19 @@ class BlockSparse(Kernel):
 
     def refusal(self, case: Case) -> str | None:
         """Only positions that are not known while compiling."""
-        return None if case.static and case.queries == case.keys else f"{case.moving()}; use chunked"
+        return None if case.blocks_known and case.queries == case.keys else f"{case.why_unknown()}; use chunked"
 
     def block_for(self, pattern: Pattern, length: int, platform: str) -> int:
         """`block`, resolved."""
         return self.block or (best_block(pattern, length) if platform == "cpu" else BLOCKS[-1])
 
-    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """See Kernel.attend."""
         B, H, T, _ = q_BHTK.shape
-        block = min(self.block_for(scores.pattern, T, jax.default_backend()), T)
-        at_once = max(1, SCORES_AT_ONCE.get(jax.default_backend(), 2**26) // (B * H * block**2))
-        how = _How(plan(scores.pattern, T, block, at_once), block, rule_of(scores))
-        return _attend(how, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed_of(scores))
+        block = min(self.block_for(scores.pattern, T, case.platform), T)
+        at_once = max(1, SCORES_AT_ONCE.get(case.platform, 2**26) // (B * H * block**2))
+        how = _How(plan(scores.pattern, T, block, at_once), block, scores.rule)
+        return _attend(how, q_BHTK, k_BGSK, v_BGSK, scores.table_H, (scores.q, scores.k), scores.dropout)
 
 
 class _How(NamedTuple):
@@ -78,12 +64,12 @@ class _How(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
-    return _forward(how, q, k, v, table, both, seed)[0]
+def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> jax.Array:
+    return _forward(how, q, k, v, table, both, dropout)[0]
 
 
-def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
-    found = [_part_forward(how, i, q, k, v, table, both, seed) for i in range(len(how.parts))]
+def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: Any) -> tuple[jax.Array, Any]:
+    found = [_part_forward(how, i, q, k, v, table, both, dropout) for i in range(len(how.parts))]
     if len(found) == 1:
         out, log_sum = found[0]
     else:
@@ -91,18 +77,18 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any
         # A row that no part sees keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
         out = jnp.sum(jnp.stack([part * jnp.exp(log - log_sum)[..., None] for part, log in found]), 0)
     out = out.astype(q.dtype)
-    return out, (q, k, v, table, both, seed, out, log_sum)
+    return out, (q, k, v, table, both, dropout, out, log_sum)
 
 
 def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    q, k, v, table, both, seed, out, log_sum = saved
+    q, k, v, table, both, dropout, out, log_sum = saved
     delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
     log_sum = jnp.where(log_sum > FLOOR, log_sum, NEVER)
-    parts = [_part_backward(how, i, q, k, v, table, both, seed, do, log_sum, delta) for i in range(len(how.parts))]
+    parts = [_part_backward(how, i, q, k, v, table, both, dropout, do, log_sum, delta) for i in range(len(how.parts))]
     dq, dk, dv, d_table = jax.tree.map(lambda *x: sum(x[1:], x[0]), *parts)
     zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
     d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
-    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), seed_zero(seed)
+    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), dropout_zero(dropout)
 
 
 _attend.defvjp(_forward, _backward)
@@ -124,7 +110,7 @@ class _Keys(NamedTuple):
 
 
 def _part_forward(
-    how: _How, index: int, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any
+    how: _How, index: int, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any
 ) -> tuple[jax.Array, jax.Array]:
     """Output (B, H, T, K) and log-sum (B, H, T) of one part, float32."""
     part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
@@ -135,7 +121,7 @@ def _part_forward(
         top = jnp.maximum(jnp.max(s, -1, keepdims=True), FLOOR)
         w = jnp.exp(s - top)
         total = jnp.sum(w, -1, keepdims=True)
-        kept = w if seed is None else w * _keep(seed, index, number, w.shape)
+        kept = w if dropout is None else w * _keep(dropout, index, number, w.shape)
         total = jnp.maximum(total, TINY)
         return mix(kept, keys.v) / total, (top + jnp.log(total))[..., 0]
 
@@ -155,7 +141,7 @@ def _part_backward(
     v: Any,
     table: Any,
     both: tuple[Side, Side],
-    seed: Any,
+    dropout: Any,
     do: Any,
     log_sum: jax.Array,
     delta: jax.Array,
@@ -168,7 +154,7 @@ def _part_backward(
 
     def one(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
         shape = (*row.q.shape[:3], keys.k.shape[2])
-        keep = None if seed is None else _keep(seed, index, number, shape)
+        keep = None if dropout is None else _keep(dropout, index, number, shape)
         return tile_back(rule, row.q, keys.k, keys.v, table, row.side, keys.side, back, keep)
 
     def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
@@ -189,9 +175,9 @@ def _part_backward(
     return _in_order(how, part, found, q.shape[2]), dk, dv, carry[2]
 
 
-def _keep(seed: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = fold_in(fold_in(jax.random.wrap_key_data(seed.key), index), number)
-    return keep_mask(key, seed.rate, shape)
+def _keep(dropout: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    key = fold_in(fold_in(jax.random.wrap_key_data(dropout.key), index), number)
+    return keep_mask(key, dropout.rate, shape)
 
 
 def _blocks(x: jax.Array, order: np.ndarray, block: int, fill: Any = 0) -> jax.Array:

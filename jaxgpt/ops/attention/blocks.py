@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.ops.attention.tile import Side
+from jaxgpt.ops.attention.scores import Side
 
 
 def blocks(x: jax.Array, block: int, fill: Any = 0, spare: int = 0) -> jax.Array:
     """(B, X, T, ...) -> (n + spare, B, X, b, ...); `fill` in the last block's end and in the spare blocks."""
-    lacks = -x.shape[2] % block + spare * block
-    x = jnp.pad(x, [(0, lacks if axis == 2 else 0) for axis in range(x.ndim)], constant_values=fill)
+    missing = -x.shape[2] % block + spare * block
+    x = jnp.pad(x, [(0, missing if axis == 2 else 0) for axis in range(x.ndim)], constant_values=fill)
     return jnp.moveaxis(x.reshape(*x.shape[:2], -1, block, *x.shape[3:]), 2, 0)
 
 

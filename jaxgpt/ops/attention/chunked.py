@@ -14,25 +14,10 @@ import numpy as np
 from jax import lax
 
 from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
-from jaxgpt.ops.attention.kernel import Case, Kernel, Scores, case_of
-from jaxgpt.ops.attention.tile import (
-    FLOOR,
-    NEVER,
-    TINY,
-    Known,
-    Rule,
-    Seed,
-    Side,
-    keep_mask,
-    mix,
-    rule_of,
-    seed_of,
-    seed_zero,
-    sides,
-    table_of,
-    tile_back,
-    tile_scores,
-)
+from jaxgpt.ops.attention.case import Case
+from jaxgpt.ops.attention.kernel import Kernel
+from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, dropout_zero, keep_mask, mix, tile_back, tile_scores
 from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
 from jaxgpt.spec.sizes import Length
@@ -54,22 +39,21 @@ class Chunked(Kernel):
         """Never."""
         return None
 
-    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """See Kernel.attend."""
         B, H, T, _ = q_BHTK.shape
         S = k_BGSK.shape[2]
-        block_q, block_k = self.sizes(B * H, T, S)
-        case = case_of(q_BHTK, k_BGSK, scores)
-        if case.static and T == S:
+        block_q, block_k = self.sizes(B * H, T, S, case.platform)
+        if case.blocks_known and T == S:
             first, last = _bounds(scores.pattern, T, block_q, block_k)
         else:
             first, last = np.zeros(-(-T // block_q), np.int32), np.full(-(-T // block_q), -(-S // block_k), np.int32)
-        tiling = Tiling(block_q, block_k, first, last, rule_of(scores))
-        return _attend(tiling, q_BHTK, k_BGSK, v_BGSK, table_of(scores.bias), sides(scores), seed_of(scores))
+        tiling = Tiling(block_q, block_k, first, last, scores.rule)
+        return _attend(tiling, q_BHTK, k_BGSK, v_BGSK, scores.table_H, (scores.q, scores.k), scores.dropout)
 
-    def sizes(self, heads: int, queries: int, keys: int) -> tuple[int, int]:
+    def sizes(self, heads: int, queries: int, keys: int, platform: str) -> tuple[int, int]:
         """Queries and keys at once, where so many heads (of all rows) have so many of both."""
-        cpu = jax.default_backend() == "cpu"
+        cpu = platform == "cpu"
         block_q = min(self.queries or ((256 if heads <= 4 else 128) if cpu else queries), queries)
         block_k = min(self.keys or (max(128, min(512, IN_CACHE // (heads * block_q))) if cpu else 512), keys)
         return block_q, block_k
@@ -97,30 +81,37 @@ def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
-    return forward(tiling, q, k, v, table, both, seed, q.dtype)[0]
+def _attend(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> jax.Array:
+    return forward(tiling, q, k, v, table, both, dropout, q.dtype)[0]
 
 
-def _forward(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
-    out, log_sum = forward(tiling, q, k, v, table, both, seed, q.dtype)
-    return out, (q, k, v, table, both, seed, out, log_sum)
+def _forward(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: Any) -> tuple[jax.Array, Any]:
+    out, log_sum = forward(tiling, q, k, v, table, both, dropout, q.dtype)
+    return out, (q, k, v, table, both, dropout, out, log_sum)
 
 
 def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    q, k, v, table, both, seed, out, log_sum = saved
+    q, k, v, table, both, dropout, out, log_sum = saved
     delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
     known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
-    dq, dk, dv, d_table = backward(tiling, q, k, v, table, both, seed, known, q.dtype)
+    dq, dk, dv, d_table = backward(tiling, q, k, v, table, both, dropout, known, q.dtype)
     zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
     d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
-    return dq, dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), seed_zero(seed)
+    return dq, dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), dropout_zero(dropout)
 
 
 _attend.defvjp(_forward, _backward)
 
 
 def forward(
-    tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Seed | None, dtype: Any
+    tiling: Tiling,
+    q: Any,
+    k: Any,
+    v: Any,
+    table: Any,
+    both: tuple[Side, Side],
+    dropout: AttentionDropout | None,
+    dtype: Any,
 ) -> tuple[jax.Array, jax.Array]:
     """Output (B, H, T, K) in `dtype`, and log Σ exp of each query's scores, float32 (B, H, T): by the log-sums the
     outputs for several sets of keys are joined."""
@@ -137,7 +128,7 @@ def forward(
             new_top = jnp.maximum(top, jnp.max(s, -1, keepdims=True))
             w, shrink = jnp.exp(s - new_top), jnp.exp(top - new_top)
             total = total * shrink + jnp.sum(w, -1, keepdims=True)
-            w = w if seed is None else w * _keep(seed, number, j, w.shape)
+            w = w if dropout is None else w * _keep(dropout, number, j, w.shape)
             return out * shrink + mix(w, v_BGSK), new_top, total
 
         start = jnp.full((*q_BHTK.shape[:3], 1), FLOOR)
@@ -160,7 +151,7 @@ def backward(
     v: Any,
     table: Any,
     both: tuple[Side, Side],
-    seed: Seed | None,
+    dropout: AttentionDropout | None,
     known: Known,
     dtype: Any,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
@@ -176,7 +167,7 @@ def backward(
             dq, dk, dv, d_table = held
             k_BGSK, v_BGSK, k_side = _at(keys, j)
             shape = (*q_BHTK.shape[:3], tiling.block_k)
-            keep = None if seed is None else _keep(seed, number, j, shape)
+            keep = None if dropout is None else _keep(dropout, number, j, shape)
             more = tile_back(tiling.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, mine, keep)
             dk, dv = dk.at[j].add(more[1]), dv.at[j].add(more[2])
             return dq + more[0], dk, dv, None if d_table is None else d_table + more[3]
@@ -193,9 +184,9 @@ def backward(
     return join(dq)[:, :, : q.shape[2]], dk, dv, carry[2]
 
 
-def _keep(seed: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = fold_in(fold_in(jax.random.wrap_key_data(seed.key), row), column)
-    return keep_mask(key, seed.rate, shape)
+def _keep(dropout: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    key = fold_in(fold_in(jax.random.wrap_key_data(dropout.key), row), column)
+    return keep_mask(key, dropout.rate, shape)
 
 
 def _keys(tiling: Tiling, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
+from jaxgpt.ops.attention.case import Case
+from jaxgpt.ops.attention.kernel import Kernel
+from jaxgpt.ops.attention.scores import Scores
 from jaxgpt.ops.patterns import band
 
 WIDEST = 128
@@ -38,7 +40,7 @@ class Cudnn(Kernel):
             return f"cannot do d_head {case.d_head}: it must be a multiple of 8 and at most {_widest()}; use chunked"
         return None
 
-    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """See Kernel.attend."""
         T = q_BHTK.shape[2]
         left, right = band(scores.pattern, T) or (T - 1, 0)

@@ -12,16 +12,15 @@ B batch, T queries, S keys, H query heads, G key/value heads, K head width.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.chunked import Chunked
-from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
+from jaxgpt.ops.attention.kernel import Kernel
+from jaxgpt.ops.attention.scores import AttentionDropout, Scores, Side
 from jaxgpt.ops.attention.split import split_of
-from jaxgpt.ops.attention.tile import sides, table_of
 from jaxgpt.ops.placing import placing
-from jaxgpt.ops.setting import on
 
 
 class Gathered(Kernel):
@@ -36,52 +35,49 @@ class Gathered(Kernel):
 
     def refusal(self, case: Case) -> str | None:
         """What `inner` refuses, for a device's queries and all keys."""
-        if case.token_parts > 1:
-            case = case._replace(queries=case.queries // case.token_parts, places="any", token_parts=1)
-        why = self.inner.refusal(case)
+        why = self.inner.refusal(self._inner_case(case))
         return None if why is None else f"cannot compute by {self.inner.kind}, which {why}"
 
-    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """See Kernel.attend."""
         split = split_of(q_BHTK.shape)
         if split is None or k_BGSK.shape[2] != q_BHTK.shape[2]:
-            return self.inner.compute(q_BHTK, k_BGSK, v_BGSK, scores)
+            return self.inner.compute(q_BHTK, k_BGSK, v_BGSK, scores, case)
 
-        def local(q: Any, k: Any, v: Any, table: Any, both: Any, key: Any, rate: Any) -> jax.Array:
+        def local(
+            q: Any, k: Any, v: Any, table: Any, q_side: Side, k_side: Side, dropout: AttentionDropout | None
+        ) -> jax.Array:
             k, v = (lax.all_gather(x, split.tokens, axis=2, tiled=True) for x in (k, v))
-            (q_pos, q_segment), (k_pos, k_segment) = both
-            if q_pos.ndim == 1:
-                q_pos = lax.dynamic_slice_in_dim(q_pos, lax.axis_index(split.tokens) * q.shape[2], q.shape[2])
-            mine = scores._replace(
-                q_pos=q_pos,
-                k_pos=k_pos,
-                q_segment=q_segment,
-                k_segment=k_segment,
-                bias=None if scores.bias is None else scores.bias._replace(table_H=table),
-                dropout=rate,
-                dropout_key=None if key is None else jax.random.fold_in(key, lax.axis_index(split.axes)),
-                places="any",
-            )
+            if q_side.pos.ndim == 1:
+                first = lax.axis_index(split.tokens) * q.shape[2]
+                q_side = q_side._replace(pos=lax.dynamic_slice_in_dim(q_side.pos, first, q.shape[2]))
+            if dropout is not None:
+                key = jax.random.fold_in(jax.random.wrap_key_data(dropout.key), lax.axis_index(split.axes))
+                dropout = dropout._replace(key=jax.random.key_data(key))
+            own = scores._replace(q=q_side, k=k_side, table_H=table, dropout=dropout, places="any")
             with placing(None):  # a device on its own
-                return self.inner.compute(q, k, v, mine)
+                return self.inner.compute(q, k, v, own, self._inner_case(case))
 
-        heads, (q_side, k_side) = split.heads_spec, sides(scores)
-        specs = (
-            jax.tree.map(split.side_spec, q_side),
-            jax.tree.map(lambda x: split.side_spec(x, whole=True), k_side),
-        )
+        heads = split.heads_spec
+        q_spec = jax.tree.map(split.side_spec, scores.q)
+        k_spec = jax.tree.map(lambda x: split.side_spec(x, whole=True), scores.k)
         table_spec = PartitionSpec(split.heads or None)
         run = jax.shard_map(
             jax.checkpoint(local, policy=_saved),
             mesh=split.mesh,
             axis_names=split.free,
-            in_specs=(heads, heads, heads, table_spec, specs, PartitionSpec(), PartitionSpec()),
+            in_specs=(heads, heads, heads, table_spec, q_spec, k_spec, PartitionSpec()),
             out_specs=heads,
             check_vma=False,  # the inner kernels' loops do not say how their values vary over the mesh
         )
         keys = (split.beside(x) for x in (k_BGSK, v_BGSK))
-        key = scores.dropout_key if on(scores.dropout) else None
-        return run(q_BHTK, *keys, table_of(scores.bias), (q_side, k_side), key, jnp.float32(scores.dropout))
+        return run(q_BHTK, *keys, scores.table_H, scores.q, scores.k, scores.dropout)
+
+    def _inner_case(self, case: Case) -> Case:
+        """That of a device's queries and all keys."""
+        if case.token_parts == 1:
+            return case
+        return case._replace(queries=case.queries // case.token_parts, places="any", token_parts=1)
 
 
 def _saved(primitive: Any, *_: Any, **__: Any) -> bool:

@@ -28,23 +28,13 @@ from jax.sharding import PartitionSpec
 
 from jaxgpt.ops.attention import zigzag
 from jaxgpt.ops.attention.blocks import blocks, join
+from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.chunked import Chunked, Tiling, backward, forward
-from jaxgpt.ops.attention.kernel import Case, Kernel, Scores, case_of
+from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.ring_plan import Plan, Visits, plan
+from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
 from jaxgpt.ops.attention.split import Split, split_of
-from jaxgpt.ops.attention.tile import (
-    FLOOR,
-    NEVER,
-    Known,
-    Rule,
-    Seed,
-    Side,
-    rule_of,
-    seed_of,
-    seed_zero,
-    sides,
-    table_of,
-)
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, Known, dropout_zero
 
 
 class Ring(Kernel):
@@ -62,18 +52,18 @@ class Ring(Kernel):
         """Never."""
         return None
 
-    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """See Kernel.attend."""
         B, H, T, _ = q_BHTK.shape
         split = split_of(q_BHTK.shape)
         if split is None or k_BGSK.shape[2] != T:
-            return self.inner.compute(q_BHTK, k_BGSK, v_BGSK, scores)
+            return self.inner.compute(q_BHTK, k_BGSK, v_BGSK, scores, case)
         heads = B * H // split.ways(split.rows + split.heads)
-        sizes = self.inner.sizes(heads, T // split.parts, T // split.parts)
-        known = scores.pattern if case_of(q_BHTK, k_BGSK, scores).static else None
-        how = _How(split, plan(known, T, split.parts, *sizes), rule_of(scores))
+        sizes = self.inner.sizes(heads, T // split.parts, T // split.parts, case.platform)
+        known = scores.pattern if case.blocks_known else None
+        how = _How(split, plan(known, T, split.parts, *sizes), scores.rule)
         keys = (split.beside(x) for x in (k_BGSK, v_BGSK))
-        return _attend(how, q_BHTK, *keys, table_of(scores.bias), sides(scores), seed_of(scores))
+        return _attend(how, q_BHTK, *keys, scores.table_H, (scores.q, scores.k), scores.dropout)
 
 
 class _How(NamedTuple):
@@ -96,19 +86,19 @@ class _Pieces(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> jax.Array:
-    return _forward(how, q, k, v, table, both, seed)[0]
+def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> jax.Array:
+    return _forward(how, q, k, v, table, both, dropout)[0]
 
 
-def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any) -> tuple[jax.Array, Any]:
-    def local(q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], seed: Any) -> Any:
+def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: Any) -> tuple[jax.Array, Any]:
+    def local(q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> Any:
         queries, keys = _pieces(how, (q,), both[0]), _pieces(how, (k, v), both[1])
-        seed = _own(how, seed)
+        dropout = _own(how, dropout)
         shape = queries.arrays[0].shape
         start = jnp.zeros(shape, jnp.float32), jnp.full(shape[:-1], FLOOR)
 
         def compute(held: _Pieces, visits: Visits, done: Any, _: None) -> tuple[Any, None]:
-            return _visits_forward(how, visits, queries, held, table, both, seed, done), None
+            return _visits_forward(how, visits, queries, held, table, both, dropout, done), None
 
         (out, log_sum), _ = _around(how, keys, compute, start, None)
         return _collected(how, out.astype(q.dtype)), (queries, keys, log_sum)
@@ -122,18 +112,18 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, seed: Any
         out_specs=(specs.heads, specs.dealt),
         check_vma=False,  # values that all devices hold are summed by hand
     )
-    out, dealt = run(q, k, v, table, both, seed)
-    return out, (dealt, out, table, both, seed)
+    out, dealt = run(q, k, v, table, both, dropout)
+    return out, (dealt, out, table, both, dropout)
 
 
 def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    dealt, out, table, both, seed = saved
+    dealt, out, table, both, dropout = saved
     trained = how.rule.position is not None and how.rule.position.trained
 
-    def local(dealt: Any, out: Any, do: Any, table: Any, both: Any, seed: Any) -> Any:
+    def local(dealt: Any, out: Any, do: Any, table: Any, both: Any, dropout: Any) -> Any:
         # A compiler that saw the forward pass send the same keys would keep whole rows of them until now.
         (queries, keys, log_sum), do = lax.optimization_barrier((dealt, do))
-        seed = _own(how, seed)
+        dropout = _own(how, dropout)
         delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
         do, delta = _dealt(how, (do, delta))
         known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
@@ -143,7 +133,7 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
         def compute(held: _Pieces, visits: Visits, stays: Any, sums: Any) -> tuple[Any, Any]:
             dq, d_table = stays
             start = (dq, *none, d_table)
-            dq, *own, d_table = _visits_backward(how, visits, queries, held, table, both, seed, known, start)
+            dq, *own, d_table = _visits_backward(how, visits, queries, held, table, both, dropout, known, start)
             # Added last: the sums of earlier steps arrive while this step computes.
             return (dq, d_table), [x + y for x, y in zip(own, sums, strict=True)]
 
@@ -161,10 +151,10 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
         out_specs=(*[specs.heads] * 3, specs.shared[0]),
         check_vma=False,
     )
-    *grads, d_table = run(dealt, out, do, table, both, seed)
+    *grads, d_table = run(dealt, out, do, table, both, dropout)
     zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
     d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
-    return *grads, d_table, zero(both), seed_zero(seed)
+    return *grads, d_table, zero(both), dropout_zero(dropout)
 
 
 _attend.defvjp(_forward, _backward)
@@ -190,13 +180,13 @@ def _around(how: _How, keys: _Pieces, compute: Callable[..., Any], stays: Any, g
 
 
 def _visits_forward(
-    how: _How, visits: Visits, queries: _Pieces, keys: _Pieces, table: Any, both: Any, seed: Any, done: Any
+    how: _How, visits: Visits, queries: _Pieces, keys: _Pieces, table: Any, both: Any, dropout: Any, done: Any
 ) -> Any:
     """`done`: output (p, B, H, t, K) and log-sum (p, B, H, t) of the earlier steps, float32."""
 
     def visit(which: jax.Array, done: Any) -> Any:
-        at, tiling, one = _visit(how, visits, which, queries, keys, both, seed)
-        part, log_part = forward(tiling, *one.arrays, table, one.sides, one.seed, jnp.float32)
+        at, tiling, one = _visit(how, visits, which, queries, keys, both, dropout)
+        part, log_part = forward(tiling, *one.arrays, table, one.sides, one.dropout, jnp.float32)
         out, log_sum = (_at(x, at[0]) for x in done)
         joint = jnp.logaddexp(log_sum, log_part)
         # A row that nothing has seen yet keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
@@ -215,16 +205,16 @@ def _visits_backward(
     keys: _Pieces,
     table: Any,
     both: Any,
-    seed: Any,
+    dropout: Any,
     known: Known,
     sums: Any,
 ) -> Any:
     """`sums`: gradients of queries, keys and values, (p, B, X, t, K), and of the table or None, float32."""
 
     def visit(which: jax.Array, sums: Any) -> Any:
-        at, tiling, one = _visit(how, visits, which, queries, keys, both, seed)
+        at, tiling, one = _visit(how, visits, which, queries, keys, both, dropout)
         mine = Known(*(_at(x, at[0]) for x in known))
-        *new, d_table = backward(tiling, *one.arrays, table, one.sides, one.seed, mine, jnp.float32)
+        *new, d_table = backward(tiling, *one.arrays, table, one.sides, one.dropout, mine, jnp.float32)
         *whole, d_sum = sums
         added = [x.at[slot].add(more) for x, more, slot in zip(whole, new, (at[0], at[1], at[1]), strict=True)]
         return *added, None if d_sum is None else d_sum + d_table
@@ -237,11 +227,11 @@ class _Visit(NamedTuple):
 
     arrays: tuple[jax.Array, jax.Array, jax.Array]
     sides: tuple[Side, Side]
-    seed: Seed | None
+    dropout: AttentionDropout | None
 
 
 def _visit(
-    how: _How, visits: Visits, which: Any, queries: _Pieces, keys: _Pieces, both: Any, seed: Seed | None
+    how: _How, visits: Visits, which: Any, queries: _Pieces, keys: _Pieces, both: Any, dropout: AttentionDropout | None
 ) -> tuple[jax.Array, Tiling, _Visit]:
     """The slots of one of the visits that a device makes in a step, its tiling, and what meets."""
     slots, pieces, first, last = (_at(x, which) for x in visits[1:])
@@ -251,13 +241,13 @@ def _visit(
         arrays += [_at(x, slot) for x in held.arrays]
         pos = _at(side.pos.reshape(-1, how.plan.piece), piece) if held.pos is None else _at(held.pos, slot)[:, 0]
         met.append(Side(pos, None if held.segment is None else _at(held.segment, slot)[:, 0]))
-    if seed is not None:
-        key = jax.random.wrap_key_data(seed.key)
+    if dropout is not None:
+        key = jax.random.wrap_key_data(dropout.key)
         for piece in pieces:
             key = jax.random.fold_in(key, piece)
-        seed = seed._replace(key=jax.random.key_data(key))
+        dropout = dropout._replace(key=jax.random.key_data(key))
     tiling = Tiling(how.plan.block_q, how.plan.block_k, first, last, how.rule)
-    return slots, tiling, _Visit((arrays[0], arrays[1], arrays[2]), (met[0], met[1]), seed)
+    return slots, tiling, _Visit((arrays[0], arrays[1], arrays[2]), (met[0], met[1]), dropout)
 
 
 class _Specs(NamedTuple):
@@ -268,7 +258,7 @@ class _Specs(NamedTuple):
     dealt: tuple[_Pieces, _Pieces, PartitionSpec]
     """Queries, keys and the log-sums (p, B, H, t), in pieces."""
     shared: tuple[PartitionSpec, tuple[Side, Side], PartitionSpec]
-    """Table, sides and seed."""
+    """Table, sides and dropout."""
 
 
 def _specs(how: _How, both: tuple[Side, Side]) -> _Specs:
@@ -305,13 +295,13 @@ def _hop(how: _How, tree: Any, by: int) -> Any:
     return tree if by % n == 0 else jax.tree.map(lambda x: lax.ppermute(x, how.split.tokens, way), tree)
 
 
-def _own(how: _How, seed: Seed | None) -> Seed | None:
-    """The seed of a device's rows and heads."""
+def _own(how: _How, dropout: AttentionDropout | None) -> AttentionDropout | None:
+    """The dropout of a device's rows and heads."""
     axes = how.split.rows + how.split.heads
-    if seed is None or not axes:
-        return seed
-    key = jax.random.fold_in(jax.random.wrap_key_data(seed.key), lax.axis_index(axes))
-    return seed._replace(key=jax.random.key_data(key))
+    if dropout is None or not axes:
+        return dropout
+    key = jax.random.fold_in(jax.random.wrap_key_data(dropout.key), lax.axis_index(axes))
+    return dropout._replace(key=jax.random.key_data(key))
 
 
 def _at(x: Any, slot: Any) -> jax.Array:

@@ -18,7 +18,9 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 from pydantic import Field
 
-from jaxgpt.ops.attention.kernel import Case, Kernel, Scores
+from jaxgpt.ops.attention.case import Case
+from jaxgpt.ops.attention.kernel import Kernel
+from jaxgpt.ops.attention.scores import Scores
 from jaxgpt.ops.attention.tile import FLOOR
 from jaxgpt.ops.patterns import Pattern, is_relative
 from jaxgpt.ops.placing import placement
@@ -46,8 +48,8 @@ class Splash(Kernel):
         """Other backends, unknown positions, bias, dropout, and dtypes that the TPU's vector unit lacks."""
         if case.platform != "tpu" and not self.interpret:
             return f"cannot run on a {case.platform}; use chunked"
-        if not case.static:
-            return f"{case.moving()}; use chunked"
+        if not case.blocks_known:
+            return f"{case.why_unknown()}; use chunked"
         if case.queries != case.keys:
             return f"cannot attend from {case.queries} queries to {case.keys} keys; use chunked"
         if case.bias:
@@ -58,7 +60,7 @@ class Splash(Kernel):
             return f"cannot compute in {case.dtype}; use chunked"
         return None
 
-    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores) -> jax.Array:
+    def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """See Kernel.attend. A length that blocks do not fill is padded with keys that the mask excludes."""
         B, _, T, K = q_BHTK.shape
         count = -(-T // self.block)
@@ -152,12 +154,11 @@ def _pairs(pattern: Pattern, q: int, k: int, rows: int, columns: int) -> np.ndar
 
 def _segments(scores: Scores, batch: int, length: int) -> list[jax.Array]:
     """int32 (B, T) of queries and of keys; none where every key may be seen."""
-    if scores.q_segment is None and scores.places == "row" and scores.k_pos.ndim == 1:
+    if scores.q.segment is None and scores.places == "row" and scores.k.pos.ndim == 1:
         return []  # a position is the index: none is negative
     zeros = jnp.zeros((batch, length), jnp.int32)
-    q_segment = zeros if scores.q_segment is None else scores.q_segment
-    k_segment = zeros if scores.k_segment is None else scores.k_segment
-    return [q_segment, jnp.where(jnp.broadcast_to(scores.k_pos, k_segment.shape) >= 0, k_segment, NOWHERE)]
+    q_segment, k_segment = (zeros if side.segment is None else side.segment for side in (scores.q, scores.k))
+    return [q_segment, jnp.where(jnp.broadcast_to(scores.k.pos, k_segment.shape) >= 0, k_segment, NOWHERE)]
 
 
 def _lengthen(x: jax.Array, length: int) -> jax.Array:
@@ -172,7 +173,7 @@ def _shares(
     """The mesh, its axes that no shard_map around has taken, and those of them that split rows and heads; no mesh where
     the whole call is one device's."""
     held = placement()
-    if held is None:
+    if held is None or held.mesh.size == 1:
         return None, {}, (), ()
     around = jax.sharding.get_abstract_mesh()
     mesh = held.mesh if around.empty else around

@@ -10,10 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgpt.ops.attention.kernel import Bias, Scores
+from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Side
 from jaxgpt.ops.dropping import bernoulli
-from jaxgpt.ops.positions import Biased
-from jaxgpt.ops.setting import on
 
 LOWEST = np.float32(-0.7 * np.finfo(np.float32).max)
 """The score of a pair that is not allowed."""
@@ -23,39 +21,6 @@ NEVER = np.float32(1e38)
 """The log-sum of a row that is not there, in the backward pass: exp(score - NEVER) is 0."""
 TINY = np.float32(1e-37)
 """The least sum of weights: dividing by it and taking its logarithm are both finite."""
-
-
-class Side(NamedTuple):
-    """Positions and segments of queries or of keys."""
-
-    pos: jax.Array
-    """int32 (T,) or (B, T)."""
-    segment: jax.Array | None = None
-    """int32 (B, T)."""
-
-
-class Rule(NamedTuple):
-    """What turns products into scores; all of it is known while compiling."""
-
-    allows: Callable[[Any, Any], Any]
-    soft_cap: float | None
-    position: Biased | None
-
-
-def sides(scores: Scores) -> tuple[Side, Side]:
-    """Queries' and keys'."""
-    return Side(scores.q_pos, scores.q_segment), Side(scores.k_pos, scores.k_segment)
-
-
-def rule_of(scores: Scores) -> Rule:
-    """The rule of a call."""
-    position = None if scores.bias is None else scores.bias.position
-    return Rule(scores.pattern.allows, scores.soft_cap, position)
-
-
-def table_of(bias: Bias | None) -> jax.Array | None:
-    """The array that a bias reads."""
-    return None if bias is None else bias.table_H
 
 
 def visible(allows: Callable[[Any, Any], Any], q: Side, k: Side) -> jax.Array:
@@ -163,27 +128,12 @@ def mix_back(w_BHTS: jax.Array, do_BHTK: jax.Array, v_BGSK: jax.Array) -> tuple[
     return dw.reshape(w_BHTS.shape), jnp.einsum("bgts,bgtk->bgsk", w, do, preferred_element_type=jnp.float32)
 
 
-class Seed(NamedTuple):
-    """What a call draws its dropout from."""
-
-    key: jax.Array
-    """Raw key data, which a scan can carry."""
-    rate: jax.Array
-
-
-def seed_of(scores: Scores) -> Seed | None:
-    """None where nothing is dropped."""
-    if scores.dropout_key is None or not on(scores.dropout):
+def dropout_zero(dropout: AttentionDropout | None) -> Any:
+    """The cotangent of what dropout is drawn from."""
+    if dropout is None:
         return None
-    return Seed(jax.random.key_data(scores.dropout_key), jnp.float32(scores.dropout))
-
-
-def seed_zero(seed: Seed | None) -> Any:
-    """Its cotangent."""
-    if seed is None:
-        return None
-    no_key: Any = np.zeros(seed.key.shape, jax.dtypes.float0)
-    return Seed(no_key, jnp.zeros_like(seed.rate))
+    no_key: Any = np.zeros(dropout.key.shape, jax.dtypes.float0)
+    return AttentionDropout(no_key, jnp.zeros_like(dropout.rate))
 
 
 def keep_mask(key: jax.Array, rate: float | jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -39,7 +39,7 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     text, memory = compiled.as_text(), compiled.memory_analysis()
     where = places(list(made.batch.mesh.devices.flat), topology)
     return {
-        "kernels": kernels(run, token_parts=made.batch.mesh.shape["sequence"]),
+        "kernels": kernels(run, "tpu", made.batch.mesh.shape["sequence"]),
         "tokens": run.batch_size * run.row_tokens,
         "flops_per_token": run.flops_per_token(),
         "flops_per_token_true": run.flops_per_token(dense=False),
@@ -104,7 +104,6 @@ def _libtpu() -> str:
 def main() -> None:
     """One request, one answer: facts, or `error` with one line."""
     request = json.load(sys.stdin)
-    jax.default_backend = lambda: "tpu"  # what kernels and loops ask when they choose
     topology = parse_slice(request["topology"])._replace(copies=request["copies"])
     try:
         answer = facts(parse(Run, request["run"]), topology)

@@ -1,0 +1,63 @@
+"""What shapes the scores of a call besides the values of its queries and keys.
+
+B batch, T queries, S keys, H query heads.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+
+from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.positions import Biased
+
+Places = Literal["row", "documents", "any"]
+"""What is known of positions while compiling. `row`: queries and keys are the same tokens and a position is the index
+in the row. `documents`: the same tokens, and within a segment positions grow by one an index. `any`: nothing."""
+
+
+class Side(NamedTuple):
+    """Positions and segments of a call's queries or of its keys."""
+
+    pos: jax.Array
+    """int32 (T,) or (B, T). A negative one marks a key that nobody may see (padding, an empty cache slot)."""
+    segment: jax.Array | None = None
+    """int32 (B, T): where given, a query sees keys of its own segment only."""
+
+
+class AttentionDropout(NamedTuple):
+    """The share of the attention weights that is zeroed, the rest scaled up, and what it is drawn from."""
+
+    key: jax.Array
+    """Data of a key (`jax.random.key_data`), or (B, ...), of one a row: arrays that a loop can carry."""
+    rate: jax.Array
+    """float32 scalar."""
+
+
+class Rule(NamedTuple):
+    """What turns products into scores; all of it is known while compiling."""
+
+    allows: Callable[[Any, Any], Any]
+    soft_cap: float | None
+    position: Biased | None
+
+
+class Scores(NamedTuple):
+    """Everything that shapes the scores besides queries and keys."""
+
+    pattern: Pattern
+    q: Side
+    k: Side
+    position: Biased | None = None
+    """Its bias is added to the scaled (and capped) scores, computed where it is needed, so that no (T, S) array is."""
+    table_H: jax.Array | None = None
+    """float32 (H, ...): what the position's `bias` reads; gradients flow into it."""
+    soft_cap: float | None = None
+    """Scores become cap·tanh(score / cap) (Gemma 2)."""
+    dropout: AttentionDropout | None = None
+    places: Places = "any"
+
+    @property
+    def rule(self) -> Rule:
+        """The part that is known while compiling."""
+        return Rule(self.pattern.allows, self.soft_cap, self.position)
