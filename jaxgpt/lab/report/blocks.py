@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from jaxgpt.lab.findings import Findings
+from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.escape import for_html
-from jaxgpt.lab.report.palette import of_arms
 from jaxgpt.lab.report.svg import variable
 
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 from jaxgpt.lab.experiment import Experiment
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import with_unit
+from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.escape import for_figure
-from jaxgpt.lab.report.palette import GROUND, MUTED, PAGE, RULE, of_arms
+from jaxgpt.lab.report.palette import GROUND, MUTED, PAGE, RULE
 from jaxgpt.lab.stats import Summary
 
 if TYPE_CHECKING:

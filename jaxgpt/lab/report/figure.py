@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jaxgpt.lab.findings import Findings
 from jaxgpt.lab.format import quantity
@@ -14,36 +14,12 @@ from jaxgpt.lab.report.curves import draw_curves
 from jaxgpt.lab.report.forest import draw_forest
 from jaxgpt.lab.report.heat_arms import by_arm, draw_heat, height
 from jaxgpt.lab.report.ladder import draw_ladder
-from jaxgpt.lab.report.palette import INK, MUTED
+from jaxgpt.lab.report.look import STYLE
 from jaxgpt.lab.report.sphere import draw_sphere, measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-STYLE: Any = {
-    "font.size": 8.5,
-    "axes.labelsize": 8.5,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "text.color": INK,
-    "lines.solid_capstyle": "round",
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "jaxgpt",
-}
 
 
 class Panel(NamedTuple):

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from jaxgpt.lab.findings import Contrast, Findings
 from jaxgpt.lab.format import decimals, ends, number, with_unit
+from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.escape import for_figure
-from jaxgpt.lab.report.palette import GROUND, INK, MUTED, of_arms
+from jaxgpt.lab.report.palette import GROUND, INK, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,8 @@ from math import cos, radians, sin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxgpt.lab.report.figure import STYLE
-from jaxgpt.lab.report.heat_arms import fold
-from jaxgpt.lab.report.heatmap import draw_map, settle
+from jaxgpt.lab.report.heatmap import draw_map, fold, settle
+from jaxgpt.lab.report.look import STYLE
 from jaxgpt.lab.report.palette import MUTED
 from jaxgpt.lab.report.picture import checked, save
 from jaxgpt.spec import ConfigError

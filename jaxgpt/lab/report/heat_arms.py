@@ -1,15 +1,15 @@
 """Heat maps side by side, one an arm: whose diagonal fades with the human score while the rest stays dark?"""
 
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxgpt.lab.findings import Findings, Outcome
 from jaxgpt.lab.record import read_json
-from jaxgpt.lab.report.heatmap import draw_map, mark_scores, settle
-from jaxgpt.lab.report.palette import MUTED, of_arms
+from jaxgpt.lab.report.arm_colours import of_arms
+from jaxgpt.lab.report.heatmap import draw_map, fold, mark_scores, settle
+from jaxgpt.lab.report.palette import MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,16 +95,6 @@ def draw_heat(ax: "Axes", findings: Findings) -> None:
     part.supylabel("human score", fontsize=matplotlib.rcParams["axes.labelsize"])
     look: Any = {"location": "bottom", "aspect": 30, "shrink": 0.6, "panchor": False}  # maps stay in the middle
     settle(part.colorbar(image, ax=axes, label="cosine", extend="min", **look))
-
-
-def fold(name: str, letters: int) -> str:
-    """A long name in lines, cut behind what joins its parts."""
-    lines = [""]
-    for piece in re.findall(r"[^-_+/]+[-_+/]*|[-_+/]+", name):
-        if lines[-1] and len(lines[-1] + piece) > letters:
-            lines.append("")
-        lines[-1] += piece
-    return "\n".join(lines)
 
 
 def _means(heat: "Heat") -> str:

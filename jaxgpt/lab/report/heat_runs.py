@@ -1,10 +1,12 @@
 """Every run's heat map, arms down and seeds across: how much of an arm's picture is chance."""
 
 from jaxgpt.lab.findings import Findings
-from jaxgpt.lab.report.figure import STYLE, document
-from jaxgpt.lab.report.heat_arms import fold, read_heat
-from jaxgpt.lab.report.heatmap import draw_map
-from jaxgpt.lab.report.palette import MUTED, of_arms
+from jaxgpt.lab.report.arm_colours import of_arms
+from jaxgpt.lab.report.figure import document
+from jaxgpt.lab.report.heat_arms import read_heat
+from jaxgpt.lab.report.heatmap import draw_map, fold
+from jaxgpt.lab.report.look import STYLE
+from jaxgpt.lab.report.palette import MUTED
 
 _SIDE, _GAP, _LEFT, _TOP = 0.8, 0.1, 1.25, 0.25  # inches
 

@@ -1,5 +1,6 @@
 """The heat map of one model: cosines of scored pairs, each first text with each second one."""
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,3 +52,13 @@ def settle(bar: "Colorbar") -> None:
     bar.set_ticks([0, 0.5, 1])
     bar.ax.tick_params(length=2, labelsize="small")
     bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def fold(name: str, letters: int) -> str:
+    """A long name in lines, cut behind what joins its parts."""
+    lines = [""]
+    for piece in re.findall(r"[^-_+/]+[-_+/]*|[-_+/]+", name):
+        if lines[-1] and len(lines[-1] + piece) > letters:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)

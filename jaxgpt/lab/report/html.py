@@ -3,6 +3,7 @@
 from jaxgpt.lab.drift import drift
 from jaxgpt.lab.findings import Contrast, Findings
 from jaxgpt.lab.format import AXES
+from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.blocks import arm, facts, fold, note, powers, remarks, run_link, table
 from jaxgpt.lab.report.computing import computed
 from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_rows, groups, title, weights
@@ -22,7 +23,6 @@ from jaxgpt.lab.report.figure import panels, svg
 from jaxgpt.lab.report.heat_runs import every_run
 from jaxgpt.lab.report.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
 from jaxgpt.lab.report.markdown import FEW
-from jaxgpt.lab.report.palette import of_arms
 from jaxgpt.lab.report.style import css
 from jaxgpt.lab.report.svg import inline, variable
 from jaxgpt.lab.report.tables import (

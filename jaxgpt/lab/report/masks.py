@@ -5,7 +5,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from jaxgpt.lab.report.figure import STYLE
+from jaxgpt.lab.report.look import STYLE
 from jaxgpt.lab.report.palette import MUTED
 from jaxgpt.lab.report.panels import LINE, draw_folded, draw_legend, draw_matrix, scale_of, write
 from jaxgpt.lab.report.picture import DPI, checked, save

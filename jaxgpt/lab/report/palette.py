@@ -1,7 +1,5 @@
 """Colours that colour-blind readers tell apart (Okabe and Ito, 2008), each with a twin for dark pages."""
 
-from jaxgpt.lab.experiment import Experiment
-
 INK, MUTED, RULE, PAGE = "#1b1f24", "#66707b", "#d5dae0", "#ffffff"
 GROUND = {"facecolor": PAGE, "edgecolor": "none", "pad": 1.5}
 """The box behind figures that a line would strike through."""
@@ -34,14 +32,6 @@ def colours(arms: list[str], baseline: str) -> dict[str, str]:
 def of_series(names: list[str]) -> dict[str, str]:
     """A colour for each series of a ladder."""
     return {name: _ARMS[i % len(_ARMS)][0] for i, name in enumerate(names)}
-
-
-def of_arms(experiment: Experiment) -> dict[str, str]:
-    """A colour for each arm of an experiment: on a ladder its series'."""
-    arms = colours(list(experiment.arms), experiment.baseline)
-    rungs = experiment.ladder.rungs if experiment.ladder else {}
-    series = of_series(list(rungs))
-    return arms | {arm: series[name] for name, held in rungs.items() for arm in held}
 
 
 def dark_twins() -> dict[str, str]:

@@ -4,8 +4,9 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from jaxgpt.lab.findings import Findings, Outcome
+from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.labels import Point, name_points
-from jaxgpt.lab.report.palette import MUTED, of_arms
+from jaxgpt.lab.report.palette import MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

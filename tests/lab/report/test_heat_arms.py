@@ -11,7 +11,8 @@ from jaxgpt.evals.heat import Heat
 from jaxgpt.lab import analyse, execute, plan
 from jaxgpt.lab.report import write
 from jaxgpt.lab.report.figure import panels, svg
-from jaxgpt.lab.report.heat_arms import FILE, by_arm, draw_heat, fold, grid, height
+from jaxgpt.lab.report.heat_arms import FILE, by_arm, draw_heat, grid, height
+from jaxgpt.lab.report.heatmap import fold
 
 PAIRS = 4
 
