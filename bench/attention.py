@@ -23,9 +23,9 @@ from harness import arguments, cpu, interleaved, write
 from jaxgpt.ops.attention import BlockSparse, Chunked, Kernel, Reference, Scores, Side
 from jaxgpt.ops.patterns import Banded, Causal, Fixed, Pattern, Strided, mean_keys
 from jaxgpt.parallel import keep_freed_memory
+from jaxgpt.runs import Run
+from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.spec import parse
-from jaxgpt.train import Run
-from jaxgpt.train.attention import kernels
 from jaxgpt.train.program import hyper, program
 
 HEADS, WIDTH = 2, 64

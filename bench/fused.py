@@ -24,8 +24,8 @@ GOALS = {"fused_over_sequential": 0.8, "fused_over_torch": 1.0}
 
 
 def runs(steps: int) -> list[Any]:
+    from jaxgpt.runs import Run
     from jaxgpt.spec import load_yaml
-    from jaxgpt.train import Run
 
     fields = {"steps": steps, "exec.compilation_cache": False, "exec.save_every": None, "exec.keep_best": False}
     return [load_yaml(Run, CONFIG, fields | {"seed": seed}) for seed in range(SEEDS)]
@@ -47,7 +47,7 @@ def our_pair(steps: int, fused: bool) -> Any:
     if fused:
         split_cpu()
     from jaxgpt.train import run
-    from jaxgpt.train.fused_loop import run_fused
+    from jaxgpt.train.fused.loop import run_fused
 
     specs, folder = runs(steps), Path(tempfile.mkdtemp(prefix="jaxgpt-bench-"))
 

@@ -18,7 +18,7 @@ from harness import arguments, cpu, interleaved, seconds, write
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from jaxgpt.decode import Sampling, generate, ready
-from jaxgpt.interop import gpt2
+from jaxgpt.interop.families import gpt2
 
 GREEDY = Sampling(temperature=0.0)
 PROMPT = 16

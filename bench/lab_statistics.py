@@ -13,11 +13,11 @@ from harness import arguments, cpu, write
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from jaxgpt.lab.adjust import benjamini_hochberg, holm
-from jaxgpt.lab.bootstrap import FEWEST, bca
-from jaxgpt.lab.law import fit
-from jaxgpt.lab.power import pairs_needed, power, sd_of_differences
-from jaxgpt.lab.stats import below, compare, summarise, unpaired
+from jaxgpt.lab.statistics.bootstrap import FEWEST, bca
+from jaxgpt.lab.statistics.multiplicity import benjamini_hochberg, holm
+from jaxgpt.lab.statistics.paired import below, compare, summarise, unpaired
+from jaxgpt.lab.statistics.power import pairs_needed, power, sd_of_differences
+from jaxgpt.lab.statistics.power_law import fit
 
 PUBLISHED = Path(__file__).parent.parent / "tests/lab/modded_nanogpt.txt"
 ARMS, LEVEL = 5, 0.05

@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 import jaxgpt
 from jaxgpt.ops.ranking import cosine_pairs, spearman
-from jaxgpt.text.columns import scored_pairs
+from jaxgpt.text.corpora.columns import scored_pairs
 
 BATCH = 32
 GOAL, NEAR = 82.03, 0.05

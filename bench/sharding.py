@@ -31,7 +31,7 @@ def main() -> None:
     import optax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    from jaxgpt.train import Run
+    from jaxgpt.runs import Run
     from jaxgpt.train.program import build_model, hyper, program
 
     ids = np.random.default_rng(0).integers(0, 1024, (32, 129), dtype=np.int32)

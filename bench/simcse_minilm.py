@@ -15,8 +15,9 @@ from scipy.stats import ttest_1samp
 
 import jaxgpt
 from jaxgpt.evals.sts import read_subsets, sts
+from jaxgpt.runs import Run
 from jaxgpt.spec import apply_overrides, parse
-from jaxgpt.train import Run, run
+from jaxgpt.train import run
 
 OUT = Path("runs/bench/simcse_minilm")
 MINILM = {

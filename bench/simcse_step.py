@@ -20,13 +20,13 @@ from harness import arguments, cpu, interleaved, seconds, write
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-from jaxgpt.interop.hf_export import write_folder
-from jaxgpt.interop.sentence_export import beheaded
+from jaxgpt.interop.hugging_face.export import write_folder
+from jaxgpt.interop.sentence_transformers.export import beheaded
 from jaxgpt.models import BERT
 from jaxgpt.parallel import keep_freed_memory
+from jaxgpt.runs import Run
 from jaxgpt.spec import parse
 from jaxgpt.text import WordPiece
-from jaxgpt.train import Run
 from jaxgpt.train.program import hyper, program
 
 LENGTH, RATE, NEAR = 32, 3e-5, 1e-4

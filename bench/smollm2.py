@@ -27,7 +27,7 @@ from harness import arguments, cpu, interleaved, seconds, write
 from transformers import AutoModelForCausalLM
 
 import jaxgpt
-from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.terminal import Watch
 
 ITEMS = 200

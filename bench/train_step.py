@@ -27,8 +27,8 @@ import numpy as np
 from harness import arguments, cpu, seconds, write
 
 from jaxgpt.parallel import keep_freed_memory
+from jaxgpt.runs import Run
 from jaxgpt.spec import load_yaml
-from jaxgpt.train import Run
 from jaxgpt.train.program import hyper, program
 
 CONFIG = Path(__file__).parent.parent / "configs/gpt2/shakespeare_char_cpu.yaml"

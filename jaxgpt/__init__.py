@@ -7,7 +7,7 @@ jaxgpt.run(spec, out="runs/mine")
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which takes longer to import than all the rest here
 if TYPE_CHECKING:
-    from jaxgpt.train.load import Loaded, load
+    from jaxgpt.inference.load import Loaded, load
     from jaxgpt.train.loop import run
 
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> object:
 
         return run
     if name in ("load", "Loaded"):
-        import jaxgpt.train.load
+        import jaxgpt.inference.load
 
-        return getattr(jaxgpt.train.load, name)
+        return getattr(jaxgpt.inference.load, name)
     raise AttributeError(f"module 'jaxgpt' has no attribute {name!r}")

@@ -67,10 +67,11 @@ def train(
     process: Annotated[int | None, typer.Option(help="which of them this is, from 0", metavar="I")] = None,
 ) -> None:
     """Train a run; continues by itself when DIR holds it unfinished."""
-    from jaxgpt.parallel.accord import process_index
-    from jaxgpt.parallel.hosts import join
+    from jaxgpt.parallel.processes.agreement import process_index
+    from jaxgpt.parallel.processes.joining import join
+    from jaxgpt.runs import Run
     from jaxgpt.spec import load_yaml
-    from jaxgpt.train import Run, run
+    from jaxgpt.train import run
 
     spec = load_yaml(Run, config, overrides or [])
     join(coordinator, processes, process)
@@ -96,7 +97,7 @@ def ablate(
 ) -> None:
     """Plan, run and report an experiment; continues by itself. Exit status 4: some runs failed."""
     from jaxgpt.lab import ablate as run_experiment
-    from jaxgpt.lab.engines import FAILED
+    from jaxgpt.lab.workers.engines import FAILED
 
     _jax()
     if run_experiment(experiment, overrides or [], seeds, out).left:
@@ -116,7 +117,7 @@ def lab_plan(
     detect: Annotated[float | None, typer.Option(help="the difference to find: how many seeds?", metavar="D")] = None,
 ) -> None:
     """Arms, runs, cost and time, before anything starts; writes the plan that workers follow."""
-    from jaxgpt.lab.preview import preview
+    from jaxgpt.lab.commands.preview import preview
 
     _jax()
     preview(target, overrides or [], seeds, out, detect)
@@ -125,8 +126,8 @@ def lab_plan(
 @lab.command("work")
 def lab_work(folder: Folder) -> None:
     """Join as a worker: claim runs until none is left. Start as many as you like. Exit status 4: some runs failed."""
-    from jaxgpt.lab.engines import FAILED
-    from jaxgpt.lab.worker import join
+    from jaxgpt.lab.workers.engines import FAILED
+    from jaxgpt.lab.workers.worker import join
 
     _jax()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run saves first; all else stops where it is
@@ -143,7 +144,7 @@ def lab_status(
     folder: Folder, watch: Annotated[bool, typer.Option("--watch", help="refresh until all is done")] = False
 ) -> None:
     """What is done, running, failed and waiting, who works, and how long it will take."""
-    from jaxgpt.lab.status import show_status
+    from jaxgpt.lab.commands.status import show_status
 
     show_status(folder, watch)
 
@@ -153,7 +154,7 @@ def lab_report(
     folder: Folder, strict: Annotated[bool, typer.Option("--strict", help="drift between runs is an error")] = False
 ) -> None:
     """Write the report of what has ended so far, and print its table."""
-    from jaxgpt.lab.ablate import report
+    from jaxgpt.lab.commands.ablate import report
 
     report(folder, strict)
 
@@ -161,7 +162,7 @@ def lab_report(
 @lab.command("why")
 def lab_why(target: Target, overrides: Overrides = None, seeds: Seeds = None, out: Out = None) -> None:
     """Why each run would be done, continued or left alone by the next call."""
-    from jaxgpt.lab.why import explain
+    from jaxgpt.lab.commands.why import explain
 
     _jax()
     explain(target, overrides or [], seeds, out)
@@ -179,7 +180,7 @@ def sample(
 ) -> None:
     """Continue a prompt with a trained model, as it is written."""
     from jaxgpt.decode import Sampling
-    from jaxgpt.train.load import load
+    from jaxgpt.inference.load import load
 
     sampling = Sampling.checked(temperature=temperature, top_k=top_k, top_p=top_p)
     model = load(run)
@@ -207,12 +208,12 @@ def evaluate(
     """How good a model's sentence embeddings are: Spearman on scored pairs, or finding documents."""
     from jaxgpt.evals import open_task, show
     from jaxgpt.evals.vectors import remembering
-    from jaxgpt.train.load import load
+    from jaxgpt.inference.load import load
 
     measure = open_task(task, path)
     draw = None
     if picture is not None:
-        from jaxgpt.lab.report.heat_alone import drawing
+        from jaxgpt.plots.heat_alone import drawing
 
         draw = drawing(task, path, picture)
     model = load(run)
@@ -237,7 +238,7 @@ def convert(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16", metavar="TYPE")] = "float32",
 ) -> None:
     """Write a model for other libraries, whole or not at all; `jaxgpt.load` reads every format as it is."""
-    from jaxgpt.train.convert import convert as write
+    from jaxgpt.inference.convert import convert as write
 
     _jax()
     write(source, target, dtype)
@@ -255,8 +256,8 @@ def show(
     sharding: Annotated[bool, typer.Option("--sharding", help="what lies where on exec.mesh, and its bytes")] = False,
 ) -> None:
     """The resolved config, exact parameter count, FLOPs per token and memory; allocates nothing."""
+    from jaxgpt.runs import Run
     from jaxgpt.spec import dump_yaml, load_yaml
-    from jaxgpt.train import Run
     from jaxgpt.train.summary import summarize
 
     _jax()
@@ -265,12 +266,12 @@ def show(
         console.print(f"warning: {remark}", markup=False, soft_wrap=True)
     facts = summarize(spec)
     if pattern is not None:
-        from jaxgpt.lab.report.masks import draw_patterns
+        from jaxgpt.plots.masks import draw_patterns
 
         draw_patterns(spec.model, spec.seq_len, pattern)
         console.print(f"pattern pictures: {typed(pattern)}", markup=False, soft_wrap=True)
     if sharding:
-        from jaxgpt.train.sharding import sharding_table
+        from jaxgpt.train.sharding_table import sharding_table
 
         facts["sharding"] = sharding_table(Run.model_validate(facts["spec"]))
     if as_json:
@@ -304,7 +305,7 @@ def compile_for_tpu(
     search: Annotated[bool, typer.Option("--search", help="try meshes that keep --mesh's axes, and rank them")] = False,
 ) -> None:
     """Compile the training step for TPUs that are not there: memory, collectives, predicted time and MFU."""
-    from jaxgpt.train.ahead import compile_ahead
+    from jaxgpt.aot import compile_ahead
 
     compile_ahead(config, overrides or [], topology, mesh, json_path, search)
 

@@ -27,6 +27,8 @@ with suppress(ValueError):  # on another thread than the main one
         signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(50_000, 20, 100)  # tracing makes many objects and few cycles: looking for them takes 5% of the time
 
+LICENCE = Path(__file__).parent.parent / "LICENSE"
+
 TINY = {
     "model": {"kind": "gpt2", "num_layers": 2, "d_model": 16, "num_heads": 2, "context": 8, "vocab_size": 32},
     "tokenizer": "byte",
@@ -45,10 +47,17 @@ def data_folder():
 @pytest.fixture(scope="session")
 def tiny():
     """`tiny(**{"model.dropout": 0.1})`: a Run of two narrow layers, with overrides by dotted path."""
+    from jaxgpt.runs import Run
     from jaxgpt.spec import apply_overrides, parse
-    from jaxgpt.train import Run
 
     return lambda **overrides: parse(Run, apply_overrides(TINY, overrides, Run))
+
+
+@pytest.fixture(scope="session")
+def little(tiny):
+    """`little(**{"model.dropout": 0.1})`: a Run on bytes of English, with overrides by dotted path."""
+    fixed = {"model.num_layers": 1, "model.vocab_size": None, "data.corpus": str(LICENCE), "data.val_tokens": 200}
+    return lambda **overrides: tiny(**(fixed | overrides))
 
 
 @pytest.fixture(scope="session")

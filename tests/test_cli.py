@@ -13,7 +13,7 @@ import pytest
 
 import jaxgpt.train
 from jaxgpt.cli import DIVERGED, STOPPED, main
-from jaxgpt.lab.sweep import from_file
+from jaxgpt.lab.sweep.folder import from_file
 from jaxgpt.seal import seal
 from jaxgpt.spec import dump_yaml, seams
 
@@ -60,7 +60,7 @@ def refused(jaxgpt_):
 @pytest.fixture(scope="module")
 def trained(config, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained")
-    jaxgpt.train.run(jaxgpt.spec.load_yaml(jaxgpt.train.Run, config), out, quiet=True)
+    jaxgpt.train.run(jaxgpt.spec.load_yaml(jaxgpt.runs.Run, config), out, quiet=True)
     return out
 
 
@@ -257,7 +257,7 @@ def test_a_corrupt_token_file_is_named_with_the_byte(refused, config, tmp_path, 
     corpus.write_text(LICENCE.read_text()[:2000])
     words = ["train", config, f"data.corpus={corpus}", "--out", tmp_path / "run"]
     monkeypatch.setenv("JAXGPT_CACHE", str(tmp_path / "cache"))
-    spec = jaxgpt.spec.load_yaml(jaxgpt.train.Run, config, words[2:3])
+    spec = jaxgpt.spec.load_yaml(jaxgpt.runs.Run, config, words[2:3])
     jaxgpt.text.prepare(spec.data, spec.tokenizer, spec.model.context, quiet=True)
     (tokens,) = (tmp_path / "cache").rglob("train.tokens")
     raw = bytearray(tokens.read_bytes())

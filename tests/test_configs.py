@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt.runs import Run
+from jaxgpt.runs.batch_rows import Rows
 from jaxgpt.spec import load_yaml
-from jaxgpt.train import Run
-from jaxgpt.train.ramp import Rows
 from jaxgpt.train.summary import summarize
 
 FOLDER = Path(__file__).parents[1] / "configs"

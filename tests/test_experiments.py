@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from close import assert_close
 
-from jaxgpt.lab.load import load
-from jaxgpt.lab.plan import plan
+from jaxgpt.lab.question.file import load
+from jaxgpt.lab.sweep.plan import plan
 from jaxgpt.nn.norm import Norm
 
 FOLDER = Path(__file__).parents[1] / "experiments"

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from jaxgpt.cli import main
+from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.spec import dump_yaml
-from jaxgpt.train.attention import kernels
 
 OWN = '''
 from jaxgpt.lab import Experiment

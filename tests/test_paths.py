@@ -12,9 +12,9 @@ import pytest
 
 import jaxgpt
 from jaxgpt.cli import main
+from jaxgpt.inference.convert import convert
+from jaxgpt.runs import Run
 from jaxgpt.spec import dump_yaml, load_yaml
-from jaxgpt.train import Run
-from jaxgpt.train.convert import convert
 
 NAMES = {"plain": "run", "spaces": "a run", "brackets": "r[1]", "other letters": "Läufe-実行", "long": "r" * 200}
 WAYS = ["whole", "relative", "up", "down and up", "home", "link", "link above", "slash"]
@@ -145,7 +145,7 @@ def test_a_run_is_sampled_and_converted(here, run, verb):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_fields_of_a_config_find_their_files(here, run, config, way):
-    from jaxgpt.text.locate import locate
+    from jaxgpt.text.corpora.locate import locate
 
     for path in (run, here / "runs" / "r[1]", here / "runs" / "the text.txt"):
         if way == "slash" and path.is_file():
@@ -164,7 +164,7 @@ def test_a_run_starts_from_another_and_keeps_the_words_of_its_config(here, run, 
 
 def test_the_folders_of_the_environment(here, config, run, monkeypatch):
     from jaxgpt.disk import cache_dir
-    from jaxgpt.text.locate import locate
+    from jaxgpt.text.corpora.locate import locate
 
     for given in ("~/../runs", "../runs", str(here / "runs")):
         monkeypatch.setenv("JAXGPT_CACHE", given)

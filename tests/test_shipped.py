@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jaxgpt import shipped
-from jaxgpt.lab.experiment import Experiment
-from jaxgpt.lab.plan import base_tree
+from jaxgpt.lab.question.experiment import Experiment
+from jaxgpt.lab.sweep.plan import base_tree
 from jaxgpt.spec import ConfigError
 
 ROOT = Path(__file__).parents[1]

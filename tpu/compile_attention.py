@@ -18,7 +18,7 @@ import time
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from jaxgpt.parallel.topology import NO_PROBING
+from jaxgpt.aot.topology import NO_PROBING
 
 KERNELS = "splash", "block_sparse"
 H = 8
@@ -43,10 +43,10 @@ MORE = Shape(64, 1), Shape(128, H, soft_cap=50.0), Shape(80, 2)
 def compile_all(topology: str, names: list[str], length: int, batch: int) -> int:
     """Compiles every case on the chips of `topology`, rows spread over them; returns how many fail."""
 
+    from jaxgpt.aot.topology import slice_devices
     from jaxgpt.ops.placing import placing
     from jaxgpt.parallel import Mesh, Standard, placement_of
     from jaxgpt.parallel.chips import parse_slice
-    from jaxgpt.parallel.topology import slice_devices
 
     mesh = Mesh().build(slice_devices(parse_slice(topology)))
     failed = 0

@@ -24,8 +24,8 @@ import yaml
 from accelerators import Slice, named
 
 from jaxgpt.parallel.mesh import across
+from jaxgpt.runs import Run
 from jaxgpt.spec import ConfigError, JaxgptError, dump_yaml, load_yaml
-from jaxgpt.train import Run
 
 JOB = "slice"
 """Name of the replicated job; pods are called NAME-slice-SLICE-HOST."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from jaxgpt.evals.vectors import Encode, encode_once
-from jaxgpt.text.columns import ScoredPairs
+from jaxgpt.text.corpora.columns import ScoredPairs
 
 PAIRS = 16
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxgpt.evals.vectors import Encode, encode_once
 from jaxgpt.ops.ranking import mrr, ndcg, ranks_of, recall_at
 from jaxgpt.spec import ConfigError
-from jaxgpt.text.columns import find_names, read_columns
+from jaxgpt.text.corpora.columns import find_names, read_columns
 
 NAMED = (
     ("query", "document"),

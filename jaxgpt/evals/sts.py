@@ -13,7 +13,7 @@ from jaxgpt.evals.vectors import Encode, encode_once
 from jaxgpt.ops.contrastive import alignment, uniformity
 from jaxgpt.ops.ranking import cosine_pairs, spearman
 from jaxgpt.spec import ConfigError
-from jaxgpt.text.columns import ScoredPairs, scored_pairs
+from jaxgpt.text.corpora.columns import ScoredPairs, scored_pairs
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 ALIKE, TOP = 4.0, 5.0

@@ -16,7 +16,7 @@ from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.evals.vectors import Encode
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import did_you_mean
-from jaxgpt.text.locate import locate
+from jaxgpt.text.corpora.locate import locate
 
 Figures = dict[str, float]
 Task = Callable[[Path], Callable[[Encode], Figures]]

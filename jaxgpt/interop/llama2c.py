@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgpt.interop.families import by_config
-from jaxgpt.interop.pairing import to_half
+from jaxgpt.interop.families.table import by_config
+from jaxgpt.interop.rotary_pairing import to_half
 from jaxgpt.interop.source import Put, Source
 from jaxgpt.interop.tensors import Tensor
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.text import Codec
-from jaxgpt.text.sentencepiece import read_llama2c, sentencepiece
+from jaxgpt.text.tokenizers.sentencepiece import read_llama2c, sentencepiece
 
 MAGIC = 0x616B3432
 """Starts version 1 and later; version 0 starts with the model's width."""

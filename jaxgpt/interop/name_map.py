@@ -14,7 +14,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.interop.finite import fault, is_finite
-from jaxgpt.interop.pairing import to_half, to_interleaved
+from jaxgpt.interop.rotary_pairing import to_half, to_interleaved
 from jaxgpt.interop.source import Put
 from jaxgpt.interop.tensors import Tensor, Tensors, held
 from jaxgpt.spec import JaxgptError

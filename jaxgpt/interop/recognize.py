@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from jaxgpt.interop import hf_folder, sentence_transformers
-from jaxgpt.interop.refuse import pickled, refuse_pickle, refuse_pickles
+from jaxgpt.interop.hugging_face import folder as hf_folder
+from jaxgpt.interop.pickles import pickled, refuse_pickle, refuse_pickles
+from jaxgpt.interop.sentence_transformers import read as sentence_transformers
 from jaxgpt.interop.source import Source
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.stand_in import refuse_stand_in
@@ -27,7 +28,7 @@ def read_source(path: Path) -> Source:
     if pickled(path):
         raise refuse_pickle(path)
     if _head(path, 4) == b"GGUF":
-        from jaxgpt.interop import gguf  # here: its package takes a while
+        from jaxgpt.interop.gguf import read as gguf  # here: its package takes a while
 
         return gguf.read_source(path)
     if path.suffix == ".safetensors" or _head(path, 9)[8:] == b"{":

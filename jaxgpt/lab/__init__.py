@@ -4,16 +4,16 @@ Importing this room costs nothing heavy: an experiment file that says `from jaxg
 no matplotlib and no scipy.
 """
 
-from jaxgpt.lab.ablate import ablate
-from jaxgpt.lab.arms import factorial, hold_one_out, interaction, main_effects, one_at_a_time
-from jaxgpt.lab.execute import execute
-from jaxgpt.lab.experiment import Experiment
-from jaxgpt.lab.findings import Findings, analyse
-from jaxgpt.lab.ladder import Ladder, ladder_arms
-from jaxgpt.lab.load import load
-from jaxgpt.lab.plan import Cell, Plan, plan
-from jaxgpt.lab.settings import Lab
-from jaxgpt.lab.tune import Tune
+from jaxgpt.lab.analysis.findings import Findings, analyse
+from jaxgpt.lab.commands.ablate import ablate
+from jaxgpt.lab.question.arms import factorial, hold_one_out, interaction, main_effects, one_at_a_time
+from jaxgpt.lab.question.experiment import Experiment
+from jaxgpt.lab.question.file import load
+from jaxgpt.lab.question.ladder import Ladder, ladder_arms
+from jaxgpt.lab.question.settings import Lab
+from jaxgpt.lab.question.tune import Tune
+from jaxgpt.lab.sweep.plan import Cell, Plan, plan
+from jaxgpt.lab.workers.execute import execute
 
 __all__ = [
     "Cell",

@@ -1,16 +1,16 @@
 """F1: text in, ids out. Tokenizers, corpora, token files, batches. Imports no jax until a batch is asked for."""
 
-from jaxgpt.text.bpe import BPE
-from jaxgpt.text.build import prepare
-from jaxgpt.text.byte import Byte
-from jaxgpt.text.byte_bpe import ByteBPE
-from jaxgpt.text.char import Char
-from jaxgpt.text.codec import Codec
-from jaxgpt.text.data import Data, Source
-from jaxgpt.text.prepared import Prepared
-from jaxgpt.text.texts import PreparedTexts
-from jaxgpt.text.tokenizer import Tokenizer
-from jaxgpt.text.wordpiece import WordPiece
+from jaxgpt.text.batches.data import Data, Source
+from jaxgpt.text.batches.prepare import prepare
+from jaxgpt.text.batches.text_batches import PreparedTexts
+from jaxgpt.text.batches.window_batches import Prepared
+from jaxgpt.text.tokenizers.bpe import BPE
+from jaxgpt.text.tokenizers.byte import Byte
+from jaxgpt.text.tokenizers.byte_bpe import ByteBPE
+from jaxgpt.text.tokenizers.char import Char
+from jaxgpt.text.tokenizers.codec import Codec
+from jaxgpt.text.tokenizers.tokenizer import Tokenizer
+from jaxgpt.text.tokenizers.wordpiece import WordPiece
 
 __all__ = [
     "BPE",

@@ -11,32 +11,32 @@ import jax
 from jaxgpt.disk import cache_dir, clear_drafts, resolve, strict, write_json_atomic
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
-from jaxgpt.parallel.accord import agree, from_first, process_count, process_index, together
 from jaxgpt.parallel.backend import start
-from jaxgpt.parallel.watchdog import Watchdog
+from jaxgpt.parallel.processes.agreement import agree, from_first, process_count, process_index, together
+from jaxgpt.parallel.processes.watchdog import Watchdog
+from jaxgpt.runs.batch_rows import Rows
+from jaxgpt.runs.checkpoint.checkpoint import restore, save
+from jaxgpt.runs.files.first_process import check_shared, desk
+from jaxgpt.runs.files.folder import RunDir
+from jaxgpt.runs.files.lock import RunLock
+from jaxgpt.runs.files.provenance import provenance, read_sources
+from jaxgpt.runs.identity import check_sources, claim, sources, stamp, suits
+from jaxgpt.runs.kernel_choice import kernels
+from jaxgpt.runs.run import Run
+from jaxgpt.runs.sinks.trackers import Trackers
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance
 from jaxgpt.terminal import Watch, console
 from jaxgpt.text import Codec, Prepared, PreparedTexts, prepare
-from jaxgpt.text.locate import locate
-from jaxgpt.text.val_pass import ValPass
-from jaxgpt.train.attention import kernels
-from jaxgpt.train.checkpoint import restore, save
-from jaxgpt.train.desk import check_shared, desk
-from jaxgpt.train.feed import put
-from jaxgpt.train.identity import check_sources, claim, sources, stamp, suits
-from jaxgpt.train.lock import RunLock
+from jaxgpt.text.batches.val_pass import ValPass
+from jaxgpt.text.corpora.locate import locate
+from jaxgpt.train.device_batch import put
+from jaxgpt.train.initial_weights import started
+from jaxgpt.train.measurements import Record, Row
 from jaxgpt.train.program import Hyper, Program, hyper, program
-from jaxgpt.train.provenance import provenance, read_sources
-from jaxgpt.train.ramp import Rows
-from jaxgpt.train.record import Record, Row
-from jaxgpt.train.rundir import RunDir
-from jaxgpt.train.signals import StopSignal
-from jaxgpt.train.similarity import similarity
-from jaxgpt.train.sinks.trackers import Trackers
-from jaxgpt.train.spec import Run
-from jaxgpt.train.start import started
+from jaxgpt.train.stop_signal import StopSignal
+from jaxgpt.train.val_sts import similarity
 
 SOLO = "solo"
 """How a run was computed, in its result: alone, or `fused` with others. The two agree to rounding, not to the bit."""

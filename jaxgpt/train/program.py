@@ -11,10 +11,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxgpt.models import Model
 from jaxgpt.ops.placing import Placement, placing
 from jaxgpt.parallel import batch_sharding, placement_of, shardings, training_devices
+from jaxgpt.runs.kernel_choice import kernels
+from jaxgpt.runs.pipeline import layer_loop
+from jaxgpt.runs.run import Run
 from jaxgpt.spec.inputs import bind, inputs, stand_in
-from jaxgpt.train.attention import kernels
-from jaxgpt.train.pipeline import layer_loop
-from jaxgpt.train.spec import Run
 from jaxgpt.train.state import State
 from jaxgpt.train.step import eval_step, init_state, train_step
 

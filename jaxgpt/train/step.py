@@ -12,7 +12,7 @@ from jaxgpt.objectives import Objective
 from jaxgpt.objectives.objective import Batch
 from jaxgpt.ops.dropping import by_row
 from jaxgpt.ops.placing import place_tree
-from jaxgpt.train.schedule import Schedule
+from jaxgpt.runs.schedules import Schedule
 from jaxgpt.train.state import State
 
 Metrics = dict[str, jax.Array]

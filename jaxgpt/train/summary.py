@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 
+from jaxgpt.runs.batch_rows import Rows
+from jaxgpt.runs.run import Run
 from jaxgpt.text import prepare
-from jaxgpt.train.ramp import Rows
-from jaxgpt.train.spec import Run
 from jaxgpt.train.step import init_state
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from jaxgpt.train.sinks import Facts
+from jaxgpt.runs.sinks import Facts
 
 SEAM = "sink"
 EXAMPLES = {"wandb": [{"mode": "offline"}]}

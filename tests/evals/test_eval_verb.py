@@ -9,10 +9,10 @@ import pytest
 import jaxgpt
 from jaxgpt.cli import main
 from jaxgpt.evals.sts import read_subsets, sts
-from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.inference.load import Loaded
+from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import BERT
 from jaxgpt.text import WordPiece
-from jaxgpt.train.load import Loaded
 
 WORDS = ["banana", "bandana", "an", "nab", "bad", "dab"]
 PAIRS = "banana an,nab,4.5\nbad dab,an an,1\nbanana,bandana nab,3\ndab,nab,2.25\n"

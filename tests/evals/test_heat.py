@@ -8,7 +8,7 @@ from close import assert_close
 from jaxgpt.disk import strict
 from jaxgpt.evals.heat import Heat, heat
 from jaxgpt.evals.vectors import remembering
-from jaxgpt.text.columns import ScoredPairs
+from jaxgpt.text.corpora.columns import ScoredPairs
 
 rng = np.random.default_rng(0)
 VECTORS = {f"t{i}": rng.standard_normal(4).astype(np.float32) for i in range(60)}

@@ -5,11 +5,11 @@ import pytest
 
 from jaxgpt.evals.retrieval import from_rows, retrieval
 from jaxgpt.evals.sts import sts
+from jaxgpt.inference.load import Loaded
 from jaxgpt.models import BERT
 from jaxgpt.spec import ConfigError
 from jaxgpt.text import WordPiece
-from jaxgpt.text.columns import ScoredPairs
-from jaxgpt.train.load import Loaded
+from jaxgpt.text.corpora.columns import ScoredPairs
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 

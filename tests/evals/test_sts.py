@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.evals.vectors import encode_once
 from jaxgpt.spec import ConfigError
-from jaxgpt.text.columns import ScoredPairs
+from jaxgpt.text.corpora.columns import ScoredPairs
 
 rng = np.random.default_rng(0)
 VECTORS = {name: rng.standard_normal(5).astype(np.float32) for name in map("t{}".format, range(40))}

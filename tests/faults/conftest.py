@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from jaxgpt.runs.checkpoint.retention import steps as checkpoints
 from jaxgpt.spec import dump_yaml
-from jaxgpt.train.retention import steps as checkpoints
 
 LICENCE = Path(__file__).parents[2] / "LICENSE"
 PATIENCE = 120

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from jaxgpt.train.manifest import verify
-from jaxgpt.train.retention import steps as checkpoints
-from jaxgpt.train.rundir import read_metrics
+from jaxgpt.runs.checkpoint.manifest import verify
+from jaxgpt.runs.checkpoint.retention import steps as checkpoints
+from jaxgpt.runs.files.folder import read_metrics
 
 TIMES = {"tokens_per_second", "mfu", "seconds"}
 """Figures that tell how fast it went."""

@@ -12,24 +12,24 @@ import numpy as np
 
 import jaxgpt
 from jaxgpt.evals import open_task
-from jaxgpt.interop.families import FAMILIES
-from jaxgpt.interop.gguf_write import write_gguf
-from jaxgpt.interop.hf_export import write_folder
-from jaxgpt.interop.hf_tokenizer import read_codec
-from jaxgpt.lab.load import load as load_experiment
+from jaxgpt.interop.families.table import FAMILIES
+from jaxgpt.interop.gguf.write import write_gguf
+from jaxgpt.interop.hugging_face.export import write_folder
+from jaxgpt.interop.hugging_face.tokenizer import read_codec
+from jaxgpt.lab.question.file import load as load_experiment
 from jaxgpt.models import BERT, GPT2, GPTJ, Gemma2, Llama
 from jaxgpt.ops.pooling import Recipe
+from jaxgpt.runs import Run
+from jaxgpt.runs.checkpoint.checkpoint import save
+from jaxgpt.runs.files.folder import RunDir, read_metrics
+from jaxgpt.runs.files.lock import RunLock
+from jaxgpt.runs.files.provenance import read_sources
+from jaxgpt.runs.identity import claim
 from jaxgpt.seal import read_result
 from jaxgpt.spec import dump_yaml, load_yaml
 from jaxgpt.text import BPE, ByteBPE, Codec, Data, WordPiece, prepare
-from jaxgpt.text.byte import Byte
-from jaxgpt.text.tokenfile import open_token_file
-from jaxgpt.train import Run
-from jaxgpt.train.checkpoint import save
-from jaxgpt.train.identity import claim
-from jaxgpt.train.lock import RunLock
-from jaxgpt.train.provenance import read_sources
-from jaxgpt.train.rundir import RunDir, read_metrics
+from jaxgpt.text.batches.tokenfile import open_token_file
+from jaxgpt.text.tokenizers.byte import Byte
 from jaxgpt.train.state import State
 
 TEXT = "the quick brown fox jumps over the lazy dog; naïve, isn't it?\n" * 40

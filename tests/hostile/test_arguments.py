@@ -9,12 +9,12 @@ import pytest
 
 import jaxgpt
 from jaxgpt.decode import Sampling
-from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.inference.convert import convert
+from jaxgpt.inference.load import Loaded
+from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import GPT2
 from jaxgpt.spec import ConfigError, JaxgptError
-from jaxgpt.text.byte import ByteCodec
-from jaxgpt.train.convert import convert
-from jaxgpt.train.load import Loaded
+from jaxgpt.text.tokenizers.byte import ByteCodec
 
 MODEL = GPT2(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=8)
 

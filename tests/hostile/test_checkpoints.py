@@ -14,10 +14,10 @@ import pytest
 from bounds import outcome
 from mutations import mutated_tree
 
-from jaxgpt.interop import gguf
-from jaxgpt.interop.gguf_header import read_header
-from jaxgpt.interop.gguf_write import write_gguf
-from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.interop.gguf import read as gguf
+from jaxgpt.interop.gguf.header import read_header
+from jaxgpt.interop.gguf.write import write_gguf
+from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.recognize import read_source
 from jaxgpt.models import BERT, GPT2, Llama
 from jaxgpt.ops.pooling import Recipe
@@ -49,7 +49,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def sound(weights, tmp_path_factory):
     """A folder with a small checkpoint in every format."""
-    from jaxgpt.interop.sentence_transformers import Dense
+    from jaxgpt.interop.sentence_transformers.read import Dense
 
     root = tmp_path_factory.mktemp("sound")
     codec, pieces = ByteBPE(vocab_size=300).train(lambda: TEXTS), WordPiece(vocab_size=40).train(lambda: TEXTS)

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from jaxgpt.interop.families import FAMILIES, by_config
-from jaxgpt.interop.hf_config import cycle
+from jaxgpt.interop.families.table import FAMILIES, by_config
+from jaxgpt.interop.hugging_face.config import cycle
 from jaxgpt.interop.json_object import parse_object
 from jaxgpt.ops.patterns import Banded, Causal
 from jaxgpt.spec import ConfigError, JaxgptError

@@ -15,11 +15,11 @@ import pytest
 from bounds import outcome
 from mutations import mutated_bytes, mutated_tree
 
-from jaxgpt.interop.gguf_tokenizer import read_tokenizer, tokenizer_fields
-from jaxgpt.interop.hf_tokenizer import read_codec
+from jaxgpt.interop.gguf.tokenizer import read_tokenizer, tokenizer_fields
+from jaxgpt.interop.hugging_face.tokenizer import read_codec
 from jaxgpt.text import BPE, ByteBPE, Codec, WordPiece
-from jaxgpt.text.prepared import spelled
-from jaxgpt.text.sentencepiece import Pieces, read_llama2c, sentencepiece
+from jaxgpt.text.batches.window_batches import spelled
+from jaxgpt.text.tokenizers.sentencepiece import Pieces, read_llama2c, sentencepiece
 
 WORDS = ["don't stop the café 日本語 🙂 x=1; 1234 state_of_the_art hello world "] * 9
 TEXTS = ["", "a", "hello world  don't café 日本語 🙂\n\t x=1234", "a" * 3000, " " * 3000]

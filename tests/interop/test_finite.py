@@ -6,12 +6,12 @@ import pytest
 
 import jaxgpt
 from jaxgpt.interop.finite import PIECE, is_finite
-from jaxgpt.interop.gguf_write import write_gguf
-from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.interop.gguf.write import write_gguf
+from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import GPT2, Llama
+from jaxgpt.runs.checkpoint.checkpoint import save
 from jaxgpt.spec import JaxgptError, dump_yaml
-from jaxgpt.text.byte import ByteCodec
-from jaxgpt.train.checkpoint import save
+from jaxgpt.text.tokenizers.byte import ByteCodec
 
 GPT = GPT2(num_layers=2, d_model=16, num_heads=2, vocab_size=257, context=8)
 LLAMA = Llama(num_layers=2, d_model=16, num_heads=2, num_kv_heads=2, vocab_size=257, context=8)

@@ -12,7 +12,7 @@ import jaxgpt
 from jaxgpt.interop.llama2c import read_source
 from jaxgpt.models import Decoder
 from jaxgpt.spec import ConfigError, parse
-from jaxgpt.text.sentencepiece import SPACE
+from jaxgpt.text.tokenizers.sentencepiece import SPACE
 
 DIM, HIDDEN, LAYERS, HEADS, KV, VOCAB, CONTEXT = SIZES = (16, 24, 2, 4, 2, 262, 12)
 PIECES = ["<unk>", "\n<s>\n", "\n</s>\n", *(f"<0x{byte:02X}>" for byte in range(256)), " ", "a", " a"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from jaxgpt.interop import bloom, gemma2, gpt1, gpt2, gpt_neo, gpt_neox, gptj, llama, mistral, qwen2, qwen3
+from jaxgpt.interop.families import bloom, gemma2, gpt1, gpt2, gpt_neo, gpt_neox, gptj, llama, mistral, qwen2, qwen3
 from jaxgpt.interop.name_map import ALIGNMENT
 from jaxgpt.interop.tensors import Tensor, held
 from jaxgpt.models import BLOOM, GPT1, GPT2, GPT3, GPTJ, Gemma2, GPTNeo, GPTNeoX, Llama, Mistral, Qwen2, Qwen3

@@ -3,13 +3,13 @@
 import pytest
 
 import jaxgpt
-from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import BERT, GPT2
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.stand_in import refuse_stand_in
 from jaxgpt.text import ByteBPE, WordPiece
-from jaxgpt.text.byte import ByteCodec
+from jaxgpt.text.tokenizers.byte import ByteCodec
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 548105171\n"
 PAGES = [b"<!DOCTYPE html>\n<html class=''>", b"\xef\xbb\xbf \n<HTML>", b'<?xml version="1.0"?><Error><Code>403</Code>']
@@ -75,8 +75,8 @@ def test_alone(name, content, tmp_path):
 
 @pytest.mark.parametrize("content", STAND_INS, ids=lambda content: content[:12].decode("utf-8", "replace"))
 def test_in_a_run(content, tiny, weights, tmp_path):
+    from jaxgpt.runs.checkpoint.checkpoint import save
     from jaxgpt.spec import dump_yaml
-    from jaxgpt.train.checkpoint import save
 
     run = tiny(**{"model.vocab_size": 257})
     save(tmp_path / "ckpt", 1, {"params": weights(run.model)}, {})

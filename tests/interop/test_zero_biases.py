@@ -6,11 +6,12 @@ import pytest
 from close import assert_close
 from rarely import mostly
 
-from jaxgpt.interop import gguf, hf_folder
-from jaxgpt.interop.families import FAMILIES, by_model
-from jaxgpt.interop.gguf_write import write_gguf
-from jaxgpt.interop.hf_config import settled
-from jaxgpt.interop.hf_export import write_folder
+from jaxgpt.interop.families.table import FAMILIES, by_model
+from jaxgpt.interop.gguf import read as gguf
+from jaxgpt.interop.gguf.write import write_gguf
+from jaxgpt.interop.hugging_face import folder as hf_folder
+from jaxgpt.interop.hugging_face.config import settled
+from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import BERT, BLOOM, GPT1, GPT2, GPTJ, Decoder, GPTNeo, GPTNeoX, Llama, RoBERTa
 from jaxgpt.spec import ConfigError
 

@@ -24,9 +24,9 @@ from jaxgpt.lab import (
     main_effects,
     plan,
 )
-from jaxgpt.lab.findings import analyse_sweep
+from jaxgpt.lab.analysis.findings import analyse_sweep
 from jaxgpt.lab.report import write
-from jaxgpt.lab.sweep import Sweep
+from jaxgpt.lab.sweep.folder import Sweep
 from jaxgpt.seal import ENDED, seal
 from jaxgpt.spec import Seam, Spec
 

@@ -2,21 +2,7 @@
 
 import pytest
 
-from jaxgpt.models import (
-    BLOOM,
-    GPT1,
-    GPT2,
-    GPT3,
-    GPTJ,
-    Decoder,
-    Gemma2,
-    GPTNeo,
-    GPTNeoX,
-    Llama,
-    Mistral,
-    Qwen2,
-    Qwen3,
-)
+from jaxgpt.models import BLOOM, GPT1, GPT2, GPT3, GPTJ, Decoder, Gemma2, GPTNeo, GPTNeoX, Llama, Mistral, Qwen2, Qwen3
 
 GPT2_COUNTS = {"124m": 124_439_808, "355m": 354_823_168, "774m": 774_030_080, "1558m": 1_557_611_200}
 GPT3_TABLE = {  # Brown et al. 2020, table 2.1: layers, d_model, heads, d_head

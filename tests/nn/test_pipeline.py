@@ -10,6 +10,7 @@ from close import assert_close, cancelled
 from flax import linen as nn
 from rarely import mostly, rarely
 
+from jaxgpt.aot.collectives import Total, collectives, totals
 from jaxgpt.models import GPT2
 from jaxgpt.nn.block import BlockSpec
 from jaxgpt.nn.deal import deals
@@ -22,7 +23,6 @@ from jaxgpt.ops.dropping import by_row
 from jaxgpt.ops.patterns import Causal
 from jaxgpt.ops.placing import placing
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
-from jaxgpt.parallel.collectives import Total, collectives, totals
 
 B, T, L, D = 16, 8, 8, 16
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from jaxgpt.models import BERT
 from jaxgpt.objectives import MaskedLanguageModel
 from jaxgpt.spec import ConfigError, parse
 from jaxgpt.text import Data
-from jaxgpt.text.byte import ByteCodec
+from jaxgpt.text.tokenizers.byte import ByteCodec
 
 V, T = 32, 8
 MODEL = BERT(num_layers=1, d_model=16, num_heads=2, context=T, vocab_size=V, next_sentence=True)

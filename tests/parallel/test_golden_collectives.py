@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rarely import rarely
 
-from jaxgpt.parallel.collectives import collectives, totals
+from jaxgpt.aot.collectives import collectives, totals
 from jaxgpt.train.program import hyper, program
 
 L, B, T, D, V = 4, 16, 32, 32, 512

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxgpt.runs import Run
 from jaxgpt.spec import ConfigError, dump_yaml, load_yaml, parse
 from jaxgpt.spec.yaml_core import read
-from jaxgpt.train import Run
 
 FOLDER = Path(__file__).parents[2] / "configs"
 TEXTS = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.yaml"))]

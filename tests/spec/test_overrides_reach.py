@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxgpt.runs import Run
 from jaxgpt.spec import ConfigError, apply_overrides, digest, load_yaml, parse
 from jaxgpt.spec.yamlio import read_yaml
-from jaxgpt.train import Run
 
 FOLDER = Path(__file__).parents[2] / "configs"
 NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))

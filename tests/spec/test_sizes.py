@@ -11,10 +11,10 @@ from pydantic import ValidationError
 import jaxgpt.lab  # noqa: F401  declares its specs
 from jaxgpt.decode import Sampling
 from jaxgpt.models import Model
+from jaxgpt.runs import Run
+from jaxgpt.runs.checkpoint.manifest import FileFacts, Manifest
 from jaxgpt.spec import ConfigError, Spec, members, parse
 from jaxgpt.spec.explain import spec_of
-from jaxgpt.train import Run
-from jaxgpt.train.manifest import FileFacts, Manifest
 from jaxgpt.train.summary import summarize
 
 SECONDS = 10

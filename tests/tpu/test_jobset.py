@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jaxgpt.runs import Run
 from jaxgpt.spec import dump_yaml, load_yaml
-from jaxgpt.train import Run
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tpu"))

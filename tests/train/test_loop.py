@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt.runs import Run
+from jaxgpt.runs.batch_rows import Rows
+from jaxgpt.runs.checkpoint.checkpoint import restore
+from jaxgpt.runs.checkpoint.retention import best_step
+from jaxgpt.runs.files.folder import read_metrics
+from jaxgpt.runs.files.lock import RunLock
+from jaxgpt.runs.identity import claim
 from jaxgpt.seal import ChangedError, read_result
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.text import prepare
-from jaxgpt.train import Run, run
-from jaxgpt.train.checkpoint import restore
-from jaxgpt.train.identity import claim
-from jaxgpt.train.lock import RunLock
+from jaxgpt.train import run
 from jaxgpt.train.loop import validate
 from jaxgpt.train.program import hyper, program
-from jaxgpt.train.ramp import Rows
-from jaxgpt.train.retention import best_step
-from jaxgpt.train.rundir import read_metrics
 
 TIMES = {"tokens_per_second", "mfu", "seconds"}
 """Figures that tell how fast it went."""

@@ -6,7 +6,7 @@ import pytest
 from close import assert_close
 from rarely import mostly, rarely
 
-from jaxgpt.train.checkpoint import restore, save
+from jaxgpt.runs.checkpoint.checkpoint import restore, save
 from jaxgpt.train.program import hyper, program
 
 PLACES = {

@@ -9,8 +9,8 @@ from flax import linen as nn
 
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.objectives import LanguageModel
-from jaxgpt.train.optim import SGD, AdamW
-from jaxgpt.train.schedule import Cosine
+from jaxgpt.runs.optimizers import SGD, AdamW
+from jaxgpt.runs.schedules import Cosine
 from jaxgpt.train.step import init_state, train_step
 
 STEPS, KEY = 20, jax.random.key(3)

@@ -5,8 +5,8 @@ import json
 import jax
 import pytest
 
+from jaxgpt.runs.optimizers import Optimizer  # noqa: F401  declares the seam
 from jaxgpt.spec import members
-from jaxgpt.train.optim import Optimizer  # noqa: F401  declares the seam
 from jaxgpt.train.step import init_state
 from jaxgpt.train.summary import summarize
 

@@ -10,12 +10,12 @@ import pytest
 from close import assert_close
 from pair import KILL, STOP, TERM, Pair, train_words
 
+from jaxgpt.runs.checkpoint.checkpoint import restore
+from jaxgpt.runs.checkpoint.retention import steps as checkpoints
+from jaxgpt.runs.files.folder import read_metrics
 from jaxgpt.spec import dump_yaml
 from jaxgpt.train import run
-from jaxgpt.train.checkpoint import restore
 from jaxgpt.train.program import program
-from jaxgpt.train.retention import steps as checkpoints
-from jaxgpt.train.rundir import read_metrics
 
 TIMES = {"tokens_per_second", "mfu"}
 """Figures that tell how fast it went."""
@@ -106,8 +106,8 @@ FEED = """
 import sys
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from jaxgpt.parallel.hosts import join
-from jaxgpt.train.feed import put
+from jaxgpt.parallel.processes.joining import join
+from jaxgpt.train.device_batch import put
 address, process = sys.argv[2], int(sys.argv[6])
 join(address, 2, process)
 whole = np.arange(24 * 8).reshape(24, 8)

@@ -23,7 +23,7 @@ def test_parameters_and_optimizer(tiny, stage, whole, shared):
 
 @pytest.mark.parametrize(("stage", "each"), [(1, 4), (2, 4 / N), (3, 4 / N)])
 def test_gradients(tiny, stage, each):
-    from jaxgpt.train.sharding import sharding_table
+    from jaxgpt.train.sharding_table import sharding_table
 
     run = tiny(**{"model.d_model": 64, "exec.mesh": {"fsdp": N}, "exec.rules": {"kind": "zero", "stage": stage}})
     facts = sharding_table(run)

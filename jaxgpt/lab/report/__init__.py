@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from jaxgpt.lab.findings import Findings
-from jaxgpt.lab.record import write_text
+from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.run_files import write_text
 
 
 def write(findings: Findings) -> Path:
@@ -11,11 +11,11 @@ def write(findings: Findings) -> Path:
 
     Returns the path of report.html.
     """
-    from jaxgpt.lab.report.figure import save_figure
-    from jaxgpt.lab.report.html import page
+    from jaxgpt.lab.report.csv import csv_text
+    from jaxgpt.lab.report.figures.figure import save_figure
+    from jaxgpt.lab.report.html.page import page
     from jaxgpt.lab.report.latex import latex
     from jaxgpt.lab.report.markdown import markdown
-    from jaxgpt.lab.report.results import csv_text
 
     folder = findings.folder
     write_text(folder / "results.csv", csv_text(findings))

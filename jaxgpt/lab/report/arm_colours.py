@@ -1,7 +1,7 @@
 """A colour for each arm, the same in every picture and table of a report."""
 
-from jaxgpt.lab.experiment import Experiment
-from jaxgpt.lab.report.palette import colours, of_series
+from jaxgpt.lab.question.experiment import Experiment
+from jaxgpt.plots.palette import colours, of_series
 
 
 def of_arms(experiment: Experiment) -> dict[str, str]:

@@ -5,15 +5,15 @@ Needs \usepackage{booktabs} and nothing else; any of pdflatex, xelatex and luala
 
 import unicodedata
 
-from jaxgpt.lab.budget import AS_CONFIGURED
-from jaxgpt.lab.findings import Findings
-from jaxgpt.lab.format import AXES, NONE, quantity, with_unit
-from jaxgpt.lab.report.contrasts import contrast_columns, contrast_rows, groups
+from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.analysis.ladder_series import climb, steeper
+from jaxgpt.lab.number_format import AXES, NONE, quantity, with_unit
 from jaxgpt.lab.report.escape import one_line
-from jaxgpt.lab.report.laws import apart_columns, apart_row, law_columns, law_row
-from jaxgpt.lab.report.tables import arm_columns, arm_rows
-from jaxgpt.lab.rungs import climb, steeper
-from jaxgpt.lab.stats import CLAIM
+from jaxgpt.lab.report.tables.arms import arm_columns, arm_rows
+from jaxgpt.lab.report.tables.contrasts import contrast_columns, contrast_rows, groups
+from jaxgpt.lab.report.tables.laws import apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.statistics.paired import CLAIM
+from jaxgpt.lab.sweep.budget import AS_CONFIGURED
 
 LEFT_OUT = {"p (sign flip)", "dz", "ρ", "detectable", "largest residual"}
 """Columns that a paper's table has no room for; report.html has them."""

@@ -1,23 +1,12 @@
 """report.md: what report.html shows, for a pull request or a notebook."""
 
-from jaxgpt.lab.budget import AS_CONFIGURED
-from jaxgpt.lab.drift import drift
-from jaxgpt.lab.findings import Findings
-from jaxgpt.lab.format import AXES
-from jaxgpt.lab.report.computing import computed
-from jaxgpt.lab.report.contrasts import behind, contrast_columns, contrast_rows, groups, title
-from jaxgpt.lab.report.effort import (
-    cost_columns,
-    cost_rows,
-    cost_text,
-    edge_lines,
-    rate_columns,
-    rate_rows,
-    tuning_note,
-)
+from jaxgpt.lab.analysis.drift import drift
+from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.analysis.ladder_series import climb, steeper
+from jaxgpt.lab.analysis.verdict import verdict
+from jaxgpt.lab.number_format import AXES
 from jaxgpt.lab.report.escape import for_markdown, for_markdown_code
-from jaxgpt.lab.report.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
-from jaxgpt.lab.report.tables import (
+from jaxgpt.lab.report.tables.arms import (
     arm_columns,
     arm_rows,
     difference_rows,
@@ -27,9 +16,20 @@ from jaxgpt.lab.report.tables import (
     run_columns,
     run_row,
 )
-from jaxgpt.lab.rungs import climb, steeper
-from jaxgpt.lab.stats import CLAIM
-from jaxgpt.lab.verdict import verdict
+from jaxgpt.lab.report.tables.contrasts import behind, contrast_columns, contrast_rows, groups, title
+from jaxgpt.lab.report.tables.costs import (
+    cost_columns,
+    cost_rows,
+    cost_text,
+    edge_lines,
+    rate_columns,
+    rate_rows,
+    tuning_note,
+)
+from jaxgpt.lab.report.tables.how_computed import computed
+from jaxgpt.lab.report.tables.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.statistics.paired import CLAIM
+from jaxgpt.lab.sweep.budget import AS_CONFIGURED
 
 FEW = 60
 """Runs up to which their ids are listed for each comparison; above it, the table of runs tells them."""

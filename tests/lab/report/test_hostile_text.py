@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from jaxgpt.lab import Lab, analyse, failure, plan
-from jaxgpt.lab.ablate import present
+from jaxgpt.lab import Lab, analyse, plan
+from jaxgpt.lab.commands.ablate import present
+from jaxgpt.lab.commands.status import show_status
+from jaxgpt.lab.report.csv import csv_text
 from jaxgpt.lab.report.escape import for_csv, for_figure, for_html, for_markdown, for_markdown_code, one_line
-from jaxgpt.lab.report.html import page
+from jaxgpt.lab.report.html.page import page
 from jaxgpt.lab.report.latex import escape as for_latex
 from jaxgpt.lab.report.latex import latex
 from jaxgpt.lab.report.markdown import markdown
-from jaxgpt.lab.report.results import csv_text
-from jaxgpt.lab.status import show_status
-from jaxgpt.lab.work import say, work
+from jaxgpt.lab.workers import failure
+from jaxgpt.lab.workers.work import say, work
 from jaxgpt.seal import seal
 
 HOSTILE = [

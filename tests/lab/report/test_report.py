@@ -10,17 +10,17 @@ import pytest
 from rarely import rarely
 
 from jaxgpt.lab import analyse, execute, plan
+from jaxgpt.lab.analysis.costs import per_run
+from jaxgpt.lab.analysis.verdict import verdict
 from jaxgpt.lab.report import write
-from jaxgpt.lab.report.computing import ONE, computed
-from jaxgpt.lab.report.contrasts import behind
-from jaxgpt.lab.report.effort import cost_rows, edge_lines, rate_columns, rate_rows, tuning_note
-from jaxgpt.lab.report.figure import panels
-from jaxgpt.lab.report.html import page
+from jaxgpt.lab.report.csv import csv_text
+from jaxgpt.lab.report.figures.figure import panels
+from jaxgpt.lab.report.html.page import page
 from jaxgpt.lab.report.markdown import markdown
-from jaxgpt.lab.report.results import csv_text
-from jaxgpt.lab.report.tables import arm_rows
-from jaxgpt.lab.spent import per_run
-from jaxgpt.lab.verdict import verdict
+from jaxgpt.lab.report.tables.arms import arm_rows
+from jaxgpt.lab.report.tables.contrasts import behind
+from jaxgpt.lab.report.tables.costs import cost_rows, edge_lines, rate_columns, rate_rows, tuning_note
+from jaxgpt.lab.report.tables.how_computed import ONE, computed
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 

@@ -1,0 +1,127 @@
+"""The process that loads libtpu: reads a request from standard input, writes one line of JSON.
+
+python -m jaxgpt.aot.child_process     # started by `ask`, with its environment
+"""
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgpt.aot.collectives import Collective, collectives, totals
+from jaxgpt.aot.compilation import TOO_LARGE
+from jaxgpt.aot.link_time import Place, taken
+from jaxgpt.aot.memory_traffic import traffic
+from jaxgpt.aot.topology import places, slice_devices
+from jaxgpt.parallel.chips import Slice, parse_slice
+from jaxgpt.runs.kernel_choice import kernels
+from jaxgpt.runs.run import Run
+from jaxgpt.spec import JaxgptError, parse
+from jaxgpt.train.program import Program, hyper, program
+
+OPEN = {"tokens": jnp.int32, "targets": jnp.int32, "weights": jnp.float32}
+PACKED = {"segments": jnp.int32, "positions": jnp.int32}
+
+
+def facts(run: Run, topology: Slice) -> dict[str, Any]:
+    """Bytes a chip, collectives, seconds to compile: all that the compiled step tells."""
+    devices = slice_devices(topology)
+    began = time.perf_counter()
+    made = program(run, devices)
+    lowered = made.step.lower(made.state, batch(run, made), *map(_shapes, (jax.random.key(0), hyper(run))))  # type: ignore[attr-defined]
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    done = time.perf_counter()
+    text, memory = compiled.as_text(), compiled.memory_analysis()
+    where = places(list(made.batch.mesh.devices.flat), topology)
+    return {
+        "kernels": kernels(run, "tpu", made.batch.mesh.shape["sequence"]),
+        "tokens": run.batch_size * run.row_tokens,
+        "flops_per_token": run.flops_per_token(),
+        "flops_per_token_true": run.flops_per_token(dense=False),
+        "params_bytes": held(made.state.params),
+        "optimizer_bytes": held(made.state.opt_state),
+        "argument_bytes": memory.argument_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "memory_bytes": memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes,
+        "traffic_bytes": traffic(text),
+        "collectives": spoken(collectives(text), where, topology),
+        "trace_seconds": traced - began,
+        "compile_seconds": done - traced,
+        "cpu_seconds": time.process_time(),
+        "host_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "versions": {"jax": jax.__version__, "libtpu": _libtpu()},
+    }
+
+
+def batch(run: Run, made: Program) -> dict[str, jax.ShapeDtypeStruct]:
+    """What training gives the step, as shapes."""
+    names = OPEN | (PACKED if run.data.documents == "separate" else {})
+    if run.data.texts:
+        kinds = ("tokens", "segments")
+        names = {f"{kind}_{i}" if i else kind: jnp.int32 for i in range(run.data.texts) for kind in kinds}
+    if run.objective.words is not None:
+        names = names | {"words": jnp.int32}
+    shape = run.batch_size, run.seq_len
+    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=made.batch) for name, dtype in names.items()}
+
+
+def held(tree: Any) -> int:
+    """Bytes that one device holds."""
+    leaves = jax.tree.leaves(tree)
+    sizes = [jax.ShapeDtypeStruct(leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in leaves]
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in sizes)
+
+
+def spoken(found: list[Collective], where: list[Place], topology: Slice) -> dict[str, Any]:
+    """By kind: how many, bytes, seconds; and the largest, with the operation that it came from."""
+    seconds = taken(found, where, topology)
+    out: dict[str, Any] = {kind: {**total._asdict(), "seconds": seconds[kind]} for kind, total in totals(found).items()}
+    for kind, row in out.items():
+        largest = max((one for one in found if one.kind == kind), key=lambda one: one.bytes * one.times)
+        row["largest"] = {"bytes": largest.bytes, "times": largest.times, "group": largest.group, "of": largest.source}
+    return out
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _libtpu() -> str:
+    from importlib.metadata import version
+
+    return version("libtpu")
+
+
+def main() -> None:
+    """One request, one answer: facts, or `error` with one line."""
+    request = json.load(sys.stdin)
+    topology = parse_slice(request["topology"])._replace(copies=request["copies"])
+    try:
+        answer = facts(parse(Run, request["run"]), topology)
+    except JaxgptError as error:
+        answer = {"error": str(error)}
+    except jax.errors.JaxRuntimeError as error:
+        answer = {"error": refusal(str(error), topology)}
+    print(json.dumps(answer), flush=True)
+
+
+def refusal(text: str, topology: Slice) -> str:
+    """One line for what the compiler said."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    used = next((line for line in lines if ("Used" in line and "hbm" in line) or "Ran out of memory" in line), None)
+    if used is None:
+        return f"the compiler refused the step: {lines[0]}"
+    return f"exec.mesh: {TOO_LARGE} of {topology.name}: {used}; split more or set exec.remat=block"
+
+
+if __name__ == "__main__":
+    main()

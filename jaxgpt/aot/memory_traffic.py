@@ -1,0 +1,108 @@
+"""Bytes that a compiled program moves between a chip and its memory, from its text.
+
+Every instruction reads its operands and writes its result, but a slice reads only what it takes, and an update in place
+writes only what it changes: XLA's own count, loops multiplied. What a TPU keeps in its vector memory is left out.
+"""
+
+from collections.abc import Iterable
+
+from jaxgpt.aot.hlo import Instruction, Module, array_bytes, elements, executed, parse
+
+FREE = {
+    "parameter",
+    "constant",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "after-all",
+    "while",
+    "conditional",
+    "call",
+    "opt-barrier",
+    "optimization-barrier",
+    "partition-id",
+    "async-start",
+    "async-update",
+    "async-done",
+}
+"""Those that move nothing themselves."""
+SLICES = {"slice", "dynamic-slice", "gather"}
+UPDATES = {"dynamic-update-slice", "scatter"}
+VIEWS = {"bitcast", "reshape", "pad"}
+"""What a fusion does to a value without reading more of it than is asked for afterwards."""
+
+
+def traffic(text: str) -> int:
+    """Bytes read and written in one run of `compiled.as_text()`, by one device."""
+    module = parse(text)
+    shapes = {name: {one.name: one.shape for one in lines} for name, lines in module.computations.items()}
+    return sum(times * _moved(module, one, shapes[name]) for name, one, times in executed(module))
+
+
+def _moved(module: Module, one: Instruction, shapes: dict[str, str]) -> int:
+    if one.opcode in FREE:
+        return 0
+    opcode = one.opcode.removesuffix("-start").removesuffix("-done")
+    if one.opcode.endswith("-done"):
+        return _bytes(one.shape)
+    if opcode in SLICES:
+        parts = elements(one.shape)
+        return array_bytes(parts[0]) + _bytes(one.shape) if one.opcode == opcode else array_bytes(parts[1])
+    if opcode in UPDATES:
+        return 2 * sum(_bytes(shapes.get(name, "")) for name in one.operands[1:])
+    inner = module.computations.get(one.called("calls") or "") if opcode == "fusion" else None
+    if inner:
+        return _fusion(module, one, inner, shapes)
+    read = sum(_bytes(shapes.get(name, "")) for name in one.operands)
+    return read + (0 if one.opcode.endswith("-start") else _bytes(one.shape))
+
+
+def _fusion(module: Module, one: Instruction, inner: tuple[Instruction, ...], shapes: dict[str, str]) -> int:
+    parameters = {int(line.rest): line.name for line in inner if line.opcode == "parameter"}
+    read = 0
+    for i, operand in enumerate(one.operands):
+        whole = _bytes(shapes.get(operand, ""))
+        read += min(whole, _used(module, inner, parameters[i])) if i in parameters and whole else whole
+    return read + _written(inner, one.shape)
+
+
+def _used(module: Module, inner: Iterable[Instruction], name: str) -> int:
+    """Bytes that a fusion reads of its parameter: all of it, unless only slices of it are taken or changed."""
+    inner = tuple(inner)
+    total = 0
+    for one in inner:
+        if name not in one.operands:
+            continue
+        if one.opcode in VIEWS:
+            total += _used(module, inner, one.name)
+        elif one.opcode in SLICES and one.operands[0] == name:
+            total += array_bytes(one.shape)
+        elif one.opcode in UPDATES and one.operands[0] == name:
+            total += 0
+        elif one.opcode == "fusion":
+            nested = module.computations.get(one.called("calls") or "", ())
+            at = {int(line.rest): line.name for line in nested if line.opcode == "parameter"}
+            total += sum(_used(module, nested, at[i]) for i, operand in enumerate(one.operands) if operand == name)
+        else:
+            return 2**62
+    return total
+
+
+def _written(inner: Iterable[Instruction], shape: str) -> int:
+    lines = {one.name: one for one in inner}
+    root = next(one for one in lines.values() if one.root)
+    parts = root.operands if root.opcode == "tuple" else (root.name,)
+    return sum(_result(lines, name, part) for name, part in zip(parts, elements(shape), strict=False))
+
+
+def _result(lines: dict[str, Instruction], name: str, shape: str) -> int:
+    one = lines[name]
+    while one.opcode == "bitcast" and one.operands[0] in lines:
+        one = lines[one.operands[0]]
+    if one.opcode in UPDATES:
+        return min(_bytes(shape), sum(_bytes(lines[update].shape) for update in one.operands[1:]))
+    return _bytes(shape)
+
+
+def _bytes(shape: str) -> int:
+    return array_bytes(shape, fast=False)

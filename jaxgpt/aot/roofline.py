@@ -1,0 +1,71 @@
+"""A step's time, predicted from what it computes, moves and sends. No term is measured: a bound, not a forecast."""
+
+from typing import Any, NamedTuple
+
+from jaxgpt.nn.pipeline import bubble
+from jaxgpt.parallel.chips import Slice
+from jaxgpt.runs.pipeline import pipelined
+from jaxgpt.runs.run import Run
+
+RECOMPUTED = {"none": 0.0, "dots": 0.0, "block": 1 / 3, "stage": 2 / 3}
+"""What remat computes again, as a share of forward and backward. The forward pass is a third: `block` repeats it once,
+`stage` twice, `dots` nothing that a matrix unit does."""
+
+
+class Prediction(NamedTuple):
+    """Seconds of one step, by what would take them if it were alone."""
+
+    compute: float
+    """FLOPs at the chip's peak, what is recomputed and the bubble of a pipeline included."""
+    memory: float
+    """Bytes between the chip and its memory at its bandwidth."""
+    network: float
+    """Collectives, one after another."""
+    ideal: float
+    """What the model's own FLOPs (no recomputation, no idle stages) take at the peak."""
+    dense: float
+    """The same with attention counted as if every key were seen, as training logs `mfu`."""
+
+    @property
+    def binds(self) -> str:
+        """The longest."""
+        return max(("compute", "memory", "network"), key=lambda name: getattr(self, name))
+
+    @property
+    def step(self) -> float:
+        """If all three overlap perfectly: no step is faster."""
+        return max(self.compute, self.memory, self.network)
+
+    @property
+    def apart(self) -> float:
+        """If the network waits for the chip, and the chip for the network."""
+        return max(self.compute, self.memory) + self.network
+
+    def figures(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "compute_seconds": self.compute,
+            "memory_seconds": self.memory,
+            "network_seconds": self.network,
+            "step_seconds": self.step,
+            "step_seconds_apart": self.apart,
+            "mfu": self.ideal / self.step,
+            "mfu_apart": self.ideal / self.apart,
+            "mfu_dense": self.dense / self.step,
+            "binds": self.binds,
+        }
+
+
+def predict(run: Run, topology: Slice, facts: dict[str, Any]) -> Prediction:
+    """From the model's own FLOPs and the compiler's bytes, as `child.facts` gives them."""
+    tokens, rate = run.batch_size * run.row_tokens, topology.chips * topology.chip.flops
+    how = pipelined(run, run.exec.mesh.shape(topology.chips))
+    busy = 1 - bubble(how.stages, how.microbatches, how.repeats) if how else 1.0
+    ideal = tokens * facts["flops_per_token_true"] / rate
+    return Prediction(
+        compute=ideal * (1 + RECOMPUTED[run.exec.remat]) / busy,
+        memory=facts["traffic_bytes"] / topology.chip.bandwidth,
+        network=sum(kind["seconds"] for kind in facts["collectives"].values()),
+        ideal=ideal,
+        dense=tokens * facts["flops_per_token"] / rate,
+    )

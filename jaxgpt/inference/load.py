@@ -1,0 +1,260 @@
+"""A trained model, ready to use: a run of ours, or another library's checkpoint."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+from jax.sharding import SingleDeviceSharding
+from jax.typing import ArrayLike
+
+from jaxgpt.decode import Sampling, generate, ready, stream
+from jaxgpt.disk import resolve
+from jaxgpt.inference.encode import encode, recipe_for
+from jaxgpt.interop.finite import fault, is_finite
+from jaxgpt.models import Decoder, Encoder, Model
+from jaxgpt.ops.attention import Auto
+from jaxgpt.ops.pooling import Recipe
+from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
+from jaxgpt.parallel.backend import start
+from jaxgpt.runs.checkpoint.checkpoint import restore
+from jaxgpt.runs.run import Run
+from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
+from jaxgpt.spec.arguments import choice, instance, strings
+from jaxgpt.spec.errors import quote
+from jaxgpt.text import Codec
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model with its weights and tokenizer."""
+
+    spec: Run | Model
+    """The run that trained it; of another library's weights, the model."""
+    model: Model
+    params: Any
+    codec: Codec | None
+    """None where there was no vocabulary beside the weights; `tokenizer` is it."""
+    dtype: str = "float32"
+    """What is computed in."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """What another library's checkpoint says about generating; only its ends of text are followed."""
+    recipe: Recipe | None = None
+    """How texts become vectors, where the checkpoint says so."""
+    chat_templates: Mapping[str, str] = field(default_factory=dict)
+    """Text by name, `default` among them, that makes one text of a conversation; carried along, never run."""
+
+    @property
+    def tokenizer(self) -> Codec:
+        """Text to ids and back. Raises ConfigError where there is none."""
+        if self.codec is None:
+            raise ConfigError("the weights came without a vocabulary; put the model's tokenizer.json beside them")
+        return self.codec
+
+    @cached_property
+    def _module(self) -> Any:
+        return self.model.build(Auto(), self.dtype)
+
+    @cached_property
+    def _apply(self) -> Any:
+        module = self._module
+        return jax.jit(lambda params, tokens: module.apply({"params": params}, tokens).astype(jnp.float32))
+
+    @cached_property
+    def _ready(self) -> Any:
+        return ready(self.params)
+
+    @property
+    def _ends(self) -> tuple[int, ...]:
+        """Ids that end a text: those that the checkpoint gives for generating, else the vocabulary's."""
+        ids = self.generation.get("eos_token_id")
+        given = ids if isinstance(ids, list) else [ids]
+        own = [] if self.tokenizer.eot is None else [self.tokenizer.eot]
+        return tuple(one for one in given if type(one) is int) or tuple(own)
+
+    def logits(self, tokens: ArrayLike) -> jax.Array:
+        """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
+        if isinstance(self.model, Encoder) and not self.model.masked_head:
+            raise ConfigError("model.masked_head: false, so these weights score no vocabulary; m.encode gives vectors")
+        try:
+            ids = np.asarray(tokens)
+        except Exception:  # rows of uneven length; what else may be wrong is for the class of `tokens` to say
+            raise ConfigError(
+                f"tokens: {quote(tokens)}, expected rows of one length; give them one by one, or pad them"
+            ) from None
+        if ids.ndim != 2 or not ids.size or ids.dtype.kind not in "iu" or ids.shape[1] > self.model.context:
+            raise ConfigError(
+                f"tokens: {ids.dtype} of shape {ids.shape}; expected integers (rows, up to {self.model.context})"
+            )
+        if ids.min() < 0 or ids.max() >= (self.model.vocab_size or 0):
+            raise ConfigError(f"tokens: ids outside the vocabulary of {self.model.vocab_size}; use m.tokenizer")
+        return self._apply(self.params, ids)
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        max_new: int = 32,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+        stop: str | Sequence[str] = (),
+        seed: int = 0,
+    ) -> list[str]:
+        """Continuations of `prompts`, up to `max_new` tokens, end-of-text, or the first of the texts in `stop`.
+
+        A single string is a list of it, as prompt and as stop: `m.generate("Once")` gives a list of one. The token that
+        every text starts with, where the vocabulary has one, is put in front. Another temperature, cut, penalty or seed
+        compiles nothing. Raises ConfigError naming the argument that cannot be.
+        """
+        stops = strings("stop", stop)
+        if "" in stops:
+            raise ConfigError("stop: holds an empty text, at which nothing could be written; leave it out")
+        sampling = Sampling.checked(
+            temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+        )
+        rows, ends = self._rows(prompts), self._ends
+        eot = ends[0] if ends else None
+        new = generate(
+            self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
+        )
+        texts = [self.tokenizer.continuation(row, _until(ids, ends)) for row, ids in zip(rows, new, strict=True)]
+        return [_cut(text, stops) for text in texts]
+
+    def stream(self, prompt: str, max_new: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
+        """The continuation of one prompt, piece by piece; a character is held back until its bytes are complete.
+
+        Raises ConfigError, with the first piece, naming the argument that cannot be.
+        """
+        instance("prompt", prompt, "a string", str)
+        instance("sampling", sampling, "a Sampling, as of Sampling(temperature=0.8)", Sampling)
+        ids: list[int] = []
+        shown = ""
+        rows, ends = self._rows([prompt]), self._ends
+        eot = ends[0] if ends else None
+        known = self.tokenizer.has_text
+        for (piece,) in stream(self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype, known):
+            ids += piece
+            text = self.tokenizer.continuation(rows[0], _until(ids, ends)).rstrip("\ufffd")
+            if text.startswith(shown):
+                yield text[len(shown) :]
+                shown = text
+            if _until(ids, ends) != ids:
+                return
+
+    def encode(
+        self, texts: Sequence[str], batch_size: int = 32, pooling: str | None = None, quiet: bool = False
+    ) -> np.ndarray:
+        """float32 (N, D): a vector for each text, as the checkpoint says, else the mean over an encoder's tokens, or a
+        decoder's last. `pooling` chooses another by its name in `jaxgpt.ops.pooling`. See `train.encode`."""
+        recipe = recipe_for(self.model, self.recipe, pooling)
+        return encode(self._module, self._ready, self.tokenizer, texts, recipe, batch_size, quiet)
+
+    @property
+    def _decoder(self) -> Decoder:
+        if not isinstance(self.model, Decoder):
+            raise ConfigError(f"{self.model.kind}: fills in and encodes text, but does not continue it; use a decoder")
+        return self.model
+
+    def _rows(self, prompts: str | Sequence[str]) -> list[list[int]]:
+        begin = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
+        return [begin + ids for ids in self.tokenizer.encode_batch(strings("prompts", prompts))]
+
+
+def load(
+    path: str | Path,
+    best: bool = True,
+    dtype: str | None = None,
+    mesh: Mesh | None = None,
+    rules: Rules | None = None,
+) -> Loaded:
+    """Loads a run (its best checkpoint, or its last), a Hugging Face folder, a .gguf file or a .bin of llama2.c.
+
+    Weights and computation are in `dtype`: `float32`, `bfloat16` or `float16`; None: float32, but a run computes in
+    what it trained in. With a `mesh` the weights are split over all devices as `rules` say (None: `Standard`), else the
+    first device has them. Other libraries' weights come tensor by tensor: host memory holds one copy and the largest.
+
+    Raises ConfigError when there is no such thing at `path`, and JaxgptError listing all tensors that do not fit.
+    """
+    start()
+    path = resolve(path)
+    keep_freed_memory()
+    if dtype is not None:
+        choice("dtype", dtype, DTYPES)
+    instance("best", best, "True or False", bool)
+    instance("mesh", mesh, "a Mesh, as of Mesh(fsdp=8), or None", Mesh, NoneType)
+    instance("rules", rules, "Rules, as of Standard(), or None", Rules, NoneType)
+    if is_run(path):
+        return _load_run(path, best, dtype, mesh, rules)
+    from jaxgpt.interop.recognize import read_source  # here: a run needs no other library's format
+
+    source = read_source(path)
+    dtype = dtype or "float32"
+    where = flatten_dict(_placed(source.model, mesh, rules), sep="/")
+
+    def put(name: str, leaf: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(leaf.shape, where[name], lambda index: leaf[index])
+
+    params = source.read(dtype, put)
+    model, rest = source.model, (source.generation, source.recipe, source.chat_templates)
+    return Loaded(model, model, params, source.codec, dtype, *rest)
+
+
+def is_run(path: Path) -> bool:
+    """Whether `jaxgpt train` wrote that folder."""
+    return (path / "config.yaml").exists()
+
+
+def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rules: Rules | None) -> Loaded:
+    run = load_yaml(Run, path / "config.yaml")
+    like = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        run.model.shapes(),
+        _placed(run.model, mesh, rules),
+    )
+    found = restore(path / "ckpt", like, best=best, part="params" if run.ema is None else "ema")
+    if found is None:
+        raise ConfigError(f"{path}: holds no checkpoint yet; train it first")
+    params = found[1] if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), found[1])
+    _check_finite(params, found[1])
+    return Loaded(run, run.model, params, Codec.load(path / "tokenizer"), dtype or run.dtype)
+
+
+def _check_finite(params: Any, stored: Any) -> None:
+    """Raises JaxgptError naming the first parameter that is not finite, as it is or in the dtype it was brought to."""
+
+    def parts(leaf: jax.Array) -> list[np.ndarray]:
+        return [np.asarray(shard.data) for shard in leaf.addressable_shards if shard.replica_id == 0]
+
+    for (path, leaf), own in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(stored), strict=True):
+        for part, original in zip(parts(leaf), parts(own), strict=True):
+            if not is_finite(part):
+                name = "/".join(str(key.key) for key in path)
+                raise JaxgptError(fault(name, original, str(leaf.dtype)))
+
+
+def _placed(model: Model, mesh: Mesh | None, rules: Rules | None) -> Any:
+    """The sharding of each parameter."""
+    shapes = model.shapes()
+    if mesh is None:
+        first = SingleDeviceSharding(jax.local_devices()[0])
+        return jax.tree.map(lambda _: first, shapes)
+    return shardings(shapes, rules or Standard(), mesh.build(), "params/")
+
+
+def _until(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """The ids before the first that ends a text."""
+    return ids[: next((i for i, one in enumerate(ids) if one in ends), len(ids))]
+
+
+def _cut(text: str, stop: Sequence[str]) -> str:
+    ends = [text.find(word) for word in stop if word in text]
+    return text[: min(ends)] if ends else text

@@ -1,0 +1,93 @@
+"""Hugging Face `bert`: google-bert/bert-base-uncased and its kin, MiniLM too, with all heads of pre-training."""
+
+from collections.abc import Collection
+
+from jaxgpt.interop.families.encoder_config import Dialect, Heads, read_config, write_config
+from jaxgpt.interop.families.family import Family
+from jaxgpt.interop.name_map import NameMap, Row
+from jaxgpt.interop.zero_biases import with_all_biases
+from jaxgpt.models import BERT, Encoder
+
+LAYER = "blocks/layers"
+
+
+def pair(theirs: str, ours: str, norm: bool = False, bare: bool = False) -> tuple[Row, Row]:
+    """A dense layer's or a norm's two tensors."""
+    weight = Row(f"{theirs}.weight", (f"{ours}/{'scale' if norm else 'weight'}",), transposed=not norm, bare=bare)
+    return weight, Row(f"{theirs}.bias", (f"{ours}/bias",), bare=bare)
+
+
+BODY = (
+    Row("embeddings.word_embeddings.weight", ("embed/token",)),
+    Row("embeddings.position_embeddings.weight", ("embed/position",)),
+    Row("embeddings.token_type_embeddings.weight", ("embed/token_type",)),
+    *pair("embeddings.LayerNorm", "norm_e", norm=True),
+    *pair("encoder.layer.{i}.attention.self.query", f"{LAYER}/attention/q"),
+    *pair("encoder.layer.{i}.attention.self.key", f"{LAYER}/attention/k"),
+    *pair("encoder.layer.{i}.attention.self.value", f"{LAYER}/attention/v"),
+    *pair("encoder.layer.{i}.attention.output.dense", f"{LAYER}/attention/o"),
+    *pair("encoder.layer.{i}.attention.output.LayerNorm", f"{LAYER}/norm_1", norm=True),
+    *pair("encoder.layer.{i}.intermediate.dense", f"{LAYER}/feed_forward/up"),
+    *pair("encoder.layer.{i}.output.dense", f"{LAYER}/feed_forward/down"),
+    *pair("encoder.layer.{i}.output.LayerNorm", f"{LAYER}/norm_2", norm=True),
+    *pair("pooler.dense", "pooler/dense"),
+)
+"""What BERT and RoBERTa share."""
+BUFFERS = r"embeddings\.(position_ids|token_type_ids)"
+OLD = ((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias"))
+"""Names of TensorFlow's time."""
+NAMES = NameMap(
+    rows=(
+        *BODY,
+        Row("cls.predictions.bias", ("head/bias",), bare=True),
+        *pair("cls.predictions.transform.dense", "head/dense", bare=True),
+        *pair("cls.predictions.transform.LayerNorm", "head/norm", norm=True, bare=True),
+        *pair("cls.seq_relationship", "next_sentence", bare=True),
+    ),
+    prefix="bert.",
+    buffers=BUFFERS,
+    copies={
+        "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    renames=OLD,
+)
+DIALECT = Dialect(
+    model_type="bert",
+    defaults={},
+    offset=False,
+    head_activation=None,
+    heads={
+        "BertModel": Heads(pooler=True),
+        "BertForMaskedLM": Heads(masked=True),
+        "BertForPreTraining": Heads(pooler=True, masked=True, next_sentence=True),
+        "BertForNextSentencePrediction": Heads(pooler=True, next_sentence=True),
+    },
+)
+
+
+def names_of(model: Encoder, names: NameMap) -> NameMap:
+    """The map of a model's class: that without either head writes names without the prefix."""
+    if model.masked_head or model.next_sentence:
+        return names
+    return names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
+
+
+def fit(model: Encoder, tensors: Collection[str], names: NameMap, masked_head: str) -> Encoder:
+    """The model with the heads that a file holds: bert-base-uncased calls itself BertForMaskedLM and has a pooler."""
+    held = {names.today(name) for name in tensors}
+    pooler = "pooler.dense.weight" in held
+    judges = pooler and "cls.seq_relationship.weight" in held
+    return model.evolve(pooler=pooler, next_sentence=judges, masked_head=masked_head in held)
+
+
+FAMILY = Family(
+    model_type="bert",
+    architecture="BertForMaskedLM",
+    kind=BERT,
+    names=lambda model: names_of(model, NAMES),
+    spec=lambda config: read_config(config, DIALECT, BERT),
+    config=lambda model: write_config(model, DIALECT),
+    fit=lambda model, tensors: fit(model, tensors, NAMES, "cls.predictions.bias"),
+    filled=with_all_biases,
+)

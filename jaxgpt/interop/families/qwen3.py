@@ -1,0 +1,26 @@
+"""Hugging Face `qwen3` (Qwen3ForCausalLM): queries and keys are normalised within a head."""
+
+from typing import Any
+
+from jaxgpt.interop.families import llama_like as llama_type
+from jaxgpt.interop.families import qwen2
+from jaxgpt.interop.hugging_face.config import Config, family
+from jaxgpt.models import Decoder, Qwen3
+
+DEFAULTS = qwen2.DEFAULTS | {"head_dim": 128}
+
+
+def fields(config: Config) -> dict[str, Any]:
+    """Our fields from their keys."""
+    held = llama_type.fields(config, DEFAULTS)
+    biased = config("attention_bias", False, bool)
+    more = {"qk_norm": held["norm"], "qkv_bias": biased, "o_bias": biased}
+    return held | more | {"pattern": qwen2.patterns(config, held)}
+
+
+def keys(model: Decoder) -> dict[str, Any]:
+    """Their keys from our fields."""
+    return qwen2.keys(model) | {"attention_bias": model.has_qkv_bias or model.has_o_bias}
+
+
+FAMILY = family("qwen3", "Qwen3ForCausalLM", Qwen3, llama_type.names, fields, keys, moves_pairs=True)

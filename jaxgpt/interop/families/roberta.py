@@ -1,0 +1,45 @@
+"""Hugging Face `roberta`: FacebookAI/roberta-base and -large, with pooler and masked head.
+
+Of their 514 positions the first two are never those of a token: positions start behind the padding id, 1.
+"""
+
+from jaxgpt.interop.families.bert import BODY, BUFFERS, OLD, fit, names_of, pair
+from jaxgpt.interop.families.encoder_config import Dialect, Heads, read_config, write_config
+from jaxgpt.interop.families.family import Family
+from jaxgpt.interop.name_map import NameMap, Row
+from jaxgpt.interop.zero_biases import with_all_biases
+from jaxgpt.models import RoBERTa
+from jaxgpt.ops.activations import GELU
+
+NAMES = NameMap(
+    rows=(
+        *BODY,
+        Row("lm_head.bias", ("head/bias",), bare=True),
+        *pair("lm_head.dense", "head/dense", bare=True),
+        *pair("lm_head.layer_norm", "head/norm", norm=True, bare=True),
+    ),
+    prefix="roberta.",
+    buffers=BUFFERS,
+    copies={
+        "lm_head.decoder.weight": "embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    },
+    renames=OLD,
+)
+DIALECT = Dialect(
+    model_type="roberta",
+    defaults={"vocab_size": 50265, "pad_token_id": 1},
+    offset=True,
+    head_activation=GELU(),
+    heads={"RobertaModel": Heads(pooler=True), "RobertaForMaskedLM": Heads(masked=True)},
+)
+FAMILY = Family(
+    model_type="roberta",
+    architecture="RobertaForMaskedLM",
+    kind=RoBERTa,
+    names=lambda model: names_of(model, NAMES),
+    spec=lambda config: read_config(config, DIALECT, RoBERTa),
+    config=lambda model: write_config(model, DIALECT),
+    fit=lambda model, tensors: fit(model, tensors, NAMES, "lm_head.bias"),
+    filled=with_all_biases,
+)

@@ -1,0 +1,78 @@
+"""A ladder's answer: the law that its loss follows, and whether two series' exponents differ."""
+
+from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.analysis.ladder_series import Series, Steeper, climb, steeper
+from jaxgpt.lab.number_format import decimals, number, p_value, quantity, short
+from jaxgpt.lab.statistics.paired import CLAIM, Summary
+
+LEVEL = 0.05
+_AXES = {"parameters": "parameters", "flops": "FLOPs", "tokens": "tokens"}
+
+
+def law_verdict(findings: Findings) -> str:
+    """`Validation loss falls as parameters^−0.086 (95% interval −0.092 to −0.080, 6 seeds, 5 sizes from 49k to
+    1.8M)`."""
+    experiment, series = findings.plan.experiment, climb(findings)
+    fitted = [held for held in series if held.law]
+    if not fitted or experiment.ladder is None:
+        return f"No law can be fitted: {series[0].why}"
+    subject = quantity(experiment.metric)
+    axis = _AXES[experiment.ladder.axis]
+    if len(series) == 1:
+        evidence = f"{_seeds(fitted[0])}, {_sizes(fitted)}"
+        sentence = f"{subject} {_law(fitted[0], axis, evidence)}"
+    else:
+        told = [f"for {held.name} it {_law(held, axis, _seeds(held))}" for held in fitted]
+        sentence = f"{subject} over {_sizes(fitted)}: {' and '.join(told)}"
+    if any(not held.claimable for held in fitted):
+        fewest = min(fitted, key=lambda held: len(held.seeds))
+        sentence = f"descriptive only, with {_seeds(fewest)} where a claim needs {CLAIM}: {sentence}"
+    sentence = sentence[:1].upper() + sentence[1:]
+    without = [f"no law for {held.name}: {held.why}" for held in series if not held.law]
+    return "; ".join([sentence, *map(_apart, steeper(series)), *without])
+
+
+def raised(exponent: Summary) -> tuple[str, str]:
+    """(the power, its interval), with the sign that it has above x: `−0.086`, `−0.092 to −0.080`."""
+    places = decimals([exponent])
+    interval = f"{number(-exponent.high, places)} to {number(-exponent.low, places)}" if exponent.n > 1 else ""
+    return number(-exponent.mean, places), interval
+
+
+def _law(held: Series, axis: str, evidence: str) -> str:
+    assert held.law is not None
+    exponent, floor = held.law.exponent, held.law.irreducible
+    power, interval = raised(exponent)
+    evidence = f"({f'95% interval {interval}, ' if interval else ''}{evidence})"
+    if exponent.n > 1 and exponent.low <= 0 <= exponent.high:
+        return f"was not shown to change with {axis}: as {axis}^{power} {evidence}"
+    towards = ""
+    if floor is not None:
+        places = decimals([floor])
+        spread = f" ({number(floor.low, places)} to {number(floor.high, places)})" if floor.n > 1 else ""
+        towards = f" towards {number(floor.mean, places)}{spread}"
+    return f"{'falls' if exponent.mean > 0 else 'rises'}{towards} as {axis}^{power} {evidence}"
+
+
+def _seeds(held: Series) -> str:
+    return f"{len(held.seeds)} seed{'s' if len(held.seeds) > 1 else ''}"
+
+
+def _sizes(series: list[Series]) -> str:
+    sizes = {x for held in series for x in held.x}
+    return f"{len(sizes)} sizes from {short(min(sizes))} to {short(max(sizes))}"
+
+
+def _apart(held: Steeper) -> str:
+    found = held.paired.difference
+    places = decimals([found])
+    if found.n < CLAIM:
+        return f"whether the exponents of {held.name} and {held.reference} differ is left open"
+    interval = f"95% interval {number(found.low, places, True)} to {number(found.high, places, True)}"
+    p = p_value(held.adjusted)
+    evidence = f"({interval}, {found.n} paired seeds, p {p if p.startswith('<') else f'= {p}'})"
+    if held.adjusted < LEVEL:
+        word = "steeper" if found.mean > 0 else "flatter"
+        by = number(abs(found.mean), places)
+        return f"{held.name} is {word} than {held.reference} by {by} in the exponent {evidence}"
+    return f"no difference between the exponents of {held.name} and {held.reference} was shown {evidence}"

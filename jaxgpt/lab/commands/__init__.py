@@ -1,0 +1,1 @@
+"""What the verbs `ablate` and `lab ...` do."""

@@ -1,0 +1,94 @@
+"""How figures are written: as many decimals as the interval warrants, and a true minus sign."""
+
+import math
+from collections.abc import Iterable
+
+from jaxgpt.lab.statistics.paired import Summary
+
+_QUANTITIES = {
+    "train/loss": ("training loss", "nats/token"),
+    "val/loss": ("validation loss", "nats/token"),
+    "val/bpb": ("validation loss", "bits per byte"),
+    "best_val/loss": ("best validation loss", "nats/token"),
+    "val/sts": ("semantic similarity", "points of Spearman"),
+    "best_val/sts": ("best semantic similarity", "points of Spearman"),
+    "val/alignment": ("alignment", ""),
+    "val/uniformity": ("uniformity", ""),
+    "tokens_per_second": ("throughput", "tokens/s"),
+    "mfu": ("model FLOPs utilisation", ""),
+}
+AXES = {"tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
+"""The budgets in words."""
+NONE = "–"
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def quantity(metric: str) -> str:
+    """`val/loss` in words."""
+    return _QUANTITIES.get(metric, (metric, ""))[0]
+
+
+def unit(metric: str) -> str:
+    """The metric's unit, empty when it has none."""
+    return _QUANTITIES.get(metric, ("", ""))[1]
+
+
+def with_unit(metric: str) -> str:
+    """`validation loss (nats/token)`."""
+    return f"{quantity(metric)} ({unit(metric)})" if unit(metric) else quantity(metric)
+
+
+def decimals(summaries: Iterable[Summary]) -> int:
+    """Decimals that show two significant digits of every interval's half width; one number for a whole column."""
+    halves = [summary.half for summary in summaries if summary.n > 1 and summary.half > 0]
+    return min(6, max(0, 1 - math.floor(math.log10(min(halves))))) if halves else 4
+
+
+def number(value: float, places: int = 4, sign: bool = False) -> str:
+    """`-0.03125` -> `−0.0312`; what is not finite reads `–`."""
+    if not math.isfinite(value):
+        return NONE
+    text = f"{value:{'+' if sign else ''},.{places}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("+-")
+
+
+def mean_interval(summary: Summary, places: int) -> str:
+    """`1.8862 ± 0.0031`."""
+    if summary.n < 2:
+        return number(summary.mean, places)
+    return f"{number(summary.mean, places)} ± {number(summary.half, places)}"
+
+
+def ends(summary: Summary, places: int) -> str:
+    """`[−0.0402, −0.0221]`."""
+    return f"[{number(summary.low, places, True)}, {number(summary.high, places, True)}]" if summary.n > 1 else NONE
+
+
+def count(value: float) -> str:
+    """`230400` -> `230,400`; what is not finite reads `–`."""
+    return f"{value:,.0f}" if math.isfinite(value) else NONE
+
+
+def short(value: float) -> str:
+    """Two or three digits and a letter: `49152` -> `49.2k`, `1810000` -> `1.81M`; from 10¹⁵ on a power of ten."""
+    if not math.isfinite(value):
+        return NONE
+    if not 1 <= value < 1e15:
+        return scientific(value) if value >= 1 else f"{value:.3g}"
+    power = min(4, int(math.log10(float(f"{value:.2e}")) / 3 + 1e-9))
+    return f"{value / 1000**power:.3g}{('', 'k', 'M', 'B', 'T')[power]}"
+
+
+def scientific(value: float) -> str:
+    """`1.236e12` -> `1.24×10¹²`."""
+    if not math.isfinite(value) or value <= 0:
+        return NONE
+    digits, power = f"{value:.2e}".split("e")
+    return f"{digits}×10{str(int(power)).translate(_RAISED)}"
+
+
+def p_value(p: float) -> str:
+    """Two significant digits, `< 0.0001` below that."""
+    if math.isnan(p):
+        return NONE
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"

@@ -1,0 +1,72 @@
+"""The forest plot: what each planned comparison found, seed by seed and on the whole."""
+
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from jaxgpt.lab.analysis.findings import Contrast, Findings
+from jaxgpt.lab.number_format import decimals, ends, number, with_unit
+from jaxgpt.lab.report.arm_colours import of_arms
+from jaxgpt.lab.report.escape import for_figure
+from jaxgpt.plots.palette import GROUND, INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_forest(ax: "Axes", findings: Findings) -> None:
+    """For each planned comparison: the pairs' differences as dots, their mean and its 95% t interval, and zero."""
+    from matplotlib.ticker import MaxNLocator
+
+    experiment = findings.plan.experiment
+    of_arm = of_arms(experiment)
+    shown = [contrast for contrast in findings.planned if contrast.paired.difference.n > 0]
+    colour = {contrast.name: INK if experiment.contrasts else of_arm[contrast.name] for contrast in shown}
+    places = decimals(contrast.paired.difference for contrast in shown)
+    ax.axvline(0, color=MUTED, linewidth=0.8)
+    for row, contrast in enumerate(shown):
+        _draw_contrast(ax, -row, contrast, colour[contrast.name], places)
+    rows = max(len(shown), 1)
+    ax.set_ylim(-rows + 0.35 - (0.25 if rows == 1 else 0), 0.65 + (0.25 if rows == 1 else 0))
+    names = [fill(for_figure(contrast.name), 20) for contrast in shown]
+    ax.set_yticks([-row for row in range(len(shown))], names)
+    for text, contrast in zip(ax.get_yticklabels(), shown, strict=True):
+        text.set_color(colour[contrast.name])
+        text.set_fontweight("bold")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.margins(x=0.12)
+    lower = experiment.better == "lower"
+    ax.annotate(
+        "← better" if lower else "better →",
+        (0, 1),
+        (-4 if lower else 4, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right" if lower else "left",
+        va="top",
+        color=MUTED,
+        fontsize="small",
+    )
+    ax.set_xlabel(f"Δ {for_figure(with_unit(experiment.metric))}")
+    title = "Planned comparisons" if experiment.contrasts else f"Difference from {experiment.baseline}"
+    ax.set_title(f"{title}, 95% interval", loc="right")
+
+
+def _draw_contrast(ax: "Axes", y: float, contrast: Contrast, colour: str, places: int) -> None:
+    found = contrast.paired.difference
+    ax.plot(contrast.differences, [y - 0.2] * found.n, "o", color=colour, alpha=0.45, markersize=3.6, markeredgewidth=0)
+    if found.n > 1:
+        ax.plot([found.low, found.high], [y, y], color=colour, linewidth=2)
+    ax.plot([found.mean], [y], "D", color=colour, markersize=5.5, markeredgewidth=0)
+    text = f"{number(found.mean, places, True)}  {ends(found, places) if found.n > 1 else ''}"
+    ax.annotate(
+        text,
+        (found.mean, y),
+        (0, 8),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize="small",
+        bbox=GROUND,
+    )

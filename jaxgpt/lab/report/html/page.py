@@ -1,0 +1,247 @@
+"""report.html: one file that opens offline, on a phone, by day and by night."""
+
+from jaxgpt.lab.analysis.drift import drift
+from jaxgpt.lab.analysis.findings import Contrast, Findings
+from jaxgpt.lab.analysis.ladder_series import climb, steeper
+from jaxgpt.lab.analysis.verdict import shown, verdict
+from jaxgpt.lab.number_format import AXES
+from jaxgpt.lab.report.arm_colours import of_arms
+from jaxgpt.lab.report.escape import for_html, for_html_lines
+from jaxgpt.lab.report.figures.figure import panels, svg
+from jaxgpt.lab.report.figures.similarity_by_run import every_run
+from jaxgpt.lab.report.html.parts import arm, facts, fold, note, powers, remarks, run_link, table
+from jaxgpt.lab.report.html.style import css
+from jaxgpt.lab.report.html.svg import inline, variable
+from jaxgpt.lab.report.markdown import FEW
+from jaxgpt.lab.report.tables.arms import (
+    arm_columns,
+    arm_rows,
+    difference_rows,
+    equality,
+    everything,
+    exclusion_lines,
+    run_columns,
+    run_row,
+)
+from jaxgpt.lab.report.tables.contrasts import behind, contrast_columns, contrast_rows, groups, title, weights
+from jaxgpt.lab.report.tables.costs import (
+    chosen_column,
+    cost_columns,
+    cost_rows,
+    cost_text,
+    edge_lines,
+    rate_columns,
+    rate_rows,
+    tuning_note,
+)
+from jaxgpt.lab.report.tables.environment import environment
+from jaxgpt.lab.report.tables.how_computed import computed
+from jaxgpt.lab.report.tables.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.statistics.paired import CLAIM, EXACT
+from jaxgpt.spec import dump_yaml
+
+
+def page(findings: Findings) -> str:
+    """The whole page. Every figure links to the rows of the runs it comes from."""
+    plan, experiment, drifts = findings.plan, findings.plan.experiment, drift(findings)
+    claimed = next((c.arm for c in findings.planned if shown(c) and c.arm), experiment.baseline)
+    accent = variable(of_arms(experiment)[claimed])
+    body = [
+        f'<header><p class="name">{for_html(plan.name)} · {for_html(cost_text(findings))}</p>',
+        f"<h1>{for_html(experiment.question)}</h1></header>",
+        f'<p class="verdict">{powers(verdict(findings))}</p>',
+        remarks([*findings.troubles, *edge_lines(findings), *drifts]),
+        _arm_table(findings),
+        _pictures(findings),
+        _laws(findings),
+        _comparisons(findings),
+        *map(_other, findings.others),
+        _exclusions(findings),
+        _tuning(findings),
+        "<h2>What differs between the arms</h2>",
+        _differences(findings),
+        "<h2>Cost</h2>",
+        _costs(findings),
+        "<h2>How the runs were computed</h2>",
+        note(computed(findings, drifts)),
+        facts({"command": plan.command}),
+        fold("Libraries, devices and data", facts(environment(findings))),
+        "<h2>How to read this</h2>",
+        _methods(findings),
+        "<h2>Runs</h2>",
+        _run_table(findings),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{for_html(experiment.question)}</title>\n<style>{css()}:root{{--accent:var({accent})}}</style>\n</head>\n"
+        f"<body>\n<main>\n{chr(10).join(part for part in body if part)}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _arm_table(findings: Findings) -> str:
+    columns = arm_columns(findings)
+    place = columns.index("runs")
+    rows = []
+    for name, *figures in arm_rows(findings):
+        first = findings.plan.of(name, findings.axis)[0].id
+        cells = [arm(findings, name), *map(for_html, figures)]
+        cells[place] = f'<a href="#run-{first}">{cells[place]}</a>'
+        rows.append(cells)
+    spent = "Steps, tokens, FLOPs and time are those of one run, the mean of the arm’s finished ones. "
+    return table(columns, rows, figures_from=1 if "parameters" in columns else 2) + note(spent + equality(findings))
+
+
+def _pictures(findings: Findings) -> str:
+    held = panels(findings)
+    figures = "".join(f"<figure>{inline(svg(findings, panel), panel.name, panel.label)}</figure>" for panel in held)
+    rungs = "; the larger a rung, the stronger its colour" if findings.plan.experiment.ladder else ""
+    words = {
+        "ladder": "Law: a dot for each seed, a diamond for their geometric mean, a line for the fit.",
+        "curves": "Curves: all of training and, enlarged, its end" + rungs + ".",
+        "forest": "Differences: a dot for each seed’s pair, a diamond for their mean, a line for its 95% interval.",
+        "sphere": "Sphere: a dot for each run, a diamond for their mean.",
+        "heat": "Heat maps: rows are first texts, columns second ones, the pair that people scored highest at the top "
+        "left; framed are the pairs; an arm’s map is the mean of its runs’.",
+    }
+    told = note(" ".join(words[panel.name] for panel in held))
+    return f'<div class="panels">{figures}</div>{told}{_heat_runs(findings)}'
+
+
+def _heat_runs(findings: Findings) -> str:
+    drawn, inches = every_run(findings)
+    if not drawn:
+        return ""
+    picture = inline(drawn, "heats", "Heat maps of the cosines of scored pairs of texts, one for each run")
+    return fold(
+        "Similarity, run by run", f'<div class="scroll"><figure style="width:{inches:.1f}in">{picture}</figure></div>'
+    )
+
+
+def _laws(findings: Findings) -> str:
+    series = climb(findings)
+    if not series:
+        return ""
+    rows = [list(map(for_html, law_row(series, held))) for held in series]
+    text = "<h2>The law</h2>" + table(law_columns(series), rows, figures_from=1)
+    if differ := steeper(series):
+        text += table(apart_columns(), [list(map(for_html, apart_row(one))) for one in differ], figures_from=1)
+    text += note(f"{LAW} {CAUTION}")
+    pairs = [
+        [
+            for_html(one.name),
+            str(seed),
+            f"{one.exponents[seed]:.4f}" if one.law else "",
+            _links(findings, one.arms, seed),
+        ]
+        for one in series
+        for seed in one.seeds
+    ]
+    return text + (fold("The runs behind each law", table(["series", "seed", "b", "runs"], pairs)) if pairs else "")
+
+
+def _links(findings: Findings, arms: tuple[str, ...], seed: int) -> str:
+    ids = {o.cell.arm: o.cell.id for o in findings.outcomes if o.cell.run.seed == seed}
+    return " ".join(run_link(ids[name]) for name in arms)
+
+
+def _comparisons(findings: Findings, level: int = 2) -> str:
+    parts = []
+    for heading, words, contrasts in groups(findings):
+        told = zip(contrasts, contrast_rows(findings, contrasts), strict=True)
+        rows = [[_named(findings, contrast), *map(for_html, row[1:])] for contrast, row in told]
+        parts += [
+            f"<h{level}>{heading}</h{level}>",
+            table(contrast_columns(findings, contrasts), rows, 1),
+            note(words),
+        ]
+        pairs = [
+            [
+                for_html(title(findings, c)),
+                str(seed),
+                f"{difference:+.6f}".replace("-", "−"),
+                " ".join(map(run_link, ids)),
+            ]
+            for c in contrasts
+            for seed, difference, ids in behind(findings, c)
+        ]
+        if pairs:
+            parts.append(
+                fold("The runs behind each comparison", table(["comparison", "seed", "difference", "runs"], pairs))
+            )
+    return "\n".join(parts)
+
+
+def _named(findings: Findings, contrast: Contrast) -> str:
+    """The comparison's name, with its weights below where they are not those of one arm against another."""
+    name = for_html(title(findings, contrast))
+    return name if contrast.arm else f"{name}<small>{for_html(weights(contrast))}</small>"
+
+
+def _other(findings: Findings) -> str:
+    """The same under another budget."""
+    head = f"<h2>At equal {AXES[findings.axis]}</h2><p>{powers(verdict(findings))}</p>"
+    return head + _arm_table(findings) + _comparisons(findings, level=3)
+
+
+def _exclusions(findings: Findings) -> str:
+    lines = exclusion_lines(findings)
+    if not lines:
+        return ""
+    held = "".join(f'<li><a href="#run-{run}">{for_html(line)}</a></li>' for run, line in lines.items())
+    words = "A run that diverged is a result: means and intervals hold for the runs that finished only."
+    return f"<h2>Left out of the means</h2>{note(words)}<ul>{held}</ul>"
+
+
+def _tuning(findings: Findings) -> str:
+    if not findings.tuned:
+        return ""
+    rows = []
+    for name, *figures in rate_rows(findings):
+        held, cells = findings.tuned[name], [arm(findings, name), *map(for_html, figures)]
+        for column, rate in enumerate(held.rates, start=1):
+            folder = f"tune/{name}-lr{rate.lr:g}/"
+            if (findings.folder / folder).is_dir():
+                cells[column] = f'<a href="{for_html(folder)}">{cells[column]}</a>'
+        best = chosen_column(findings, held)
+        cells[best] = f"<strong>{cells[best]}</strong>"
+        rows.append(cells)
+    return f"<h2>Learning rates</h2>{table(rate_columns(findings), rows, 1)}{note(tuning_note(findings))}"
+
+
+def _differences(findings: Findings) -> str:
+    plan = findings.plan
+    rows = [[f"<code>{for_html(path)}</code>", *map(for_html, held)] for path, *held in difference_rows(findings)]
+    whole = dump_yaml(plan.of(plan.experiment.baseline)[0].run)
+    return table(["field", *plan.experiment.arms], rows) + fold(
+        "The baseline’s whole configuration", f"<pre>{for_html_lines(whole)}</pre>"
+    )
+
+
+def _costs(findings: Findings) -> str:
+    rows = [
+        [arm(findings, name) if name in findings.plan.experiment.arms else name, *map(for_html, figures)]
+        for name, *figures in cost_rows(findings)
+    ]
+    return table(cost_columns(findings), rows, 1)
+
+
+def _methods(findings: Findings) -> str:
+    return note(
+        "Seed i is the same in every arm, so runs pair. A difference is taken seed by seed; its interval and p come "
+        "from Student’s t on these differences. p (sign flip) is exact over all choices of sign, up to "
+        f"{EXACT} pairs. dz is the mean "
+        "difference over its standard deviation; ρ the correlation of the pairs; detectable the true difference "
+        f"that this many pairs find with 80% power. Below {CLAIM} pairs nothing is claimed. FLOPs are forward and "
+        "backward, counting the keys that attention really visits."
+    )
+
+
+def _run_table(findings: Findings) -> str:
+    rows, columns = [], run_columns(findings)
+    for outcome in everything(findings):
+        run, name, *rest = run_row(findings, outcome)
+        link = f'<a id="run-{run}" href="{for_html(outcome.cell.path.as_posix())}/"><code>{run}</code></a>'
+        rows.append([link, arm(findings, name), *map(for_html, rest)])
+    held = table(columns, rows, figures_from=columns.index("status") + 1)
+    return held if len(rows) <= FEW else fold(f"All {len(rows)} runs", held)

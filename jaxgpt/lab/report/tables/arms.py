@@ -1,0 +1,160 @@
+"""The arms' table, and what the reports say of runs: the same rows for every medium."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxgpt.lab.analysis.costs import per_run
+from jaxgpt.lab.analysis.findings import Arm, Findings, Outcome
+from jaxgpt.lab.analysis.ladder_series import size
+from jaxgpt.lab.number_format import (
+    AXES,
+    NONE,
+    count,
+    decimals,
+    ends,
+    mean_interval,
+    number,
+    p_value,
+    scientific,
+    short,
+    with_unit,
+)
+from jaxgpt.lab.statistics.paired import below
+from jaxgpt.spec import diff
+from jaxgpt.terminal import clock
+
+GOAL = {"lower": "below", "higher": "above"}
+"""Which side of an experiment's goal is better, by its `better`."""
+SPENT = ["steps", "tokens", "FLOPs", "time"]
+"""Headings of what one run of an arm takes."""
+
+
+def compares(findings: Findings) -> bool:
+    """Whether the arms' table says how each arm differs from the baseline: the planned comparisons are just those."""
+    experiment = findings.plan.experiment
+    return not experiment.contrasts and experiment.ladder is None
+
+
+def arm_columns(findings: Findings, full: bool = True) -> list[str]:
+    """Headings of `arm_rows`. The short form is the terminal's."""
+    experiment = findings.plan.experiment
+    several = len(findings.planned) > 1
+    against = ["difference", "95% interval", "p (Holm)" if several else "p"] if compares(findings) else []
+    if not full:
+        return ["arm", "runs", experiment.metric, *against]
+    rung = ["parameters"] if experiment.ladder and experiment.ladder.axis == "parameters" else []
+    goal = [] if experiment.goal is None else [f"p ({GOAL[experiment.better]} {experiment.goal:g})"]
+    return ["arm", *rung, "runs", with_unit(experiment.metric), *goal, *against, *SPENT]
+
+
+def arm_rows(findings: Findings, full: bool = True) -> list[list[str]]:
+    """One row an arm, the baseline's with dashes for what compares it with itself. Spending is the mean of a run."""
+    experiment = findings.plan.experiment
+    contrasts = {contrast.name: contrast for contrast in findings.contrasts}
+    wide, narrow = decimals(arm.summary for arm in findings.arms), decimals(findings.differences)
+    rows = []
+    for arm in findings.arms:
+        row = [arm.name]
+        if "parameters" in arm_columns(findings, full):
+            row.append(short(size(findings, arm.name)))
+        row += [_runs(arm, full), mean_interval(arm.summary, wide)]
+        if full and experiment.goal is not None:
+            sign = 1 if experiment.better == "lower" else -1
+            row.append(p_value(below([sign * o.value for o in arm.finished], sign * experiment.goal)))
+        if compares(findings) and (contrast := contrasts.get(arm.name)):
+            found = contrast.paired.difference
+            row += [number(found.mean, narrow, True), ends(found, narrow), p_value(contrast.adjusted)]
+        elif compares(findings):
+            row += ["baseline", NONE, NONE]
+        rows.append(row + (spent_row(findings, arm.name) if full else []))
+    return rows
+
+
+def spent_row(findings: Findings, arm: str) -> list[str]:
+    """What a run of the arm takes, under `SPENT`."""
+    spent = per_run(findings, arm)
+    return [count(spent.steps), count(spent.tokens), scientific(spent.flops), _time(spent.seconds)]
+
+
+def equality(findings: Findings) -> str:
+    """In what the arms' runs are equal, and by how much the rest differs."""
+    names = {"steps": "steps", "tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
+    runs = [held for arm in findings.arms if (held := per_run(findings, arm.name)).tokens > 0]
+    if len(runs) < 2:
+        return ""
+    equal, apart = [], []
+    for field, word in names.items():
+        least, most = min(getattr(run, field) for run in runs), max(getattr(run, field) for run in runs)
+        if 0 < most <= 1.01 * least:
+            equal.append(word)
+        elif least > 0:
+            apart.append(f"{most / least:.2f} in {word}")
+    same = f"equal in {_and(equal)} to within 1%" if equal else ""
+    differ = f"apart by a factor of {_and(apart)}" if apart else ""
+    told = " and ".join(part for part in (same, differ) if part)
+    return f"Runs of different arms are {told}." if told else ""
+
+
+def everything(findings: Findings) -> list[Outcome]:
+    """Every run under any budget, once, in the plan's order of arms."""
+    held: dict[Path, Outcome] = {}
+    for under in (findings, *findings.others):
+        held |= {o.cell.path: o for o in under.outcomes if o.cell.path not in held}
+    return list(held.values())
+
+
+def run_columns(findings: Findings) -> list[str]:
+    """Headings of `run_row`."""
+    budget = ["budget"] if findings.others else []
+    return ["run", "arm", "seed", *budget, "status", findings.plan.experiment.metric, "tokens", "time"]
+
+
+def run_row(findings: Findings, outcome: Outcome) -> list[str]:
+    """One run: id, arm, seed, budgets if there are several, status, metric, tokens, time."""
+    result, cell = outcome.result, outcome.cell
+    spent = [count(result["tokens"]) if "tokens" in result else NONE]
+    spent += [clock(result["seconds"]) if "seconds" in result else NONE]
+    budget = [" and ".join(AXES.get(axis, axis) for axis in cell.axes)] if findings.others else []
+    return [cell.id, cell.arm, str(cell.run.seed), *budget, outcome.status, number(outcome.value, 6), *spent]
+
+
+def difference_rows(findings: Findings) -> list[list[str]]:
+    """Each field in which some arm differs from the baseline: path, then its value in every arm."""
+    plan = findings.plan
+    runs = {arm: plan.of(arm)[0].run for arm in plan.experiment.arms}
+    base = runs[plan.experiment.baseline]
+    changed = {arm: diff(base, run) for arm, run in runs.items()}
+    rows = []
+    for path in sorted({path for changes in changed.values() for path in changes}):
+        held = next(changes[path][0] for changes in changed.values() if path in changes)
+        rows.append([path, *(_plain(changes[path][1] if path in changes else held) for changes in changed.values())])
+    return rows
+
+
+def exclusion_lines(findings: Findings) -> dict[str, str]:
+    """Why each run that no mean contains is out, by its id."""
+    return {
+        o.cell.id: f"{o.cell.id} ({o.cell.arm}, seed {o.cell.run.seed}): {o.status}{f': {o.error}' if o.error else ''}"
+        for o in everything(findings)
+        if o.status != "finished"
+    }
+
+
+def _runs(arm: Arm, full: bool) -> str:
+    finished, planned = len(arm.finished), len(arm.outcomes)
+    diverged = sum(outcome.status == "diverged" for outcome in arm.outcomes)
+    text = str(planned) if finished == planned else f"{finished} of {planned}"
+    return f"{text}, {diverged} diverged" if diverged and full else text
+
+
+def _time(seconds: float) -> str:
+    return NONE if seconds != seconds else f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def _and(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _plain(value: Any) -> str:
+    return NONE if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

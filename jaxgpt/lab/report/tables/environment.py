@@ -1,0 +1,25 @@
+"""On what the runs were computed, from their own provenance.json."""
+
+import json
+from typing import Any
+
+from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.run_files import read_json
+from jaxgpt.spec.diff import flatten
+
+_LONGEST = 180
+
+
+def environment(findings: Findings) -> dict[str, str]:
+    """Each recorded fact that is short enough to show. One that differs between runs, a drift, shows all its values."""
+    seen: dict[str, dict[str, None]] = {}
+    for outcome in findings.outcomes:
+        for name, value in flatten(read_json(findings.folder / outcome.cell.path / "provenance.json")).items():
+            if value not in (None, "", [], {}) and name != "command":
+                seen.setdefault(name, {})[_plain(value)] = None
+    facts = {name: ("differs: " if len(held) > 1 else "") + " | ".join(held) for name, held in seen.items()}
+    return {name: text for name, text in facts.items() if len(name) + len(text) <= _LONGEST}
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

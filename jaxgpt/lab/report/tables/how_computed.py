@@ -1,0 +1,46 @@
+"""How the runs were computed: each on its own or fused, and why."""
+
+from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.report.tables.arms import everything
+from jaxgpt.lab.run_files import is_count, is_figure, read_json
+from jaxgpt.lab.sweep.grouping import FILE, read_mode
+from jaxgpt.spec import ConfigError
+from jaxgpt.terminal import clock
+
+ONE = "All runs: one commit, one set of libraries, one device."
+
+
+def computed(findings: Findings, drifts: list[str]) -> str:
+    """How, and that nothing drifted between the runs if nothing did."""
+    return _mode(findings) if drifts else f"{_mode(findings)} {ONE}"
+
+
+def _mode(findings: Findings) -> str:
+    """`Fused: 24 runs, 2 to a program (0.57 of the solo time: …).`"""
+    modes = [o.mode for o in everything(findings) if o.result]
+    if not modes:
+        return "No run has ended."
+    solo, fused = modes.count("solo"), modes.count("fused")
+    try:
+        settled = read_mode(findings.folder)
+    except ConfigError:  # torn: the runs say themselves how they were computed
+        settled = None
+    why = f" ({settled.why}{_measured(findings)})" if settled else ""
+    if fused and solo:
+        return f"Mixed: {fused} runs fused, {solo} solo. The two agree to rounding only and are never paired."
+    if fused:
+        lanes = f", {settled.lanes} to a program" if settled else ""
+        return f"Fused: {fused} runs{lanes}{why}. A lane has the same bits whatever its neighbours."
+    return f"Solo: {solo} runs, each on its own{why}."
+
+
+def _measured(findings: Findings) -> str:
+    held = read_json(findings.folder / FILE).get("measured")
+    if not isinstance(held, dict):
+        return ""
+    ways = [way for name in ("fused", "solo") if isinstance(way := held.get(name), dict)]
+    times = [clock(spent) for way in ways if is_figure(spent := way.get("all"))]
+    if len(times) < 2 or not is_count(held.get("runs")):
+        return ""
+    fused, solo = times
+    return f": {held['runs']} runs take {fused} fused and {solo} solo, compiling included, by 20 steps timed each way"

@@ -1,0 +1,1 @@
+"""A question as a folder of runs: what is planned, what it costs, what trains together."""

@@ -1,0 +1,82 @@
+"""Seconds a step, measured: what fusing and a budget of seconds are decided by."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jaxgpt.lab.question.code import own_code
+from jaxgpt.spec import digest
+
+WARMUP, STEPS = 3, 20
+
+
+class Pace(NamedTuple):
+    """What some steps took."""
+
+    compile: float
+    """Seconds until the first step was done."""
+    step: float
+    """Median seconds of a later step: of one run, or of all lanes together."""
+
+
+def program_id(run: Any) -> str:
+    """Digest of all that a run's pace depends on but the machine: not its seed, its inputs or its length."""
+    from jaxgpt.train.program import signature
+
+    held = signature(run).model_dump(mode="json", exclude={"steps"})
+    return digest({"run": held, "code": own_code(run)})
+
+
+def solo_pace(run: Any) -> Pace:
+    """Of one run on its own, on real batches."""
+    import jax
+
+    from jaxgpt.train.loop import ready
+    from jaxgpt.train.program import hyper, program
+
+    prepared = ready(run, quiet=True)
+    run = run.settled(prepared.codec)
+    compiled, values, key = program(run), hyper(run), jax.random.key(run.seed)
+
+    def step(state: Any, number: int) -> Any:
+        rows = number * run.batch_size, (number + 1) * run.batch_size
+        batch = jax.device_put(prepared.batch(run.seed, *rows), compiled.batch)
+        return compiled.step(state, batch, key, values)
+
+    return _time(lambda: compiled.init(key, values), step)
+
+
+def fused_pace(runs: Sequence[Any]) -> Pace:
+    """Of several runs as one program."""
+    from jaxgpt.train.fused.loop import keys_and_inputs
+    from jaxgpt.train.fused.program import fused_program
+    from jaxgpt.train.loop import ready
+
+    prepared = ready(runs[0], quiet=True)
+    runs = [run.settled(prepared.codec) for run in runs]
+    compiled = fused_program(runs[0], len(runs))
+    keys, values = keys_and_inputs(runs, compiled)
+
+    def step(state: Any, number: int) -> Any:
+        rows = number * runs[0].batch_size, (number + 1) * runs[0].batch_size
+        batch = compiled.stack([prepared.batch(run.seed, *rows) for run in runs])
+        return compiled.step(state, batch, keys, values)
+
+    return _time(lambda: compiled.init(keys, values), step)
+
+
+def _time(init: Any, step: Any) -> Pace:
+    import jax
+
+    began = time.perf_counter()
+    state, metrics = step(init(), 0)
+    jax.block_until_ready(metrics)
+    compiled = time.perf_counter() - began
+    times = []
+    for number in range(1, WARMUP + STEPS):
+        began = time.perf_counter()
+        state, metrics = step(state, number)
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter() - began)
+    return Pace(compiled, statistics.median(times[WARMUP - 1 :]))

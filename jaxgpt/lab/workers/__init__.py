@@ -1,0 +1,1 @@
+"""Who trains the planned runs: claims, failures, and the engines that start workers."""

@@ -1,0 +1,1 @@
+"""Several processes as one run: joining, agreeing, and noticing who is gone."""

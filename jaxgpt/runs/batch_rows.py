@@ -1,0 +1,35 @@
+"""Batch sizes by step: pure functions, so that a resumed run knows its place in the data from the step alone."""
+
+from bisect import bisect_right
+from itertools import accumulate
+
+from jaxgpt.runs.run import Run
+
+
+class Rows:
+    """Which global rows a step trains on."""
+
+    def __init__(self, run: Run):
+        self.sizes, self.starts = [run.batch_size], [0]
+        if run.batch_ramp is None:
+            return
+        ramp = run.batch_ramp
+        stair_tokens = ramp.tokens / ramp.stairs
+        sizes, lengths = [], []
+        for stair in range(ramp.stairs):
+            wanted = ramp.start + (run.batch_size - ramp.start) * stair / ramp.stairs
+            rows = max(1, round(wanted / ramp.start)) * ramp.start
+            sizes.append(rows)
+            lengths.append(max(1, round(stair_tokens / (rows * run.row_tokens))))
+        self.sizes = [*sizes, run.batch_size]
+        self.starts = [0, *accumulate(lengths)]
+
+    def span(self, step: int) -> tuple[int, int]:
+        """Global rows [start, stop) of a step counted from 0."""
+        stair = bisect_right(self.starts, step) - 1
+        before = sum(
+            size * (end - start)
+            for size, start, end in zip(self.sizes, self.starts, self.starts[1 : stair + 1], strict=False)
+        )
+        start = before + self.sizes[stair] * (step - self.starts[stair])
+        return start, start + self.sizes[stair]

@@ -1,0 +1,1 @@
+"""Checkpoints: saved whole, told sound by their manifest, restored on any mesh."""

@@ -1,0 +1,59 @@
+"""Exec: how a run is computed. Recorded, but not part of its identity."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jaxgpt.nn.stack import Remat
+from jaxgpt.ops.attention import Auto, Kernel
+from jaxgpt.ops.placing import platform
+from jaxgpt.parallel import Mesh, Rules, Standard
+from jaxgpt.runs.pipeline import Pipeline
+from jaxgpt.runs.sinks import Sink
+from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import INT32, Length, Steps
+
+
+class Exec(Spec):
+    """Where and how; results agree to rounding whatever is chosen here, but for dropout of attention weights: every
+    kernel draws it tile by tile in its own way, `ring` and `gathered` device by device."""
+
+    mesh: Mesh = Mesh()
+    rules: Rules = Standard()
+    kernel: Kernel = Auto()
+    """What computes attention; `auto` picks for each pattern, and provenance.json says what."""
+    layers: Literal["auto", "scan", "unroll"] = "auto"
+    """The loop over layers: unrolling runs faster, scanning compiles faster. auto: scan from 16 layers on."""
+    remat: Remat = "none"
+    """What the backward pass recomputes: `block` all but block inputs, `dots` all but matmul results, `stage` all but
+    what enters a stage of the pipeline, and within it as `block`."""
+    pipeline: Pipeline = Pipeline()
+    """How rows move through the stages of exec.mesh.pipeline."""
+    accumulate: Length = 1
+    """Parts a batch is computed in, one after the other, to save memory. Refused for objectives that compare rows."""
+    log_every: Steps = 10
+    """Steps between rows of metrics.jsonl."""
+    save_every: Steps | None = 1000
+    """Steps between checkpoints; null: the last only."""
+    keep: Steps = 2
+    """Newest checkpoints kept."""
+    keep_best: bool = True
+    """Whether every step with the best val/loss so far is saved too, and the best kept."""
+    max_skips: int = Field(default=5, ge=0, le=INT32)
+    """Updates in a row that may be dropped for a NaN or infinite gradient before the run counts as diverged."""
+    hang_seconds: Annotated[int, Field(gt=0, le=10**8)] | None = 7200
+    """Where several processes train: how long none may move before all end. Longer than the longest compilation,
+    validation and save; a process that dies or freezes is noticed in half a minute whatever is set here."""
+    accept_data: bool = False
+    """Whether a run that was stopped goes on though its corpus, tokenizer or scored pairs have changed since: with the
+    tokenizer that it keeps, on the text as it is now. Holds for one call; events.jsonl tells of it."""
+    compilation_cache: bool = True
+    """Keeps compiled programs between processes, in the cache folder."""
+    sinks: tuple[Sink, ...] = ()
+    """Trackers that get every row of metrics besides metrics.jsonl."""
+
+    def loop(self, num_layers: int) -> Literal["scan", "unroll"]:
+        """`layers`, resolved for a model, or for what a stage of it holds, on the platform that is traced for."""
+        if self.layers != "auto":
+            return self.layers
+        return "scan" if num_layers >= 16 and platform() != "cpu" else "unroll"

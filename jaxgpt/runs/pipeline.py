@@ -1,0 +1,108 @@
+"""The pipeline of a run: the loop over layers that its mesh asks for, and what would not fit it."""
+
+from collections.abc import Mapping
+from math import gcd, prod
+from typing import TYPE_CHECKING
+
+from jaxgpt.nn.pipeline import Pipelined
+from jaxgpt.nn.stack import Loop
+from jaxgpt.ops.placing import placement
+from jaxgpt.parallel.mesh import ROWS
+from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.spec.sizes import Count, Layers
+
+if TYPE_CHECKING:
+    from jaxgpt.runs.run import Run
+
+PER_STAGE = 4
+"""Microbatches a stage, where not given: with so many the bubble is below a fifth (Huang et al. 2019, section 2.3)."""
+
+
+class Pipeline(Spec):
+    """How rows move through the stages that `exec.mesh.pipeline` counts; nothing on a mesh without."""
+
+    microbatches: Count | None = None
+    """Parts that a batch goes through in; None: as many as divide its rows, up to four a stage."""
+    repeats: Layers = 1
+    """Groups of layers that a stage holds, far apart (Narayanan et al. 2021, interleaved stages): rows come round as
+    often, and the bubble shrinks as often, for as many more permutes, and all weights moved once a step."""
+
+
+def layer_loop(run: "Run") -> Loop:
+    """What `run` loops over its layers with, on the mesh that is being traced for."""
+    held = placement()
+    return pipelined(run, {} if held is None else held.mesh.shape) or run.exec.loop(_layers(run) or 1)
+
+
+def pipelined(run: "Run", sizes: Mapping[str, int]) -> Pipelined | None:
+    """The pipeline of a run on a mesh of these axes; None without one."""
+    stages, repeats = sizes.get("pipeline", 1), run.exec.pipeline.repeats
+    layers = _layers(run)
+    if stages == 1 or layers is None:
+        return None
+    return Pipelined(
+        stages=stages,
+        microbatches=run.exec.pipeline.microbatches or _most(run, sizes),
+        repeats=repeats,
+        layers=run.exec.loop(layers // (stages * repeats)),
+    )
+
+
+def check_pipeline(run: "Run", sizes: Mapping[str, int]) -> None:
+    """Raises ConfigError when the run does not fit the pipeline of a mesh of these axes."""
+    how, layers = pipelined(run, sizes), _layers(run)
+    if sizes.get("pipeline", 1) == 1:
+        return
+    if how is None or layers is None:
+        raise ConfigError(f"exec.mesh.pipeline: model '{run.model.kind}' has no layers to divide; use another axis")
+    groups = how.stages * how.repeats
+    named = f"exec.mesh.pipeline {how.stages} x exec.pipeline.repeats {how.repeats}"
+    problems = []
+    if layers % groups:
+        problems.append(
+            f"model.num_layers: {layers} layers do not divide into {named} groups; use a multiple of {groups}"
+        )
+    period = len(getattr(run.model, "pattern", (None,)))
+    if layers % groups == 0 and (layers // groups) % period:
+        problems.append(
+            f"model.pattern: a cycle of {period} does not divide the {layers // groups} layers of a stage, and "
+            f"all stages run one program; with {named} use a multiple of {groups * period} layers"
+        )
+    if how.repeats > 1 and how.microbatches < how.stages:
+        problems.append(
+            f"exec.pipeline: {how.microbatches} microbatches would come round before {how.stages} stages are through; "
+            f"use at least {how.stages}, or repeats 1"
+        )
+    ways = _ways(sizes)
+    problems += [
+        f"{name}: {rows} rows do not divide into {how.microbatches} microbatches for {ways} devices each; "
+        f"use a multiple of {how.microbatches * ways}, or other exec.pipeline.microbatches"
+        for name, rows in _rows(run).items()
+        if rows % (how.microbatches * ways)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _layers(run: "Run") -> int | None:
+    return getattr(run.model, "num_layers", None)
+
+
+def _ways(sizes: Mapping[str, int]) -> int:
+    return prod(sizes.get(axis, 1) for axis in ROWS)
+
+
+def _rows(run: "Run") -> dict[str, int]:
+    """Rows of each call, by the field that decides them. Later sizes of a ramp are multiples of its start."""
+    parts = run.exec.accumulate
+    rows = {"batch_size": run.batch_size // parts}
+    if run.batch_ramp is not None:
+        rows["batch_ramp.start"] = run.batch_ramp.start // parts
+    if run.eval.batch_size is not None:
+        rows["eval.batch_size"] = run.eval.batch_size
+    return rows
+
+
+def _most(run: "Run", sizes: Mapping[str, int]) -> int:
+    rows = gcd(*_rows(run).values()) // _ways(sizes)
+    return next((n for n in range(min(rows, PER_STAGE * sizes["pipeline"]), 1, -1) if rows % n == 0), 1)

@@ -1,0 +1,163 @@
+"""Run: what is computed. Its digest is its identity."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from jaxgpt.models import Model
+from jaxgpt.objectives import LanguageModel, Objective
+from jaxgpt.ops.patterns import sees_ahead
+from jaxgpt.runs.divisibility import check_divides
+from jaxgpt.runs.exec import Exec
+from jaxgpt.runs.optimizers import Optimizer
+from jaxgpt.runs.pipeline import check_pipeline
+from jaxgpt.runs.schedules import Cosine, Schedule
+from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.spec.sizes import Length, Steps, Tokens
+from jaxgpt.text import Codec, Data, Tokenizer
+
+MOST_TOKENS = 2**36
+"""Of a batch, which a host makes in memory."""
+
+
+class BatchRamp(Spec):
+    """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
+
+    start: Length
+    """Rows of the first batch; every later size is a multiple of it."""
+    tokens: Tokens
+    """Tokens over which the batch grows to batch_size."""
+    stairs: int = Field(default=8, gt=0, le=1000)
+    """Sizes before the full one; every size compiles once."""
+
+
+class Evaluation(Spec):
+    """When validation runs, and what it decides."""
+
+    every: Steps | None = None
+    """Steps between passes over the held-out tokens; None: at the end only."""
+    batch_size: Length | None = None
+    """Rows at once; None: as in training."""
+    patience: Steps | None = None
+    """Passes without a better val/loss (or val/sts, where measured) before the run stops early; None: never."""
+    sts: str | None = None
+    """A file or folder of scored pairs, here or in JAXGPT_DATA: every pass measures `val/sts` too, how well cosines
+    order them (Spearman times 100), and judges by it which checkpoint is best."""
+
+
+class Run(Spec):
+    """A whole training run."""
+
+    model: Model
+    objective: Objective = LanguageModel()
+    tokenizer: Tokenizer
+    data: Data = Data()
+    start: str | None = None
+    """A run, or a checkpoint that `jaxgpt.load` reads, whose weights this one starts from; a head that they lack starts
+    fresh. `{seed}` stands for this run's seed. None: from scratch."""
+    batch_size: Length
+    """Rows of a batch, over all devices and accumulation parts."""
+    batch_ramp: BatchRamp | None = None
+    steps: Steps
+    optim: Optimizer
+    schedule: Schedule = Cosine()
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential average of the parameters; where set, validation and sampling use the average."""
+    eval: Evaluation = Evaluation()
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Draws the parameters, the order of the data and dropout. Of larger numbers jax would read the last 32 bits."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What is computed in; parameters and optimiser state stay float32."""
+    exec: Exec = Exec()
+
+    @property
+    def seq_len(self) -> int:
+        """Tokens a row."""
+        return self.data.seq_len or self.model.context
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens that a row puts through the model, padding included: of all its texts, a lone one twice."""
+        return self.seq_len * (max(2, self.data.texts) if self.objective.texts else 1)
+
+    def flops_per_token(self, dense: bool = True) -> float:
+        """Of training, for each of `row_tokens`; the vocabulary must be settled. See Model."""
+        return self.objective.flops_per_token(self.model, self.data, dense)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result: all but `exec`."""
+        return self.model_dump(mode="json", exclude={"exec"})
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = []
+        if self.seq_len > self.model.context:
+            problems.append(f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}; shorten one")
+        if self.batch_size % self.exec.accumulate:
+            problems.append(f"batch_size {self.batch_size} is not a multiple of exec.accumulate {self.exec.accumulate}")
+        if self.batch_ramp and self.batch_ramp.start >= self.batch_size:
+            problems.append(f"batch_ramp.start {self.batch_ramp.start} must lie below batch_size {self.batch_size}")
+        if self.batch_ramp and self.batch_size % self.batch_ramp.start:
+            problems.append(
+                f"batch_size {self.batch_size} is not a multiple of batch_ramp.start {self.batch_ramp.start}"
+            )
+        problems += [
+            f"objective {self.objective.kind} predicts tokens that model.{name} '{pattern.kind}' shows; use "
+            "{kind: intersection, of: [causal, ...]}"
+            for name, pattern in self.model.named_patterns().items()
+            if self.objective.next_token and sees_ahead(pattern, self.seq_len)
+        ]
+        if self.exec.accumulate > 1 and (why := self.objective.whole_batch) is not None:
+            problems.append(f"exec.accumulate {self.exec.accumulate}: objective {self.objective.kind} {why}")
+        problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
+        if self.eval.patience and not self.eval.every:
+            problems.append("eval.patience needs eval.every; set both or neither")
+        if self.eval.patience and not self.data.val_fraction and self.eval.sts is None:
+            problems.append(
+                f"eval.patience {self.eval.patience} waits for a better val/loss, but data.val_fraction 0 holds out no "
+                "text; set it, or leave patience out"
+            )
+        if self.batch_size * self.row_tokens > MOST_TOKENS:
+            problems.append(
+                f"batch_size {self.batch_size} x {self.row_tokens} tokens a row exceed {MOST_TOKENS} tokens a batch; "
+                "lower one"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def remarks(self) -> list[str]:
+        """What can be trained and is hardly meant, a line each."""
+        if self.schedule.warmup <= self.steps:
+            return []
+        return [
+            f"schedule.warmup: {self.schedule.warmup} steps of warm-up in a run of {self.steps}: the learning rate "
+            f"ends at {self.steps / self.schedule.warmup:.2g} of optim.lr"
+        ]
+
+    def check_devices(self, devices: int) -> None:
+        """Raises ConfigError when the run does not divide over the mesh. Called before anything is compiled."""
+        shape = self.exec.mesh.shape(devices)
+        check_divides(self, shape)
+        for axis in ("sequence", "pipeline") if self.objective.texts else ():
+            if shape[axis] > 1:
+                raise ConfigError(
+                    f"exec.mesh.{axis}: {shape[axis]}; objective {self.objective.kind} draws dropout for whole rows; "
+                    "split over data, fsdp or tensor"
+                )
+        check_pipeline(self, shape)
+
+    def with_vocabulary(self, size: int) -> "Run":
+        """The run with `model.vocab_size` settled. Raises ConfigError when the tokenizer's ids do not fit the table."""
+        if self.model.vocab_size is None:
+            return self.evolve(model=self.model.evolve(vocab_size=size))
+        if size > self.model.vocab_size:
+            raise ConfigError(
+                f"model.vocab_size: {self.model.vocab_size} is below the tokenizer's {size}; raise it or leave it out"
+            )
+        return self
+
+    def settled(self, codec: Codec) -> "Run":
+        """The run with all that its vocabulary decides. Raises ConfigError when they do not fit."""
+        run, objective = self.with_vocabulary(codec.vocab_size), self.objective.settle(codec)
+        return run if objective == run.objective else run.evolve(objective=objective)

@@ -1,0 +1,1 @@
+"""Ids to batches: token files, windows, texts, the validation pass."""

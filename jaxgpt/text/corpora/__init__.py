@@ -1,0 +1,1 @@
+"""Where text comes from: files, folders, a hub; documents and columns."""

@@ -1,0 +1,1 @@
+"""Text to ids and back: trained here, published, or another library's."""

@@ -1,0 +1,1 @@
+"""Runs that differ in seed and inputs only, trained as one program."""

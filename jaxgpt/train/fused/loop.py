@@ -1,0 +1,191 @@
+"""The loop for runs that train as one program: the solo loop's page, a lane a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgpt.disk import clear_drafts
+from jaxgpt.parallel.backend import start
+from jaxgpt.runs.checkpoint.checkpoint import restore, steps
+from jaxgpt.runs.files.folder import check_logs
+from jaxgpt.runs.files.lock import RunLock
+from jaxgpt.runs.identity import claim, sources, stamp, suits
+from jaxgpt.runs.run import Run
+from jaxgpt.seal import read_result
+from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.terminal import Watch
+from jaxgpt.text import Prepared, PreparedTexts
+from jaxgpt.train.fused.program import FusedProgram, fused_program
+from jaxgpt.train.loop import due, ready
+from jaxgpt.train.measurements import Row
+from jaxgpt.train.program import hyper, signature
+from jaxgpt.train.run_writer import FUSED, Lane, StepMetrics
+from jaxgpt.train.stop_signal import StopSignal
+
+Watcher = Callable[[int, Row], None]
+"""Called with the index of a run and a row of its metrics."""
+DAMAGED = "damaged"
+"""Status of a run whose files cannot be believed; `error` says which. It is left as it is."""
+
+
+def run_fused(
+    specs: Sequence[Run], outs: Sequence[Path], quiet: bool = False, watch: Watcher | None = None
+) -> list[Row]:
+    """`run` for several runs that differ in seed and inputs only, as one program. Returns each result.
+
+    Runs that have ended already are returned as they are. The others go on from the newest step that all of them have
+    saved. A run whose own files are damaged stops no other: its status is `damaged`. Raises ConfigError as `run` does,
+    and when the runs cannot be fused.
+    """
+    start()
+    prepared = ready(specs[0], quiet, outs[0])
+    runs = [spec.settled(prepared.codec) for spec in specs]
+    if len({signature(run) for run in runs}) > 1:
+        raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
+    ended = [_ended(out) for out in outs]  # for good: not even their lock is touched
+    with ExitStack() as locks:
+        for i, (run, out) in enumerate(zip(runs, outs, strict=True)):
+            if ended[i] is None:
+                locks.enter_context(RunLock(out))
+                clear_drafts(out)
+                ended[i] = _claimed(run, out)
+        left = [i for i, result in enumerate(ended) if result is None]
+        if left:
+            compiled = fused_program(runs[0], len(runs))  # of all: another number of lanes is another arithmetic
+            lanes = [Lane(runs[i], outs[i], place) for place, i in enumerate(left)]
+            told = [None if watch is None else (lambda row, i=i: watch(i, row)) for i in left]
+            _train(lanes, prepared, compiled, quiet, told)
+            for i, lane in zip(left, lanes, strict=True):
+                ended[i] = lane.result
+    return [result for result in ended if result is not None]
+
+
+def _ended(out: Path) -> Row | None:
+    """The result of a run that has ended, other than by a signal."""
+    try:
+        return read_result(out)
+    except JaxgptError as error:
+        return {"status": DAMAGED, "error": str(error)}
+
+
+def _claimed(run: Run, out: Path) -> Row | None:
+    """Makes the directory the run's; its result where it has ended meanwhile."""
+    try:
+        claim(run, out)
+        check_logs(out)
+    except JaxgptError as error:
+        return {"status": DAMAGED, "error": str(error)}
+    return _ended(out)
+
+
+def _train(
+    lanes: list[Lane], prepared: Prepared | PreparedTexts, compiled: FusedProgram, quiet: bool, told: list[Any]
+) -> None:
+    spec = lanes[0].run
+    fold = lambda keys, number: jax.device_put(  # noqa: E731
+        jax.vmap(jax.random.fold_in, (0, None))(keys, number), compiled.lanes
+    )
+    keys, values = keys_and_inputs([lane.run for lane in lanes], compiled)
+    dropout_keys = fold(keys, 1)
+    held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
+    hashes, shared = sources(spec, prepared), spec.schedule.shared(spec.steps)
+    found = _restore(lanes, compiled, hashes)
+    metas: Sequence[Row | None] = [None] * len(lanes)
+    first = 0
+    if found is None:
+        state = compiled.init(fold(keys, 0), values)
+    else:
+        first, states, metas = found
+        state = compiled.stack(states)
+
+    with ExitStack() as files, StopSignal() as stop, Watch("fused", spec.steps, "steps", first, quiet) as line:
+        for lane, meta, tell in zip(lanes, metas, told, strict=True):
+            files.enter_context(lane.open(first, meta, len(lanes), prepared, tell))
+            if early := lane.record.verdict():
+                lane.end(early, first)
+        for step in range(first, spec.steps):
+            open_lanes = [lane for lane in lanes if lane.result is None]
+            if not open_lanes:
+                break
+            rows = (step * spec.batch_size, (step + 1) * spec.batch_size)
+            batch = compiled.stack([prepared.batch(lane.run.seed, *rows) for lane in lanes])
+            state, metrics = compiled.step(state, batch, dropout_keys, values)
+            now, measured = step + 1, StepMetrics(metrics)
+            measure = len(held_out) > 0 and (now == spec.steps or due(now, spec.eval.every))
+            logged = measure or now == spec.steps or due(now, spec.exec.log_every)
+            for lane in open_lanes:
+                lane.record.step(
+                    now, rows[1] * spec.row_tokens, measured.lane(lane.index), logged, measured.device["loss"]
+                )
+            if step == first:
+                line.restart(now)
+                stop.listen()
+            better = dict.fromkeys(open_lanes, False)
+            if measure:
+                with ExitStack() as pauses:
+                    for lane in open_lanes:
+                        pauses.enter_context(lane.record.paused())
+                    losses = _validate(compiled, state.weights, held_out, values)
+                for lane in open_lanes:
+                    better[lane] = lane.record.validation(losses[lane.index]) and spec.exec.keep_best
+            ended = "finished" if now == spec.steps else "stopped" if stop.asked else None
+            status = {lane: lane.record.verdict() or ended for lane in open_lanes}
+            # A step that one lane keeps, all keep: the group goes on from a step that all of them have.
+            whole = (
+                now == shared or any(better.values()) or any(due(now, lane.run.exec.save_every) for lane in open_lanes)
+            )
+            saved = open_lanes if whole else [lane for lane in open_lanes if status[lane]]
+            if saved:
+                for lane in open_lanes:
+                    lane.record.flush()
+                    status[lane] = lane.record.verdict() or status[lane]
+                with ExitStack() as pauses:
+                    for lane in open_lanes:
+                        pauses.enter_context(lane.record.paused())
+                    held = jax.device_get(state)
+                    for lane in saved:
+                        if not lane.record.broken:
+                            lane.save(now, held, better[lane], stamp(lane.run, hashes), shared)
+            for lane in open_lanes:
+                if (how := status[lane]) is not None:
+                    lane.end(how, now)
+            line.update(now, lanes=str(len(open_lanes)))
+        for lane in lanes:
+            if lane.result is None:  # killed between its last checkpoint and its result
+                lane.end("finished", first)
+
+
+def keys_and_inputs(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Array, Any]:
+    """Keys and inputs of the lanes, (L,) each."""
+    seeds = compiled.stack([np.uint32(run.seed) for run in runs])
+    keys = jax.device_put(jax.vmap(jax.random.key)(seeds), compiled.lanes)
+    return keys, compiled.stack([hyper(run) for run in runs])
+
+
+def _restore(
+    lanes: list[Lane], compiled: FusedProgram, hashes: Mapping[str, str]
+) -> tuple[int, list[Any], list[Row]] | None:
+    """`(step, states, metas)` at the newest step of which every lane has a checkpoint made fused; None: start over."""
+    like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), compiled.lane)
+    common = set.intersection(*(set(steps(lane.out / "ckpt")) for lane in lanes))
+    for step in sorted(common, reverse=True):
+        found = [
+            restore(lane.out / "ckpt", like, step, suits=partial(suits, lane.run, lane.out, hashes)) for lane in lanes
+        ]
+        held = [one for one in found if one is not None and one[2].get("mode") == FUSED]
+        if len(held) == len(lanes):
+            return step, [state for _, state, _ in held], [meta for _, _, meta in held]
+    return None
+
+
+def _validate(compiled: FusedProgram, weights: Any, batches: Sequence[Any], values: Any) -> list[float]:
+    """Mean loss in nats a token over every held-out token, lane by lane."""
+    parts = [compiled.evaluate(weights, jax.device_put(batch, compiled.whole), values) for batch in batches]
+    host = jax.device_get(parts)
+    loss_NL, weight_NL = (np.array([part[name] for part in host], np.float64) for name in ("loss", "weight"))
+    return ((loss_NL * weight_NL).sum(0) / weight_NL.sum(0)).tolist()

@@ -1,0 +1,113 @@
+"""Where everything that a run holds will lie, from shapes alone: nothing is allocated and no device is asked."""
+
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh, PartitionSpec
+
+from jaxgpt.nn.pipeline import bubble
+from jaxgpt.ops.placing import Placement, path_name, placing
+from jaxgpt.parallel import split
+from jaxgpt.runs.pipeline import pipelined
+from jaxgpt.runs.run import Run
+from jaxgpt.spec import ConfigError
+from jaxgpt.train.program import build_model
+from jaxgpt.train.step import init_state
+
+Shapes = dict[str, jax.ShapeDtypeStruct]
+
+
+def sharding_table(run: Run) -> dict[str, Any]:
+    """How a run whose vocabulary is settled lies on its mesh.
+
+    `mesh`: axis sizes, where -1 counts as 1 unless it has this machine's devices to fill; `leaves`: path, shape, axes,
+    parts, bytes and bytes on each device of every array of the state, the gradients, a batch, and the named activations
+    of one layer's pass; `per_device`: bytes by kind; `pipeline`: stages, microbatches, repeats and bubble, the share of
+    the time that a stage waits; `remarks`: what the rules wanted split and could not split, and axes that split
+    nothing. Raises ConfigError for a mesh that does not fit the batch.
+    """
+    mesh = AbstractMesh(*_axes(run))
+    run.check_devices(mesh.size)
+    rules, leaves, remarks, used = run.exec.rules, [], [], set[str]()
+    for path, leaf in (_state(run) | _batch(run) | _activations(run)).items():
+        found = split(path, tuple(leaf.shape), rules, mesh)
+        spec = PartitionSpec() if found is None else found.spec
+        names = [axis for part in spec for axis in ((part,) if isinstance(part, str) else part or ())]
+        used |= set(names)
+        ways = prod(mesh.shape[name] for name in names)
+        whole = leaf.size * leaf.dtype.itemsize
+        leaves.append(
+            {
+                "path": path, "shape": list(leaf.shape), "dtype": leaf.dtype.name, "axes": _text(spec, leaf.ndim),
+                "parts": ways, "bytes": whole, "bytes_per_device": whole // ways,
+            }
+        )  # fmt: skip
+        for axis in found.refused if found is not None else ():
+            remarks.append(
+                f"{path} {list(leaf.shape)} is not split over {axis}: no dimension is a multiple of its size"
+            )
+    for axis, size in mesh.shape.items():
+        if size > 1 and axis not in used:
+            remarks.append(f"exec.mesh.{axis} = {size} splits nothing: exec.rules {rules.kind} does not name it")
+    kinds = {leaf["path"].split("/")[0]: 0 for leaf in leaves}
+    for held in leaves:
+        kinds[held["path"].split("/")[0]] += held["bytes_per_device"]
+    how = pipelined(run, mesh.shape)
+    stages = how and {
+        "stages": how.stages,
+        "microbatches": how.microbatches,
+        "repeats": how.repeats,
+        "bubble": bubble(how.stages, how.microbatches, how.repeats),
+    }
+    kinds.pop("activations")  # one pass of one layer, or of all: not what is held
+    return {"mesh": dict(mesh.shape), "leaves": leaves, "per_device": kinds, "pipeline": stages, "remarks": remarks}
+
+
+def _axes(run: Run) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    sizes = run.exec.mesh.model_dump()
+    fixed = prod(size for size in sizes.values() if size > 0)
+    try:
+        filled = run.exec.mesh.shape(jax.device_count())
+    except ConfigError:  # of another machine
+        filled = run.exec.mesh.shape(fixed)
+    return tuple(filled.values()), tuple(filled)
+
+
+def _named(tree: Any, root: str = "") -> Shapes:
+    return {root + path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _state(run: Run) -> Shapes:
+    params = run.model.shapes()
+    state = jax.eval_shape(lambda p: init_state(p, run.optim.build(), run.ema is not None), params)
+    return _named(state) | _named(params, "gradients/")
+
+
+def _batch(run: Run) -> Shapes:
+    names = ["tokens", "targets", *(["weights", "segments", "positions"] if run.data.documents == "separate" else [])]
+    rows = (run.batch_size, run.seq_len)
+    return {f"batch/{name}": jax.ShapeDtypeStruct(rows, "float32" if name == "weights" else "int32") for name in names}
+
+
+def _activations(run: Run) -> Shapes:
+    """What the model names while its loss is traced, as it would be on one device."""
+    found: Shapes = {}
+
+    def note(path: str, shape: tuple[int, ...]) -> None:
+        if path.startswith("activations/"):
+            found.setdefault(path, jax.ShapeDtypeStruct(shape, jnp.dtype(run.dtype)))
+
+    def loss(params: Any, batch: Any) -> Any:
+        with placing(Placement(AbstractMesh((), ()), note)):
+            return run.objective.loss(build_model(run), params, batch, None)
+
+    batch = {name.split("/")[1]: leaf for name, leaf in _batch(run).items()}
+    jax.eval_shape(loss, run.model.shapes(), batch)
+    return found
+
+
+def _text(spec: PartitionSpec, rank: int) -> str:
+    parts = [*spec, *[None] * (rank - len(spec))]
+    return ", ".join("-" if part is None else part if isinstance(part, str) else "+".join(part) for part in parts)

@@ -1,0 +1,99 @@
+"""A run directory becomes a model: the right weights, its tokenizer, and text in and out."""
+
+import jax
+import numpy as np
+import pytest
+from close import assert_close
+
+import jaxgpt
+from jaxgpt.runs.checkpoint.checkpoint import save
+from jaxgpt.spec import ConfigError, dump_yaml
+from jaxgpt.text import Char
+from jaxgpt.text.tokenizers.byte import ByteCodec
+
+
+@pytest.fixture
+def run_dir(little, weights, tmp_path):
+    """`run_dir({step: tree}, best=step, **overrides)` writes what a training run would; gives its directory."""
+
+    def write(trees, best=None, **overrides):
+        run = little(**({"model.vocab_size": 257} | overrides))
+        (tmp_path / "config.yaml").write_text(dump_yaml(run))
+        ByteCodec().save(tmp_path / "tokenizer")
+        for step, seeds in trees.items():
+            tree = {part: weights(run.model, seed) for part, seed in seeds.items()}
+            save(tmp_path / "ckpt", step, tree, {}, best=step == best)
+        return tmp_path
+
+    return write
+
+
+def same(one, two):
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True))
+
+
+def test_the_best_checkpoint_comes_first(run_dir, weights):
+    out = run_dir({1: {"params": 1}, 2: {"params": 2}, 3: {"params": 3}}, best=1)
+    held = jaxgpt.load(out)
+    assert same(held.params, weights(held.model, 1))
+    assert same(jaxgpt.load(out, best=False).params, weights(held.model, 3))
+
+
+def test_without_a_best_it_is_the_last(run_dir, weights):
+    held = jaxgpt.load(run_dir({1: {"params": 1}, 2: {"params": 2}}))
+    assert same(held.params, weights(held.model, 2))
+
+
+def test_the_average_is_what_is_used_where_there_is_one(run_dir, weights):
+    held = jaxgpt.load(run_dir({1: {"params": 1, "ema": 2}}, ema=0.9))
+    assert same(held.params, weights(held.model, 2))
+
+
+@pytest.fixture
+def held(run_dir):
+    return jaxgpt.load(run_dir({1: {"params": 1}}))
+
+
+def test_logits_are_the_models_and_bad_tokens_are_refused(held):
+    tokens = held.tokenizer.encode("loud and")
+    logits = held.logits([tokens])
+    assert logits.shape == (1, 8, 257) and logits.dtype == np.float32
+    want = held.model.build().apply({"params": held.params}, np.array([tokens]))
+    assert_close(logits, want)
+    for bad, message in [
+        ([[*tokens, 1]], r"shape \(1, 9\)"),
+        (tokens, r"shape \(8,\)"),
+        ([[257]], "vocabulary of 257"),
+        ([[-1]], "vocabulary of 257"),
+        (np.empty((0, 3), int), r"shape \(0, 3\)"),
+        ([[0.5]], "tokens: "),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            held.logits(bad)
+
+
+def test_text_is_continued_cut_at_stops_and_streamed_the_same(held):
+    (whole,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1)
+    assert [whole] == held.generate(["One"], max_new=20, temperature=1.0, seed=1)
+    sampling = jaxgpt.inference.load.Sampling(temperature=1.0)
+    assert "".join(held.stream("One", 20, sampling, 1)) == whole.rstrip("\ufffd")
+    word = next(letter for letter in whole[2:] if letter.isascii())
+    (cut,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1, stop=["never there at all", word])
+    assert cut == whole[: whole.index(word)]
+
+
+def test_a_vocabulary_wider_than_the_tokenizer_writes_its_letters_only(run_dir):
+    out = run_dir({1: {"params": 1}}, **{"model.vocab_size": 300})
+    Char().train(lambda: ["One two"]).save(out / "tokenizer")
+    held = jaxgpt.load(out)
+    (text,) = held.generate(["One"], max_new=20, temperature=5.0)
+    assert len(text) == 20 and set(text) <= set("One two")
+
+
+def test_what_is_no_run_is_refused_in_one_line(run_dir, tmp_path):
+    with pytest.raises(ConfigError, match="expected a run"):
+        jaxgpt.load(tmp_path / "absent")
+    out = run_dir({})
+    with pytest.raises(ConfigError, match="holds no checkpoint yet; train it first") as caught:
+        jaxgpt.load(out)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,82 @@
+"""A save that the disk does not take leaves the earlier ones as they are."""
+
+import contextlib
+import gc
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkpoints import assert_bitwise, make_tree, steps
+from rarely import rarely
+
+from jaxgpt.runs.checkpoint.checkpoint import restore, save
+from jaxgpt.spec import JaxgptError
+
+
+@contextlib.contextmanager
+def file_size_limit(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax abandons its other writes
+def test_a_write_that_fails_keeps_the_earlier_ones(ckpt):
+    with file_size_limit(8192), pytest.raises(JaxgptError, match="step_00000300: the checkpoint could not be written"):
+        save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [100, 200]
+    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
+    save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [200, 300]
+
+
+def test_too_little_space_is_told_before_anything_is_written(ckpt, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(JaxgptError, match="GB needed, 1e-06 GB free"):
+        save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [100, 200]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves a coroutine behind
+@pytest.mark.parametrize("place", [(os, "fsync"), rarely((os, "replace")), (Path, "rename")])
+def test_a_disk_full_at_the_end_keeps_the_earlier_ones(ckpt, monkeypatch, place):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, full)
+        with pytest.raises(JaxgptError, match="No space left on device"):
+            save(ckpt, 300, make_tree(300), {})
+    gc.collect()  # here, not in a later test
+    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
+
+
+def test_a_save_that_fails_is_one_line(tmp_path):
+    """What Orbax's threads find later, they keep to themselves: of a process that ends soon after, one line is seen."""
+    script = f"""
+import resource, sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from checkpoints import make_tree
+from jaxgpt.runs.checkpoint.checkpoint import save
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+try:
+    save(Path({str(tmp_path)!r}), 1, make_tree(1), {{}})
+except Exception as error:
+    print(error, file=sys.stderr)
+time.sleep(0.5)
+"""
+    starts = [
+        subprocess.Popen([sys.executable, "-c", script, str(size)], stderr=subprocess.PIPE, text=True)
+        for size in (64, 4096)
+    ]
+    for process in starts:
+        _, err = process.communicate(timeout=120)
+        assert err.count("\n") == 1 and "could not be written" in err, err
