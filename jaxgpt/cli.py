@@ -1,4 +1,4 @@
-"""F8: the verbs. Frozen; every knob lives in a spec and is reached by `a.b=c`."""
+"""The verbs. Frozen; every knob lives in a spec and is reached by `a.b=c`."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""F0: files that are either whole or absent, strict JSON, and the folder of what can be made again."""
+"""Files that are either whole or absent, strict JSON, and the folder of what can be made again."""
 
 import json
 import math

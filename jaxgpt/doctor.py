@@ -1,4 +1,4 @@
-"""F8: what this machine has, and what is wrong with it: `jaxgpt doctor`.
+"""What this machine has, and what is wrong with it: `jaxgpt doctor`.
 
 jax is asked in a child process, for a driver that does not answer must not keep the doctor waiting.
 """

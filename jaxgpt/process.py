@@ -1,4 +1,4 @@
-"""F0: the process that runs a verb: what must be settled before anything large is imported."""
+"""The process that runs a verb: what must be settled before anything large is imported."""
 
 import _signal  # at hand in every Python; `signal` itself takes longer to import than an impatient finger
 import errno

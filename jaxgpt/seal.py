@@ -1,4 +1,4 @@
-"""F1: a run that has ended, vouched for. `seal.json` holds SHA-256 and size of its result, metrics and config.
+"""A run that has ended, vouched for. `seal.json` holds SHA-256 and size of its result, metrics and config.
 
 It is written last of all, and removed before a run goes on. So a run without it has not ended: killed before the seal
 was written, it goes on from its last checkpoint, which is its end, and writes the same result again.

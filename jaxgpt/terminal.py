@@ -1,4 +1,4 @@
-"""F0: what a person watches while waiting. A live line on a terminal; a plain line every few seconds anywhere else."""
+"""What a person watches while waiting. A live line on a terminal; a plain line every few seconds anywhere else."""
 
 import signal
 import sys

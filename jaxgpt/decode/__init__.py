@@ -1,4 +1,4 @@
-"""F4: cached generation."""
+"""Cached generation."""
 
 from jaxgpt.decode.generate import generate, ready, stream
 from jaxgpt.decode.sampling import Sampling

@@ -1,4 +1,4 @@
-"""F5: what a model's vectors are good for: semantic similarity (`evals.sts`), retrieval, and the adapter for mteb."""
+"""What a model's vectors are good for: semantic similarity (`evals.sts`), retrieval, and the adapter for mteb."""
 
 from jaxgpt.evals.tasks import TASKS, open_task, show
 from jaxgpt.evals.vectors import Encode

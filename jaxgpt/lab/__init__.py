@@ -1,4 +1,4 @@
-"""F7: the lab. A question becomes a plan of runs, and the runs become a table with an error bar.
+"""The lab. A question becomes a plan of runs, and the runs become a table with an error bar.
 
 Importing this room costs nothing heavy: an experiment file that says `from jaxgpt.lab import Experiment` loads no jax,
 no matplotlib and no scipy.

@@ -1,4 +1,4 @@
-"""F3: one file per family: citation, size table, assembly."""
+"""One file per family: citation, size table, assembly."""
 
 from jaxgpt.models.bert import BERT
 from jaxgpt.models.bloom import BLOOM

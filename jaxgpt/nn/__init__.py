@@ -1,4 +1,4 @@
-"""F2: Linen modules, one mechanism per file. They know no mesh, optimiser, loss or file."""
+"""Linen modules, one mechanism per file. They know no mesh, optimiser, loss or file."""
 
 from jaxgpt.nn.moe import MoE
 

@@ -1,4 +1,4 @@
-"""F4: what is optimised. `(model, params, batch, key) -> (loss, metrics)`; one train step serves them all."""
+"""What is optimised. `(model, params, batch, key) -> (loss, metrics)`; one train step serves them all."""
 
 from jaxgpt.objectives.contrastive import Contrastive
 from jaxgpt.objectives.contrastive_losses import Angular, InfoNCE, NTXent, Triplet

@@ -1,1 +1,1 @@
-"""F1: pure array functions without parameters."""
+"""Pure array functions without parameters."""

@@ -1,4 +1,4 @@
-"""F2: mesh and sharding rule tables. They know paths and axes, not models."""
+"""Mesh and sharding rule tables. They know paths and axes, not models."""
 
 from jaxgpt.parallel.mesh import ROWS, Mesh
 from jaxgpt.parallel.rules import Experts, Megatron, Product, Replicated, Rules, Stages, Standard, Zero

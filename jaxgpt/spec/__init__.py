@@ -1,4 +1,4 @@
-"""F0: specs. Frozen, typed, hashable values that name a mechanism or a whole run. Imports no jax."""
+"""Specs. Frozen, typed, hashable values that name a mechanism or a whole run. Imports no jax."""
 
 from jaxgpt.spec.base import Spec
 from jaxgpt.spec.diff import diff

@@ -1,4 +1,4 @@
-"""F1: text in, ids out. Tokenizers, corpora, token files, batches. Imports no jax until a batch is asked for."""
+"""Text in, ids out. Tokenizers, corpora, token files, batches. Imports no jax until a batch is asked for."""
 
 from jaxgpt.text.batches.data import Data, Source
 from jaxgpt.text.batches.prepare import prepare
