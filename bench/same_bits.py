@@ -110,7 +110,8 @@ def corpora(folder: Path) -> tuple[Path, Path]:
     lines = [" ".join(words[(i * k + k * k) % len(words)] for k in range(1, 9)) + f" {i}.\n" for i in range(600)]
     text, pairs = folder / "text.txt", folder / "pairs.csv"
     text.write_text("".join(lines), encoding="utf-8")
-    pairs.write_text("".join(f"{a.strip()},{b.strip()}\n" for a, b in zip(lines[::2], lines[1::2], strict=True)))
+    rows = [f"{a.strip()},{b.strip()}\n" for a, b in zip(lines[::2], lines[1::2], strict=True)]
+    pairs.write_text("".join(rows), encoding="utf-8")
     return text, pairs
 
 

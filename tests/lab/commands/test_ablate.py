@@ -18,7 +18,8 @@ experiment = Experiment(
 
 @pytest.fixture
 def question(tmp_path, monkeypatch, trainer, run_spec):
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=run_spec, run=trainer))
+    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
+    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base.yaml").write_text("steps: 8\n")
     path = tmp_path / "question.py"

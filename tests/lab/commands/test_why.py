@@ -35,7 +35,8 @@ experiment = Experiment(
 @pytest.fixture
 def swept(tmp_path, monkeypatch, trainer, run_spec):
     """`swept(text)`: the experiment's file with that text, beside a finished sweep of the text above."""
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=run_spec, run=trainer))
+    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
+    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     monkeypatch.setattr("jaxgpt.parallel.split_cpu", lambda: None)
     place = seams()["lab_test_place"]
     monkeypatch.setattr(place, "_members", dict(place._members))

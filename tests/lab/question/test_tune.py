@@ -32,7 +32,8 @@ BEST = {"learned": 1e-2, "rotary": 1e-3}
 @pytest.fixture
 def opened(tmp_path, monkeypatch, trainer, run_spec):
     """`opened()`: a sweep whose arms have different best rates, which the trainer knows."""
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=run_spec, run=trainer))
+    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
+    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     trainer.shift = lambda run: abs(math.log10(run.optim.lr / BEST[run.model.position.kind]))
     (tmp_path / "rates.py").write_text(TEXT)
     return lambda: from_file(

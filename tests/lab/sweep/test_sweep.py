@@ -38,7 +38,8 @@ experiment = Experiment(
 @pytest.fixture
 def opened(tmp_path, monkeypatch, trainer, run_spec):
     """`opened("steps=8", text=..., seeds=3)`: the sweep of an experiment file that declares a mechanism."""
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=run_spec, run=trainer))
+    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
+    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     place = seams()["lab_test_place"]
     monkeypatch.setattr(place, "_members", dict(place._members))  # what this file declares is no other test's
     (tmp_path / "base.yaml").write_text("steps: 4\n")

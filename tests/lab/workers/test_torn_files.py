@@ -74,7 +74,8 @@ def module_patch():
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, module_patch, tiny):
     """Six runs: four finished, one killed, one that failed; and a claim that somebody left."""
-    module_patch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=Run, run=train))
+    module_patch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=Run))
+    module_patch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=train))
     root = tmp_path_factory.mktemp("torn")
     base = tiny(steps=4, **{"data.corpus": "nowhere.txt"}).model_dump(mode="json")
     (root / "q.py").write_text(TEXT.replace("BASE", repr(base)))

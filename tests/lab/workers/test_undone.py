@@ -134,7 +134,8 @@ def test_a_changed_digit_is_named_and_left_out(planned, trainer, tmp_path, capsy
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch, trainer, run_spec):
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(Run=run_spec, run=trainer))
+    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
+    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     (tmp_path / "q.py").write_text(TEXT)
     from_file(tmp_path / "q.py", ["lab.fuse=off"], 2, tmp_path / "q", "jaxgpt ablate q.py").write()
     return tmp_path / "q"
