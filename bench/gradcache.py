@@ -29,7 +29,7 @@ def main() -> None:
         dropout=0.1,
         pooler=False,
         masked_head=False,
-        head={"kind": "contrastive"},
+        text_head={"kind": "contrastive"},
     )
     model, params, key = spec.build(loop="scan"), spec.init(jax.random.key(0)), jax.random.key(1)
     rng = np.random.default_rng(0)

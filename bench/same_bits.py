@@ -5,7 +5,8 @@
     python bench/same_bits.py check FOLDER --renamed 'head/=lm_head/' ...      where parameters got another name
 
 Tiny runs of every kind are trained for 20 steps; what is compared are their losses and every leaf of their weights.
-A parameter's name decides how it is initialised, so a run whose names change starts from the recorded weights.
+A parameter's name decides how it is initialised, so a run whose names change starts from the recorded weights. Names
+that the package itself translates, as those of older checkpoints, need not be given.
 Recordings hold for one machine and one set of versions: processors and compilers round differently.
 """
 
@@ -48,7 +49,12 @@ CASES = {
         "tokenizer": {"kind": "wordpiece", "vocab_size": 200},
     },
     "simcse": {
-        "model": {"kind": "bert", "dropout": 0.1, "pooler": False, "head": {"kind": "contrastive", "pooling": "mean"}},
+        "model": {
+            "kind": "bert",
+            "dropout": 0.1,
+            "pooler": False,
+            "text_head": {"kind": "contrastive", "pooling": "mean"},
+        },
         "objective": {
             "kind": "info_nce",
             "temperature": 0.05,
@@ -60,7 +66,7 @@ CASES = {
         "data": {"columns": 2, "apart": True},
     },
     "temperature": {
-        "model": {"kind": "bert", "pooler": False, "head": {"kind": "contrastive", "temperature": 0.07}},
+        "model": {"kind": "bert", "pooler": False, "text_head": {"kind": "contrastive", "temperature": 0.07}},
         "objective": {"kind": "info_nce"},
         "tokenizer": {"kind": "wordpiece", "vocab_size": 200},
         "data": {"columns": 2},
@@ -210,11 +216,11 @@ def worker(verb: str, names: list[str], folder: Path, into: Path, renamed: list[
 
     for name in names:
         both: dict[str, Any] = {}
-        if not renamed:
+        if verb == "record" or which(folder, name, renamed) == "drawn":
             both["drawn"], model = measure(name)
         if verb == "record":
             np.savez(folder / f"{name}.npz", **_flat(jax.vmap(model.init)(first_keys())))
-        if verb == "record" or renamed:
+        if verb == "record" or "drawn" not in both:
             with np.load(folder / f"{name}.npz") as recorded:
                 start = {rename(path, renamed): recorded[path] for path in recorded.files}
             both["given"], _ = measure(name, start)
@@ -222,7 +228,17 @@ def worker(verb: str, names: list[str], folder: Path, into: Path, renamed: list[
         print(f"{name} done", file=sys.stderr, flush=True)
 
 
+def which(folder: Path, name: str, renamed: list[str]) -> str:
+    """Which of a case's recorded runs to compare with: `given` where names have changed, else `drawn`."""
+    runs = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["drawn"].values()
+    changed = any(rename(path, renamed) != path for run in runs for path in run["weights"])
+    return "given" if changed else "drawn"
+
+
 def rename(path: str, renamed: list[str]) -> str:
+    from jaxgpt.runs.checkpoint.leaf_names import renamed as today
+
+    path = today(path)
     for rule in renamed:
         old, _, new = rule.partition("=")
         path = re.sub(old, new, path)
@@ -269,10 +285,11 @@ def main() -> None:
                 subprocess.run([*words, *more], check=True, env=os.environ | {"XLA_FLAGS": flags})
         if options.verb == "record":
             return print(f"recorded {len(options.only)} cases in {options.folder}")
-        lines, which = [], "given" if options.renamed else "drawn"
+        lines: list[str] = []
         for name in options.only:
             old, new = (json.loads((at / f"{name}.json").read_text(encoding="utf-8")) for at in (options.folder, into))
-            lines += differences(old[which], new[which], options.renamed)
+            runs = which(options.folder, name, options.renamed)
+            lines += differences(old[runs], new[runs], options.renamed)
     print("\n".join(lines) if lines else f"equal: {len(options.only)} cases")
     raise SystemExit(bool(lines))
 

@@ -36,7 +36,7 @@ GPU = jax.default_backend() == "gpu"
 
 def setting() -> Run:
     size, rows = ("base_uncased", 512) if GPU else ("minilm_l6", 64)
-    model = BERT(**BERT.sizes[size], dropout=0.1, pooler=False, masked_head=False, head={"kind": "contrastive"})
+    model = BERT(**BERT.sizes[size], dropout=0.1, pooler=False, masked_head=False, text_head={"kind": "contrastive"})
     tree = {
         "model": model.model_dump(mode="json"),
         "objective": {"kind": "info_nce", "temperature": 0.05},

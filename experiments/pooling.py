@@ -15,11 +15,11 @@ experiment = Experiment(
     question="Which pooling makes the best vector of a sentence?",
     base="configs/simcse/small_cpu.yaml",
     arms={
-        "mean": SHORT | {"model.head.pooling": "mean"},
-        "cls": SHORT | {"model.head": {"kind": "contrastive", "pooling": "cls", "projection": "tanh"}},
+        "mean": SHORT | {"model.text_head.pooling": "mean"},
+        "cls": SHORT | {"model.text_head": {"kind": "contrastive", "pooling": "cls", "projection": "tanh"}},
         "cls_before_pooler": SHORT
-        | {"model.head": {"kind": "contrastive", "pooling": "cls_before_pooler", "projection": "tanh"}},
-        "first_last": SHORT | {"model.head.pooling": "first_last"},
+        | {"model.text_head": {"kind": "contrastive", "pooling": "cls_before_pooler", "projection": "tanh"}},
+        "first_last": SHORT | {"model.text_head.pooling": "first_last"},
     },
     baseline="mean",
     metric="val/sts",

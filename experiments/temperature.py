@@ -18,7 +18,7 @@ experiment = Experiment(
         "0.05": SHORT | {"objective.temperature": 0.05},
         "0.01": SHORT | {"objective.temperature": 0.01},
         "0.2": SHORT | {"objective.temperature": 0.2},
-        "learned": SHORT | {"model.head.temperature": 0.05},
+        "learned": SHORT | {"model.text_head.temperature": 0.05},
     },
     baseline="0.05",
     metric="val/sts",

@@ -138,4 +138,4 @@ def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Arr
 @jax.jit
 def unstack(params: Any) -> Any:
     """Parameters with their layers apart: without it a decoding loop would copy every weight on each call."""
-    return {**params, "blocks": {"layers": split_layers(params["blocks"]["layers"])}}
+    return {**params, "blocks": {**params["blocks"], "layers": split_layers(params["blocks"]["layers"])}}

@@ -34,7 +34,7 @@ def recipe_for(model: Model, given: Recipe | None, pooling: str | None) -> Recip
 
     Raises ConfigError for a pooling that is not known.
     """
-    headed = isinstance(model, Transformer) and model.head is not None
+    headed = isinstance(model, Transformer) and model.text_head is not None
     recipe = given or Recipe(() if headed else ("mean" if isinstance(model, Encoder) else "last",))
     if pooling is None:
         return recipe

@@ -73,12 +73,12 @@ class DecoderLM(TransformerModule):
     spec: Decoder
 
     def setup(self) -> None:
-        """Names the children: those of the trunk, head (unless tied), task."""
+        """Names the children: those of the trunk, lm_head (unless tied), text_head."""
         spec = self.spec
         self.trunk = spec.trunk(self.kernel, self.dtype, self.loop, self.remat, embed_scale=spec.embed_scale)
         nn.share_scope(self, self.trunk)
-        self.head = None if spec.tied else Linear(spec.vocab_size, self.dtype, spec.init_std, bias=spec.head_bias)
-        self.task = None if spec.head is None else spec.head.module(self.dtype, spec.init_std)
+        self.lm_head = None if spec.tied else Linear(spec.vocab_size, self.dtype, spec.init_std, bias=spec.head_bias)
+        self.text_head = spec.text_head and spec.text_head.module(self.dtype, spec.init_std)
 
     def __call__(self, tokens_BT: jax.Array, train: bool = False) -> jax.Array:
         """int (B, T) -> logits (B, T, V) in the compute dtype."""
@@ -90,10 +90,10 @@ class DecoderLM(TransformerModule):
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """(..., D) -> logits (..., V)."""
-        logits = self.trunk.embed.attend(hidden) if self.head is None else self.head(hidden)
+        logits = self.trunk.embed.attend(hidden) if self.lm_head is None else self.lm_head(hidden)
         cap = self.spec.logit_cap
         return place(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
 
     def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
         """What every head says: initialising by it makes all parameters."""
-        return self(tokens_BT), None if self.task is None else self.represent(tokens_BT)
+        return self(tokens_BT), None if self.text_head is None else self.represent(tokens_BT)

@@ -3,7 +3,7 @@
 B batch, T tokens, D model width, V vocabulary.
 """
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxgpt.nn.head import MaskedHead, Pooler
 from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.sublayer import NormPlace
 from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.attention import Kernel, Reference
@@ -32,7 +33,7 @@ class Encoder(Transformer):
     context: Length = 512
     pattern: tuple[Pattern, ...] = (Bidirectional(),)
     norm: Norm = LayerNorm(eps=1e-12)
-    norm_place: Literal["pre", "post", "both"] = "post"
+    norm_place: NormPlace = "post"
     feed_forward: FeedForward = MLP(activation=GELU())
     embed_norm: Norm | None = LayerNorm(eps=1e-12)
     residual_init: ResidualInit = "plain"
@@ -94,7 +95,7 @@ class EncoderModel(TransformerModule):
     spec: Encoder
 
     def setup(self) -> None:
-        """Names the children: those of the trunk, pooler, next_sentence, head (the masked one), task."""
+        """Names the children: those of the trunk, pooler, next_sentence, lm_head (the masked one), text_head."""
         spec = self.spec
         self.trunk = spec.trunk(self.kernel, self.dtype, self.loop, self.remat, token_types=spec.token_types)
         nn.share_scope(self, self.trunk)
@@ -102,10 +103,10 @@ class EncoderModel(TransformerModule):
         self.next_sentence = None
         if spec.next_sentence:
             self.next_sentence = Linear(2, self.dtype, spec.init_std, bias=True)
-        self.head = None
+        self.lm_head = None
         if spec.masked_head:
-            self.head = MaskedHead(spec.vocab_size, self.dtype, spec.init_std, spec.head_activation, spec.norm)
-        self.task = None if spec.head is None else spec.head.module(self.dtype, spec.init_std)
+            self.lm_head = MaskedHead(spec.vocab_size, self.dtype, spec.init_std, spec.head_activation, spec.norm)
+        self.text_head = spec.text_head and spec.text_head.module(self.dtype, spec.init_std)
 
     def __call__(
         self,
@@ -117,13 +118,13 @@ class EncoderModel(TransformerModule):
     ) -> jax.Array:
         """int (B, T) -> logits (B, T, V), or (B, T, D) without a masked head, in the compute dtype. See `hidden`."""
         hidden_BTD = self.hidden(tokens_BT, positions, segments, train, token_types)
-        return hidden_BTD if self.head is None else self.unembed(hidden_BTD)
+        return hidden_BTD if self.lm_head is None else self.unembed(hidden_BTD)
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """(..., D) -> the masked head's logits (..., V)."""
-        if self.head is None:
+        if self.lm_head is None:
             raise ValueError("model.masked_head is off: the model has no logits")
-        return place(self.head(hidden, self.trunk.embed.attend), "logits")
+        return place(self.lm_head(hidden, self.trunk.embed.attend), "logits")
 
     def pool(self, hidden_BTD: jax.Array) -> jax.Array:
         """(B, T, D) -> (B, D): the pooler's summary of each row's first token."""
@@ -150,10 +151,10 @@ class EncoderModel(TransformerModule):
         return Outputs(
             hidden_BTD,
             None if self.pooler is None else self.pool(hidden_BTD),
-            None if self.head is None else self.unembed(hidden_BTD),
+            None if self.lm_head is None else self.unembed(hidden_BTD),
             None if self.next_sentence is None else self.follows(hidden_BTD),
         )
 
     def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
         """What every head says: initialising by it makes all parameters."""
-        return self.outputs(tokens_BT), None if self.task is None else self.represent(tokens_BT)
+        return self.outputs(tokens_BT), None if self.text_head is None else self.represent(tokens_BT)

@@ -1,12 +1,13 @@
 """Gemma 2: Gemma Team 2024, Gemma 2: Improving Open Language Models at a Practical Size."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import PositiveFloat
 
 from jaxgpt.models.decoder import Decoder
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
+from jaxgpt.nn.sublayer import NormPlace
 from jaxgpt.ops.activations import GELUTanh
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
 from jaxgpt.ops.positions import Position, Rotary
@@ -44,7 +45,7 @@ class Gemma2(Decoder, kind="gemma2"):
     pattern: tuple[Pattern, ...] = (Banded(window=4096), Causal())
     position: Position = Rotary(pairing="half")
     norm: Norm = RMSNorm(eps=1e-6, zero_centered=True)
-    norm_place: Literal["pre", "post", "both"] = "both"
+    norm_place: NormPlace = "both"
     feed_forward: FeedForward = Gated(activation=GELUTanh())
     soft_cap: PositiveFloat | None = 50.0
     logit_cap: PositiveFloat | None = 30.0

@@ -1,8 +1,9 @@
 """GPT-1: Radford et al. 2018, Improving Language Understanding by Generative Pre-Training, section 4.1."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.nn.sublayer import NormPlace
 from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.spec.sizes import Length
 
@@ -12,6 +13,6 @@ class GPT1(Decoder, kind="gpt1"):
 
     citation = "Radford et al. 2018, section 4.1"
     sizes: ClassVar[dict[str, dict[str, Any]]] = {"117m": {"num_layers": 12, "d_model": 768, "num_heads": 12}}
-    norm_place: Literal["pre", "post", "both"] = "post"
+    norm_place: NormPlace = "post"
     residual_init: ResidualInit = "plain"
     context: Length = 512

@@ -1,8 +1,9 @@
 """GPT-NeoX-20B: Black et al. 2022; Pythia: Biderman et al. 2023, table 1."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.nn.block import Residual
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.ops.activations import GELU
 from jaxgpt.ops.positions import Position, Rotary
@@ -36,6 +37,6 @@ class GPTNeoX(Decoder, kind="gpt_neox"):
     """The checkpoints EleutherAI/pythia-* (and their -deduped twins) and EleutherAI/gpt-neox-20b."""
     context: Length = 2048
     position: Position = Rotary(pairing="half")
-    residual: Literal["sequential", "parallel", "parallel_one_norm"] = "parallel"
+    residual: Residual = "parallel"
     feed_forward: FeedForward = MLP(activation=GELU())
     tied: bool = False

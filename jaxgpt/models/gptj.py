@@ -1,8 +1,9 @@
 """GPT-J: Wang & Komatsuzaki 2021, GPT-J-6B: A 6 Billion Parameter Autoregressive Language Model."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.nn.block import Residual
 from jaxgpt.ops.positions import Position, Rotary
 from jaxgpt.spec.sizes import Length
 
@@ -18,7 +19,7 @@ class GPTJ(Decoder, kind="gptj"):
     """The checkpoint EleutherAI/gpt-j-6b."""
     context: Length = 2048
     position: Position = Rotary(width=64)
-    residual: Literal["sequential", "parallel", "parallel_one_norm"] = "parallel_one_norm"
+    residual: Residual = "parallel_one_norm"
     qkv_bias: bool | None = False
     o_bias: bool | None = False
     tied: bool = False

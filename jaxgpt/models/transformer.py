@@ -4,7 +4,8 @@ B batch, T tokens, D model width, V vocabulary.
 """
 
 from abc import abstractmethod
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from pydantic import model_validator
 
 from jaxgpt.models.model import Model
 from jaxgpt.nn.feed_forward import Sparse
-from jaxgpt.nn.head import Head
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.text_head import TextHead
 from jaxgpt.nn.trunk import Trunk, TrunkSpec
 from jaxgpt.ops.attention import Kernel
 
@@ -27,12 +28,13 @@ MOST_PARAMETERS = 10**14
 class Transformer(TrunkSpec, Model):
     """A model of one trunk."""
 
-    head: Head | None = None
+    formerly: ClassVar[Mapping[str, str]] = {"head": "text_head"}
+    text_head: TextHead | None = None
     """What the model says of a text as a whole, beside what it says of its tokens: `{kind: contrastive, ...}`."""
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        problems = [] if self.head is None else self.head.problems()
+        problems = [] if self.text_head is None else self.text_head.problems()
         if self.least_parameters + self.d_model * (self.vocab_size or 0) > MOST_PARAMETERS:
             problems.append(
                 f"num_layers {self.num_layers}, d_model {self.d_model}, num_heads {self.num_heads}, context "
@@ -79,7 +81,7 @@ class Transformer(TrunkSpec, Model):
         """Parameters by which a token gets its logits."""
         shapes = self.shapes()
         table = shapes["embed"]["token"].size if self.scores_by_table else 0
-        return table + sum(leaf.size for leaf in jax.tree.leaves(shapes.get("head", {})))
+        return table + sum(leaf.size for leaf in jax.tree.leaves(shapes.get("lm_head", {})))
 
     @property
     def idle(self) -> int:
@@ -91,7 +93,7 @@ class Transformer(TrunkSpec, Model):
 
 
 class TransformerModule(nn.Module):
-    """Base of the modules of one trunk: `trunk`, whose parameters lie among the model's own, and `task`, the text head
+    """Base of the modules of one trunk: `trunk`, whose parameters lie among the model's own, and `text_head`
     or None. `setup` names them."""
 
     spec: Transformer
@@ -123,9 +125,9 @@ class TransformerModule(nn.Module):
         return self.trunk.states(tokens_BT, layout, train) if every else [self.trunk(tokens_BT, layout, train)]
 
     def represent(self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False) -> jax.Array:
-        """int (B, T) -> float32 (B, ...): what `head` makes of each row's tokens, those with a segment above 0."""
-        if self.task is None or self.spec.head is None:
-            raise ValueError("model.head is not set: the model makes no vector of a text")
+        """int (B, T) -> float32 (B, ...): what `text_head` makes of each row's tokens, those with a segment above 0."""
+        if self.text_head is None or self.spec.text_head is None:
+            raise ValueError("model.text_head is not set: the model makes no vector of a text")
         real_BT = jnp.ones_like(tokens_BT, bool) if segments is None else segments > 0
-        states = self.states(tokens_BT, segments, train, self.spec.head.layered)
-        return self.task(states, real_BT, train)
+        states = self.states(tokens_BT, segments, train, self.spec.text_head.layered)
+        return self.text_head(states, real_BT, train)

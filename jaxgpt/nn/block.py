@@ -13,12 +13,14 @@ from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import LayerNorm, Norm
+from jaxgpt.nn.sublayer import NormPlace, Sublayer
 from jaxgpt.ops.attention import Kernel
 from jaxgpt.ops.patterns import Pattern
-from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Learned, Position
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import Count, Width
+
+Residual = Literal["sequential", "parallel", "parallel_one_norm"]
 
 
 class BlockSpec(Spec):
@@ -32,10 +34,8 @@ class BlockSpec(Spec):
     """Width of a head; None: d_model / num_heads."""
     position: Position = Learned()
     norm: Norm = LayerNorm()
-    norm_place: Literal["pre", "post", "both"] = "pre"
-    """Before each sublayer (GPT-2), after the residual sum (GPT-1, the original Transformer), or before each sublayer
-    and again before what it gives is added (Gemma 2)."""
-    residual: Literal["sequential", "parallel", "parallel_one_norm"] = "sequential"
+    norm_place: NormPlace = "pre"
+    residual: Residual = "sequential"
     """Whether the feed-forward layer sees what attention has added, or both read the same stream (GPT-NeoX, PaLM),
     through one norm (GPT-J). Parallel sublayers are pre-norm."""
     feed_forward: FeedForward = MLP()
@@ -104,29 +104,15 @@ class Block(nn.Module):
             name="attention",
         )
         feed_forward = spec.feed_forward.module(self.linears, "feed_forward")
-        norm_1, norm_2 = spec.norm.module("norm_1"), spec.norm.module("norm_2")
         dropout = Dropout(spec.dropout)
 
         def drop(y_BTD: jax.Array) -> jax.Array:
             return dropout(y_BTD, deterministic=not train)
 
-        def add(x_BTD: jax.Array, y_BTD: jax.Array) -> jax.Array:
-            return x_BTD + drop(place(y_BTD, "residual"))
-
-        def after(name: str, y_BTD: jax.Array) -> jax.Array:
-            """The second norm of a sublayer, where there is one."""
-            return spec.norm.module(name)(place(y_BTD, "residual")) if spec.norm_place == "both" else y_BTD
-
-        if spec.norm_place == "post":
-            y_BTD, cache = attention(place(x_BTD, "sublayer"), layout, pattern, cache, train)
-            x_BTD = norm_1(add(x_BTD, y_BTD))
-            return norm_2(add(x_BTD, feed_forward(place(x_BTD, "sublayer")))), cache
-        h_BTD = place(norm_1(x_BTD), "sublayer")
+        attend, feed = (Sublayer(name, spec.norm, spec.norm_place, drop) for name in ("attention", "feed_forward"))
+        start_BTD, h_BTD = x_BTD, attend.read(x_BTD)
         y_BTD, cache = attention(h_BTD, layout, pattern, cache, train)
-        if spec.residual == "sequential":
-            x_BTD = add(x_BTD, after("norm_1_after", y_BTD))
-            y_BTD = feed_forward(place(norm_2(x_BTD), "sublayer"))
-            return add(x_BTD, after("norm_2_after", y_BTD)), cache
-        if spec.residual == "parallel":
-            h_BTD = place(norm_2(x_BTD), "sublayer")
-        return add(add(x_BTD, y_BTD), feed_forward(h_BTD)), cache
+        x_BTD = attend.add(x_BTD, y_BTD)
+        if spec.residual != "parallel_one_norm":
+            h_BTD = feed.read(x_BTD if spec.residual == "sequential" else start_BTD)
+        return feed.add(x_BTD, feed_forward(h_BTD)), cache

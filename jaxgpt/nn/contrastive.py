@@ -9,14 +9,14 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from pydantic import PositiveFloat, field_validator
 
-from jaxgpt.nn.head import Head
 from jaxgpt.nn.linear import Linear
+from jaxgpt.nn.text_head import TextHead
 from jaxgpt.ops.pooling import NAMES, layered, pool
 from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.spec.sizes import Width
 
 
-class Contrastive(Head):
+class Contrastive(TextHead):
     """One vector a text, to be compared by its cosine."""
 
     citation = "Gao et al. 2021 (SimCSE), section 6.1; Chen et al. 2020 (SimCLR), section 4.2"
@@ -40,17 +40,19 @@ class Contrastive(Head):
 
     @property
     def layered(self) -> bool:
-        """See Head."""
+        """See TextHead."""
         return layered([self.pooling])
 
     def problems(self) -> list[str]:
-        """See Head."""
+        """See TextHead."""
         return (
-            ["head.width needs a projection; set head.projection"] if self.width and self.projection == "none" else []
+            ["text_head.width needs a projection; set text_head.projection"]
+            if self.width and self.projection == "none"
+            else []
         )
 
     def size(self, d_model: int) -> int:
-        """See Head."""
+        """See TextHead."""
         return self.width or d_model
 
     def module(self, dtype: DTypeLike, std: float) -> nn.Module:

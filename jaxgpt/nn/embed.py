@@ -8,16 +8,15 @@ from jax.typing import DTypeLike
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.lookup import lookup, unproject
 from jaxgpt.ops.placing import place
-from jaxgpt.ops.positions import Added, Biased, Learned, Position
+from jaxgpt.ops.positions import Added, Learned, Position
 
 
 class Embed(nn.Module):
-    """Parameters `token` (V, D); `position` (offset + context, D) where positions are learned, `bias` (H, ...) where
-    they bias the scores by a trained table, one for all layers; `token_type` (types, D) where tokens have types."""
+    """Parameters `token` (V, D); `position` (offset + context, D) where positions are learned,
+    `token_type` (types, D) where tokens have types."""
 
     vocab_size: int
     d_model: int
-    num_heads: int
     context: int
     position: Position
     std: float
@@ -36,10 +35,6 @@ class Embed(nn.Module):
         if self.token_types:
             shape = (self.token_types, self.d_model)
             self.kinds = self.param("token_type", nn.initializers.normal(self.std), shape, jnp.float32)
-        self.bias_table = None
-        if isinstance(self.position, Biased) and self.position.trained:
-            table = self.position.table(self.num_heads)
-            self.bias_table = self.param("bias", lambda _: jnp.asarray(table))
 
     def __call__(self, tokens_BT: jax.Array, layout: Layout, token_types: jax.Array | None = None) -> jax.Array:
         """int (B, T) -> (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""

@@ -1,6 +1,5 @@
-"""What stands on the hidden states of a stack. D model width, V vocabulary."""
+"""What stands on the hidden states of a trunk: BERT's heads. D model width, V vocabulary."""
 
-from abc import abstractmethod
 from collections.abc import Callable
 
 import jax
@@ -11,28 +10,6 @@ from jax.typing import DTypeLike
 from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.activations import Activation
-from jaxgpt.spec import Seam
-
-
-class Head(Seam, seam="head"):
-    """What a model says of a text as a whole: a vector, say."""
-
-    @property
-    @abstractmethod
-    def layered(self) -> bool:
-        """Whether it reads the outputs of all layers; else it gets the last one's alone."""
-
-    @abstractmethod
-    def problems(self) -> list[str]:
-        """What does not fit together, a line each."""
-
-    @abstractmethod
-    def size(self, d_model: int) -> int:
-        """Numbers that it makes of a text."""
-
-    @abstractmethod
-    def module(self, dtype: DTypeLike, std: float) -> nn.Module:
-        """`(states (L, B, T, D), real (B, T) bool, train) -> float32 (B, size)`; new weights have that deviation."""
 
 
 class Pooler(nn.Module):

@@ -13,6 +13,7 @@ from jaxgpt.nn.cache import KV
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.pipeline import Losses, Pipelined, pipeline
 from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.positions import Biased
 from jaxgpt.spec.inputs import enabled
 
 Loop = Literal["scan", "unroll"] | Pipelined
@@ -24,6 +25,7 @@ Layer = Callable[[Any, jax.Array, Any, Pattern, KV | None], tuple[jax.Array, KV 
 class Stack(nn.Module):
     """`num_layers` blocks whose patterns cycle through `patterns`.
 
+    Parameters `layers`, and `bias` (H, ...) where positions bias the scores by a trained table, one for all layers.
     Layer i starts from a key folded with i, so a deeper stack starts with the same first layers; the parameters and the
     results do not depend on `loop` or `remat`. In a pipeline dropout is drawn row by row, as within `by_row`.
 
@@ -51,7 +53,10 @@ class Stack(nn.Module):
         `every`: instead of the last layer's output those of all, (L, B, T, D); not in a pipeline, whose stages hold no
         other's.
         """
-        block = self.block.clone(parent=None)
+        block, position = self.block.clone(parent=None), self.block.spec.position
+        if isinstance(position, Biased) and position.trained:
+            table = position.table(self.block.spec.num_heads)
+            layout = layout._replace(bias_table=self.param("bias", lambda _: jnp.asarray(table)))
         if self.is_initializing():
             params = self.param("layers", self._init, block, x_BTD[:1, :1], layout.bias_table)
         else:  # read without Linen's shape check: decoding passes the layers already split

@@ -154,8 +154,8 @@ class TrunkSpec(BlockSpec):
 
 
 class Trunk(nn.Module):
-    """Embedding, blocks and final norm. Parameters `embed`, `norm_e` (with embed_norm), `blocks`, `norm_f` (unless
-    post-norm, which ends with a norm anyway)."""
+    """Embedding, blocks and final norm. Parameters `embed`, `norm_embed` (where the spec has one), `blocks`,
+    `norm_final` (unless post-norm, which ends with a norm anyway)."""
 
     spec: TrunkSpec
     kernel: Kernel
@@ -174,7 +174,6 @@ class Trunk(nn.Module):
         self.embed = Embed(
             self.vocab_size,
             spec.d_model,
-            spec.num_heads,
             spec.context,
             spec.position,
             spec.init_std,
@@ -182,10 +181,10 @@ class Trunk(nn.Module):
             token_types=self.token_types,
             scale=self.embed_scale,
         )
-        self.norm_e = None if spec.embed_norm is None else spec.embed_norm.module("norm_e")
+        self.norm_embed = None if spec.embed_norm is None else spec.embed_norm.module("norm_embed")
         block = Block(spec, spec.linears(self.dtype), self.kernel, parent=None)
         self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat)
-        self.norm_f = spec.norm.module("norm_f") if spec.norm_place != "post" else None
+        self.norm_final = spec.norm.module("norm_final") if spec.norm_place != "post" else None
         self.drop = Dropout(spec.dropout)
 
     def __call__(
@@ -205,7 +204,7 @@ class Trunk(nn.Module):
         return self._normed(x_BTD), grown
 
     def _normed(self, x_BTD: jax.Array) -> jax.Array:
-        return place(x_BTD if self.norm_f is None else self.norm_f(x_BTD), "sublayer")
+        return place(x_BTD if self.norm_final is None else self.norm_final(x_BTD), "sublayer")
 
     def _run(
         self,
@@ -217,5 +216,5 @@ class Trunk(nn.Module):
         every: bool = False,
     ) -> tuple[jax.Array, Any]:
         x_BTD = place(self.embed(tokens_BT, layout, token_types), "residual")
-        x_BTD = self.drop(x_BTD if self.norm_e is None else self.norm_e(x_BTD), deterministic=not train)
-        return self.blocks(x_BTD, layout._replace(bias_table=self.embed.bias_table), cache, train, every)
+        x_BTD = self.drop(x_BTD if self.norm_embed is None else self.norm_embed(x_BTD), deterministic=not train)
+        return self.blocks(x_BTD, layout, cache, train, every)

@@ -13,7 +13,7 @@ from flax import linen as nn
 from pydantic import NonNegativeFloat
 
 from jaxgpt.models import Model, Transformer
-from jaxgpt.nn.contrastive import Contrastive as Head
+from jaxgpt.nn.contrastive import Contrastive as ContrastiveHead
 from jaxgpt.objectives.masked import Masking, needs_masked_head
 from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
 from jaxgpt.ops.contrastive import alignment, matryoshka, uniformity
@@ -89,10 +89,11 @@ class Contrastive(Objective):
             found.append(f"objective {self.kind} uses {self.most_texts} texts a row; data.columns has {texts}")
         if rows < 2:
             found.append(f"batch_size of {rows} row has no negatives in it for objective {self.kind}; use 2 or more")
-        head = model.head if isinstance(model, Transformer) else None
-        if not isinstance(head, Head):
+        head = model.text_head if isinstance(model, Transformer) else None
+        if not isinstance(head, ContrastiveHead):
             found.append(
-                f"objective {self.kind} needs vectors of texts; set model.head={{kind: contrastive, pooling: mean}}"
+                f"objective {self.kind} needs vectors of texts; "
+                "set model.text_head={kind: contrastive, pooling: mean}"
             )
         elif isinstance(model, Transformer):
             wide = [width for width in self.widths if width > head.size(model.d_model)]
@@ -115,7 +116,7 @@ class Contrastive(Objective):
         valid_B = batch["segments"].any(1)
         anchor_BD, positive_BD = z_CBD[0], z_CBD[1]
         negative_NBD = z_CBD[2:] if len(z_CBD) > 2 else None
-        log_temperature = params.get("task", {}).get("log_temperature")
+        log_temperature = params.get("text_head", {}).get("log_temperature")
         temperature = None if log_temperature is None else jnp.maximum(jnp.exp(log_temperature), COLDEST)
         told_BT = batch.get("tokens_1", batch["tokens"])
         same = lambda: (told_BT[:, None] == told_BT[None]).all(-1)  # noqa: E731

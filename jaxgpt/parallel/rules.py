@@ -76,7 +76,7 @@ class Megatron(Rules):
         return (
             (
                 (r"embed/token$", (..., "tensor", None)),
-                (r"(attention/[qkv]|feed_forward/(up|gate))/(weight|bias)$|head/(weight|bias)$", (..., "tensor")),
+                (r"(attention/[qkv]|feed_forward/(up|gate))/(weight|bias)$|lm_head/(weight|bias)$", (..., "tensor")),
                 (r"(attention/o|feed_forward/down)/weight$", (..., "tensor", None)),
                 (r"experts/(up|gate)(/weight)?$", (..., "tensor")),
                 (r"experts/down(/weight)?$", (..., "tensor", None)),

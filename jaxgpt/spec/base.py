@@ -1,5 +1,6 @@
 """The Spec: a frozen, strict value, so that it serves as a jit static argument and as a Linen field."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -25,6 +26,8 @@ class Spec(BaseModel):
     inputs: ClassVar[tuple[str, ...]] = ()
     switches: ClassVar[tuple[str, ...]] = ()
     """See jaxgpt.spec.inputs."""
+    formerly: ClassVar[Mapping[str, str]] = {}
+    """Names that fields had in older versions, which errors translate."""
 
     @field_validator("*", mode="before")
     @classmethod

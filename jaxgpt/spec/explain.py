@@ -93,4 +93,5 @@ def _near(name: str, owner: Any) -> str:
     if dot and first in known:
         return f"; a dot reaches into a field on the command line only: in a file nest it below '{first}'"
     word = re.sub(r"[^a-z0-9]+", "_", name[:100].strip().lower())
+    word = owner.formerly.get(word, word) if owner is not None else word
     return f"; did you mean '{word}'?" if word in known else did_you_mean(word, known)

@@ -15,13 +15,23 @@ from jaxgpt.text.corpora.locate import locate
 from jaxgpt.train.state import State
 
 OPEN = frozenset(
-    {"dropout", "head", "pooler", "next_sentence", "masked_head", "context", "init_std", "residual_init", "vocab_size"}
+    {
+        "dropout",
+        "text_head",
+        "pooler",
+        "next_sentence",
+        "masked_head",
+        "context",
+        "init_std",
+        "residual_init",
+        "vocab_size",
+    }
 )
 """Fields in which a model may differ from the one that it starts from: they change no function of the kept weights,
 or, as the context and the vocabulary, show in their shapes."""
 SHAPED = frozenset({"d_ff", "d_head", "num_kv_heads", "qkv_bias", "o_bias"})
 """Fields that stand for a default where they are null; what they come to shows in the weights' shapes."""
-HEADS = ("task", "pooler", "next_sentence", "head")
+HEADS = ("text_head", "pooler", "next_sentence", "lm_head")
 """Parts of a tree that may be new, or be left behind."""
 PROBE = "The quick brown fox jumps over 13 lazy dogs; naïve, isn't it?"
 """By its ids two vocabularies are told apart."""

@@ -28,7 +28,7 @@ def decoder(tiny):
 @pytest.fixture(scope="module")
 def encoder(decoder):
     sizes = {name: getattr(decoder, name) for name in ("num_layers", "d_model", "num_heads", "context", "vocab_size")}
-    return BERT(**sizes, dropout=0.2, pooler=False, head=HEAD)
+    return BERT(**sizes, dropout=0.2, pooler=False, text_head=HEAD)
 
 
 @pytest.fixture(scope="module")

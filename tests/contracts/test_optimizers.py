@@ -17,7 +17,7 @@ EXAMPLES = {
 }
 SHAPES = {
     "embed": {"token": (6, 4)},
-    "blocks": {"layers": {"attention": {"q": {"weight": (2, 4, 4), "bias": (2, 4)}}, "norm_1": {"scale": (2, 4)}}},
+    "blocks": {"layers": {"attention": {"q": {"weight": (2, 4, 4), "bias": (2, 4)}}, "norm": {"scale": (2, 4)}}},
 }
 rng = np.random.default_rng(0)
 

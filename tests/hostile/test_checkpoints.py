@@ -65,10 +65,10 @@ def sound(weights, tmp_path_factory):
     params = weights(llama)
     layers, turned = params["blocks"]["layers"], lambda part, name: part[name]["weight"].swapaxes(1, 2)
     inner = layers["feed_forward"]["up"]["weight"].shape[2]
-    order = [params["embed"]["token"], layers["norm_1"]["scale"]]
-    order += [turned(layers["attention"], name) for name in "qkvo"] + [layers["norm_2"]["scale"]]
+    order = [params["embed"]["token"], layers["norm_attention"]["scale"]]
+    order += [turned(layers["attention"], name) for name in "qkvo"] + [layers["norm_feed_forward"]["scale"]]
     order += [turned(layers["feed_forward"], name) for name in ("gate", "down", "up")]
-    order += [params["norm_f"]["scale"], np.zeros((2, 8, 2), "f4")]
+    order += [params["norm_final"]["scale"], np.zeros((2, 8, 2), "f4")]
     head = struct.pack("<7i", 8, inner, 1, 2, 2, 300, 8)
     (root / "stories.bin").write_bytes(head + b"".join(np.ascontiguousarray(part).tobytes() for part in order))
     return root

@@ -87,7 +87,7 @@ def test_a_llama_goes_to_gguf_and_back(dtype, call, weights, tmp_path):
 
 
 def test_a_model_of_sentences_becomes_a_folder_of_sentence_transformers(call, little, weights, tmp_path):
-    run = little(**{"model.vocab_size": 257, "model.head": {"kind": "contrastive", "projection": "tanh"}})
+    run = little(**{"model.vocab_size": 257, "model.text_head": {"kind": "contrastive", "projection": "tanh"}})
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text(dump_yaml(run))
     ByteCodec().save(tmp_path / "run" / "tokenizer")

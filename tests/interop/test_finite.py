@@ -56,11 +56,11 @@ def written(request, weights, tiny, tmp_path):
             write_gguf(tmp_path / "m.gguf", LLAMA, params)
             return tmp_path / "m.gguf", "layers.1.mlp.up_proj.weight"
         layers = params["blocks"]["layers"]
-        order = [params["embed"]["token"], layers["norm_1"]["scale"]]
+        order = [params["embed"]["token"], layers["norm_attention"]["scale"]]
         order += [np.swapaxes(layers["attention"][name]["weight"], 1, 2) for name in "qkvo"]
-        order += [layers["norm_2"]["scale"]]
+        order += [layers["norm_feed_forward"]["scale"]]
         order += [np.swapaxes(layers["feed_forward"][name]["weight"], 1, 2) for name in ("gate", "down", "up")]
-        order += [params["norm_f"]["scale"], np.zeros((2, 8, 4), np.float32)]
+        order += [params["norm_final"]["scale"], np.zeros((2, 8, 4), np.float32)]
         inner = layers["feed_forward"]["up"]["weight"].shape[2]
         head = np.array([16, inner, 2, 2, 2, 257, 8], "<i4").tobytes()
         (tmp_path / "m.bin").write_bytes(head + b"".join(np.ascontiguousarray(part).tobytes() for part in order))

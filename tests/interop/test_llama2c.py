@@ -17,12 +17,12 @@ from jaxgpt.text.tokenizers.sentencepiece import SPACE
 DIM, HIDDEN, LAYERS, HEADS, KV, VOCAB, CONTEXT = SIZES = (16, 24, 2, 4, 2, 262, 12)
 PIECES = ["<unk>", "\n<s>\n", "\n</s>\n", *(f"<0x{byte:02X}>" for byte in range(256)), " ", "a", " a"]
 LAYERED = {
-    "norm_1/scale": (DIM,),
+    "norm_attention/scale": (DIM,),
     "attention/q/weight": (DIM, DIM),
     "attention/k/weight": (DIM // 2, DIM),
     "attention/v/weight": (DIM // 2, DIM),
     "attention/o/weight": (DIM, DIM),
-    "norm_2/scale": (DIM,),
+    "norm_feed_forward/scale": (DIM,),
     "feed_forward/gate/weight": (HIDDEN, DIM),
     "feed_forward/down/weight": (DIM, HIDDEN),
     "feed_forward/up/weight": (HIDDEN, DIM),
@@ -34,20 +34,20 @@ def arrays():
     """Theirs, (out, in), under our paths."""
     rng = np.random.default_rng(0)
     shapes = {path: (LAYERS, *shape) for path, shape in LAYERED.items()}
-    shapes |= {"embed/token": (VOCAB, DIM), "norm_f/scale": (DIM,), "head/weight": (VOCAB, DIM)}
+    shapes |= {"embed/token": (VOCAB, DIM), "norm_final/scale": (DIM,), "lm_head/weight": (VOCAB, DIM)}
     return {path: rng.normal(path.endswith("scale"), 0.3, shape).astype("<f4") for path, shape in shapes.items()}
 
 
 def write(path: Path, arrays, version=0, tied=True, sizes=SIZES) -> Path:
     """As `export.py` does: version 0 with its tables of cosines and sines, version 1 without."""
-    norms = ["norm_1/scale", "norm_2/scale"]
+    norms = ["norm_attention/scale", "norm_feed_forward/scale"]
     if version == 0:
-        order = ["embed/token", *LAYERED, "norm_f/scale", "tables"]
+        order = ["embed/token", *LAYERED, "norm_final/scale", "tables"]
         head = struct.pack("<7i", *sizes[:5], sizes[5] if tied else -sizes[5], sizes[6])
     else:
-        order = [*norms, "norm_f/scale", "embed/token", *(name for name in LAYERED if name not in norms)]
+        order = [*norms, "norm_final/scale", "embed/token", *(name for name in LAYERED if name not in norms)]
         head = (struct.pack("<Ii7iB", 0x616B3432, version, *sizes, tied)).ljust(256, b"\0")
-    order += [] if tied else ["head/weight"]
+    order += [] if tied else ["lm_head/weight"]
     held = {**arrays, "tables": np.full((CONTEXT, DIM // HEADS), 7, "<f4")}
     path.write_bytes(head + b"".join(held[name].tobytes() for name in order))
     (path.parent / f"tok{VOCAB}.bin").write_bytes(
@@ -78,7 +78,7 @@ def test_logits_are_those_of_pairs_side_by_side(arrays, version, tied, tmp_path)
     }
     plain = parse(Decoder, spec)
     turned = {path: leaf if leaf.ndim < 3 else leaf.swapaxes(1, 2) for path, leaf in arrays.items()}
-    turned["head/weight"] = arrays["head/weight"].T
+    turned["lm_head/weight"] = arrays["lm_head/weight"].T
     tree: dict = {"blocks": {"layers": {}}}
     for path, leaf in turned.items():
         *folders, name = (["blocks", "layers"] if path in LAYERED else []) + path.split("/")
@@ -87,7 +87,7 @@ def test_logits_are_those_of_pairs_side_by_side(arrays, version, tied, tmp_path)
             node = node.setdefault(folder, {})
         node[name] = leaf
     if tied:
-        del tree["head"]
+        del tree["lm_head"]
     ids = jnp.asarray(np.random.default_rng(1).integers(0, VOCAB, (2, CONTEXT)))
     want = plain.build().apply({"params": tree}, ids)
     got = source.model.build().apply({"params": source.read("float32", None)}, ids)

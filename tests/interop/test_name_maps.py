@@ -196,10 +196,10 @@ def test_every_problem_is_named_at_once():
 def test_a_tree_of_another_size_is_refused():
     model = GPT2(**SIZE)
     params = random_tree(model.evolve(d_model=16))
-    del params["norm_f"]["bias"]
+    del params["norm_final"]["bias"]
     with pytest.raises(JaxgptError) as caught:
         gpt2.FAMILY.write(params, model)
-    assert "norm_f/bias: missing; the model needs it with shape (8,)" in str(caught.value).splitlines()
+    assert "norm_final/bias: missing; the model needs it with shape (8,)" in str(caught.value).splitlines()
     assert "embed/token: shape (11, 16), expected (11, 8)" in str(caught.value)
 
 

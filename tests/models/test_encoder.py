@@ -144,7 +144,7 @@ def test_bfloat16_and_loops(weights, loop):
 def test_heads_are_optional(weights):
     spec = BERT(**SIZE, pooler=False, masked_head=False)
     params = weights(spec)
-    assert params.keys() == {"embed", "norm_e", "blocks"}
+    assert params.keys() == {"embed", "norm_embed", "blocks"}
     out = outputs(spec, params, TOKENS)
     assert out.pooled is None and out.logits is None
     direct = jax.jit(lambda p: spec.build().apply({"params": p}, TOKENS))(params)

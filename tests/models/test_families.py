@@ -148,6 +148,6 @@ def test_flops_of_alternating_patterns():
 def test_families_differ_where_the_papers_do():
     size = {"num_layers": 2, "d_model": 8, "num_heads": 2, "vocab_size": 8}
     one, two = GPT1(**size).shapes(), GPT2(**size).shapes()
-    assert two.keys() - one.keys() == {"norm_f"}, "pre-norm ends with a norm, post-norm does not"
-    assert "head" in GPT2(**size, tied=False).shapes() and "head" not in two
+    assert two.keys() - one.keys() == {"norm_final"}, "pre-norm ends with a norm, post-norm does not"
+    assert "lm_head" in GPT2(**size, tied=False).shapes() and "lm_head" not in two
     assert GPT1(**size).context == 512 and GPT2(**size).context == 1024 and GPT3(**size).context == 2048

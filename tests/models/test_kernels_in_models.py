@@ -73,7 +73,7 @@ def test_a_fast_kernel_trains_a_packed_model_as_the_plain_one_does(known, kernel
 @pytest.mark.parametrize("known", MODELS, indirect=True)
 def test_every_parameter_of_a_trained_bias_learns(known):
     spec, _, (_, grads) = known
-    table = grads["embed"].get("bias")
+    table = grads["blocks"].get("bias")
     assert (table is None) == (spec.position.kind != "t5")
     if table is not None:
         used = np.unique(spec.position.bucket(np.arange(5)))

@@ -86,8 +86,8 @@ def test_one_norm_is_two_that_are_equal(weights):
     one, two = decoder(residual="parallel_one_norm"), decoder(residual="parallel")
     params = weights(one)
     layers = params["blocks"]["layers"]
-    assert "norm_2" not in layers
-    twice = {**params, "blocks": {"layers": {**layers, "norm_2": layers["norm_1"]}}}
+    assert "norm_feed_forward" not in layers
+    twice = {**params, "blocks": {"layers": {**layers, "norm_feed_forward": layers["norm_attention"]}}}
     assert_close(logits(one, params), logits(two, twice))
 
 
@@ -129,7 +129,7 @@ def test_attention_has_biases_where_said(fields, biased):
 def test_the_head_is_capped_and_biased_in_the_loss_too(weights):
     plain, spec = decoder(tied=False), decoder(tied=False, head_bias=True, logit_cap=2.0)
     params = weights(spec)
-    raw = logits(plain, {**params, "head": {"weight": params["head"]["weight"]}}) + params["head"]["bias"]
+    raw = logits(plain, {**params, "lm_head": {"weight": params["lm_head"]["weight"]}}) + params["lm_head"]["bias"]
     want = 2 * np.tanh(raw / 2)
     assert_close(logits(spec, params), want)
     assert np.abs(raw).max() > 2 > np.abs(want).max()

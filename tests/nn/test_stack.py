@@ -34,11 +34,12 @@ def test_parameter_names_are_stable():
         "attention/q_norm/scale": (K,), "attention/k_norm/scale": (K,),
         "feed_forward/up/weight": (D, 4 * D), "feed_forward/up/bias": (4 * D,),
         "feed_forward/down/weight": (4 * D, D), "feed_forward/down/bias": (D,),
-        "norm_1/scale": (D,), "norm_1/bias": (D,), "norm_2/scale": (D,), "norm_2/bias": (D,),
+        "norm_attention/scale": (D,), "norm_attention/bias": (D,),
+        "norm_feed_forward/scale": (D,), "norm_feed_forward/bias": (D,),
     }  # fmt: skip
     assert found == {f"blocks/layers/{name}": (L, *shape) for name, shape in layers.items()} | {
         "embed/token": (V, D),
         "embed/position": (C, D),
-        "norm_f/scale": (D,),
-        "norm_f/bias": (D,),
+        "norm_final/scale": (D,),
+        "norm_final/bias": (D,),
     }

@@ -17,8 +17,8 @@ SIZE = {"num_layers": 1, "d_model": 16, "num_heads": 2, "context": 8, "vocab_siz
 MASKING = {"mask_id": 3, "rate": 0.4}
 rng = np.random.default_rng(0)
 MODELS = {
-    "encoder": BERT(**SIZE, pooler=False, head={"kind": "contrastive", "projection": "mlp", "temperature": 0.2}),
-    "decoder": GPT2(**SIZE, head={"kind": "contrastive", "pooling": "last"}),
+    "encoder": BERT(**SIZE, pooler=False, text_head={"kind": "contrastive", "projection": "mlp", "temperature": 0.2}),
+    "decoder": GPT2(**SIZE, text_head={"kind": "contrastive", "pooling": "last"}),
 }
 
 
@@ -95,7 +95,7 @@ def test_texts_of_a_row_go_where_they_belong(weights):
     z = [embed(batch[f"tokens{n}"], batch[f"segments{n}"]) for n in ("", "_1", "_2", "_3")]
     objective = InfoNCE(hard_negative_weight=1.5)
     loss, metrics = jax.jit(lambda b: objective.loss(model, params, b, None))(batch)
-    temperature = np.exp(params["task"]["log_temperature"])
+    temperature = np.exp(params["text_head"]["log_temperature"])
     want = info_nce(z[0], z[1], np.stack(z[2:]), temperature, hard_negative_weight=1.5).mean()
     assert_close(loss, want)
     assert_close(metrics["aux/temperature"], temperature, 1e-6)

@@ -32,7 +32,7 @@ def mesh(**sizes):
     [
         (Zero(), {"fsdp": 8}, UP, (2, 16, 64), P(None, None, "fsdp")),  # the largest dimension, never the layers
         (Zero(), {"fsdp": 8}, "params/embed/token", (65, 16), P(None, "fsdp")),  # the largest that divides
-        (Zero(), {"fsdp": 8}, "params/norm_f/scale", (16,), P("fsdp")),
+        (Zero(), {"fsdp": 8}, "params/norm_final/scale", (16,), P("fsdp")),
         (Zero(stage=1), {"fsdp": 8}, "opt_state/inner_state/1/mu/embed/token", (64, 16), P("fsdp", None)),
         (Zero(stage=1), {"fsdp": 8}, "gradients/embed/token", (64, 16), P(None, None)),
         (Zero(stage=2), {"fsdp": 8}, "gradients/embed/token", (64, 16), P("fsdp", None)),

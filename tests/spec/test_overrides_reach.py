@@ -144,7 +144,7 @@ def test_what_cannot_be_is_one_line(override, line):
         "model.position={kind: [" + "1, " * 1000 + "]}",
         "model.pattern." + "9" * 5000 + ".x=1",
         "dtype=" + "x" * 10**5,
-        "model.head={kind: contrastive, pooling: " + "x" * 10**5 + "}",
+        "model.text_head={kind: contrastive, pooling: " + "x" * 10**5 + "}",
         "model.a\x1b[31m=1",
         "data.corpus=[" + "{a: 1}, " * 3000 + "]",
     ],

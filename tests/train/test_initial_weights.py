@@ -55,7 +55,7 @@ def second(home, **fields):
         "tokenizer": {"kind": "wordpiece", "path": str(home / "first" / "tokenizer")},
         "objective": "info_nce",
         "start": str(home / "first"),
-        "model.head": HEAD,
+        "model.text_head": HEAD,
     }
     return made(home, **(given | fields))
 
@@ -99,9 +99,9 @@ def test_what_does_not_fit_is_told_at_once(home):
         ({"batch_size": 1}, "batch_size of 1 row has no negatives"),
         ({"objective": {"kind": "info_nce", "temperature": 0}}, "temperature"),
         ({"objective": {"kind": "info_nce", "widths": [32]}}, r"objective\.widths \[32\] exceed the vectors' 16"),
-        ({"model.head": None}, "needs vectors of texts; set model.head"),
-        ({"model.head.pooling": "men"}, "unknown pooling 'men'; did you mean 'mean'"),
-        ({"model.head": {"kind": "contrastive", "width": 8}}, "head.width needs a projection"),
+        ({"model.text_head": None}, "needs vectors of texts; set model.text_head"),
+        ({"model.text_head.pooling": "men"}, "unknown pooling 'men'; did you mean 'mean'"),
+        ({"model.text_head": {"kind": "contrastive", "width": 8}}, "text_head.width needs a projection"),
         ({"data.columns": None, "data.val_fraction": 0}, "say with data.columns"),
         ({"objective": "nt_xent", "data.columns": 3}, "uses 2 texts a row; data.columns has 3"),
         ({"objective": "language_model"}, "leave data.columns out"),

@@ -21,15 +21,15 @@ BODY = (
     Row("embeddings.word_embeddings.weight", ("embed/token",)),
     Row("embeddings.position_embeddings.weight", ("embed/position",)),
     Row("embeddings.token_type_embeddings.weight", ("embed/token_type",)),
-    *pair("embeddings.LayerNorm", "norm_e", norm=True),
+    *pair("embeddings.LayerNorm", "norm_embed", norm=True),
     *pair("encoder.layer.{i}.attention.self.query", f"{LAYER}/attention/q"),
     *pair("encoder.layer.{i}.attention.self.key", f"{LAYER}/attention/k"),
     *pair("encoder.layer.{i}.attention.self.value", f"{LAYER}/attention/v"),
     *pair("encoder.layer.{i}.attention.output.dense", f"{LAYER}/attention/o"),
-    *pair("encoder.layer.{i}.attention.output.LayerNorm", f"{LAYER}/norm_1", norm=True),
+    *pair("encoder.layer.{i}.attention.output.LayerNorm", f"{LAYER}/norm_attention", norm=True),
     *pair("encoder.layer.{i}.intermediate.dense", f"{LAYER}/feed_forward/up"),
     *pair("encoder.layer.{i}.output.dense", f"{LAYER}/feed_forward/down"),
-    *pair("encoder.layer.{i}.output.LayerNorm", f"{LAYER}/norm_2", norm=True),
+    *pair("encoder.layer.{i}.output.LayerNorm", f"{LAYER}/norm_feed_forward", norm=True),
     *pair("pooler.dense", "pooler/dense"),
 )
 """What BERT and RoBERTa share."""
@@ -39,9 +39,9 @@ OLD = ((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerN
 NAMES = NameMap(
     rows=(
         *BODY,
-        Row("cls.predictions.bias", ("head/bias",), bare=True),
-        *pair("cls.predictions.transform.dense", "head/dense", bare=True),
-        *pair("cls.predictions.transform.LayerNorm", "head/norm", norm=True, bare=True),
+        Row("cls.predictions.bias", ("lm_head/bias",), bare=True),
+        *pair("cls.predictions.transform.dense", "lm_head/dense", bare=True),
+        *pair("cls.predictions.transform.LayerNorm", "lm_head/norm", norm=True, bare=True),
         *pair("cls.seq_relationship", "next_sentence", bare=True),
     ),
     prefix="bert.",

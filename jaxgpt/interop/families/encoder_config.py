@@ -131,7 +131,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "bias": (model.bias, "true"),
         "qkv_bias": (model.has_qkv_bias, "true"),
         "o_bias": (model.has_o_bias, "true"),
-        "head": (model.head is None, "none"),
+        "text_head": (model.text_head is None, "none"),
         "next_sentence": (
             not model.next_sentence or any(has.next_sentence for has in dialect.heads.values()),
             "false",

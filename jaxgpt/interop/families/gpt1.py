@@ -16,7 +16,7 @@ NAMES = NameMap(
         Row("tokens_embed.weight", ("embed/token",)),
         Row("positions_embed.weight", ("embed/position",)),
         *(row for row in gpt2.NAMES.rows if row.theirs.startswith("h.")),
-        Row("lm_head.weight", ("head/weight",), transposed=True, bare=True),
+        Row("lm_head.weight", ("lm_head/weight",), transposed=True, bare=True),
     ),
     prefix="transformer.",
     buffers=r"h\.\d+\.attn\.bias|position_ids",

@@ -12,8 +12,8 @@ LAYER = "blocks/layers"
 NAMES = NameMap(
     rows=(
         Row("wte.weight", ("embed/token",)),
-        Row("h.{i}.ln_1.weight", (f"{LAYER}/norm_1/scale",)),
-        Row("h.{i}.ln_1.bias", (f"{LAYER}/norm_1/bias",)),
+        Row("h.{i}.ln_1.weight", (f"{LAYER}/norm_attention/scale",)),
+        Row("h.{i}.ln_1.bias", (f"{LAYER}/norm_attention/bias",)),
         *(
             Row(f"h.{{i}}.attn.{name}_proj.weight", (f"{LAYER}/attention/{name}/weight",), transposed=True)
             for name in "kvq"
@@ -23,10 +23,10 @@ NAMES = NameMap(
         Row("h.{i}.mlp.fc_in.bias", (f"{LAYER}/feed_forward/up/bias",)),
         Row("h.{i}.mlp.fc_out.weight", (f"{LAYER}/feed_forward/down/weight",), transposed=True),
         Row("h.{i}.mlp.fc_out.bias", (f"{LAYER}/feed_forward/down/bias",)),
-        Row("ln_f.weight", ("norm_f/scale",)),
-        Row("ln_f.bias", ("norm_f/bias",)),
-        Row("lm_head.weight", ("head/weight",), transposed=True, bare=True),
-        Row("lm_head.bias", ("head/bias",), bare=True),
+        Row("ln_f.weight", ("norm_final/scale",)),
+        Row("ln_f.bias", ("norm_final/bias",)),
+        Row("lm_head.weight", ("lm_head/weight",), transposed=True, bare=True),
+        Row("lm_head.bias", ("lm_head/bias",), bare=True),
     ),
     prefix="transformer.",
     buffers=r"h\.\d+\.attn\.(bias|masked_bias)",

@@ -14,12 +14,12 @@ from jaxgpt.ops.positions import Turning
 from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
 LAYER = "blocks/layers"
-NORMS = {"input_layernorm": "norm_1", "post_attention_layernorm": "norm_2"}
+NORMS = {"input_layernorm": "norm_attention", "post_attention_layernorm": "norm_feed_forward"}
 NORMS_ON_BOTH_SIDES = {
-    "input_layernorm": "norm_1",
-    "post_attention_layernorm": "norm_1_after",
-    "pre_feedforward_layernorm": "norm_2",
-    "post_feedforward_layernorm": "norm_2_after",
+    "input_layernorm": "norm_attention",
+    "post_attention_layernorm": "norm_attention_after",
+    "pre_feedforward_layernorm": "norm_feed_forward",
+    "post_feedforward_layernorm": "norm_feed_forward_after",
 }
 
 
@@ -39,8 +39,8 @@ def names(model: Decoder) -> NameMap:
         rows.append(Row(f"layers.{{i}}.self_attn.{name}_norm.weight", (path,), paired=int(interleaved)))
     for name in ("gate", "up", "down"):
         rows += _affine(Row(f"layers.{{i}}.mlp.{name}_proj.", (f"{LAYER}/feed_forward/{name}/",)))
-    rows.append(Row("norm.weight", ("norm_f/scale",)))
-    rows.append(Row("lm_head.weight", ("head/weight",), transposed=True, bare=True))
+    rows.append(Row("norm.weight", ("norm_final/scale",)))
+    rows.append(Row("lm_head.weight", ("lm_head/weight",), transposed=True, bare=True))
     return NameMap(
         rows=tuple(rows),
         prefix="model.",

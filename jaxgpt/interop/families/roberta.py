@@ -14,9 +14,9 @@ from jaxgpt.ops.activations import GELU
 NAMES = NameMap(
     rows=(
         *BODY,
-        Row("lm_head.bias", ("head/bias",), bare=True),
-        *pair("lm_head.dense", "head/dense", bare=True),
-        *pair("lm_head.layer_norm", "head/norm", norm=True, bare=True),
+        Row("lm_head.bias", ("lm_head/bias",), bare=True),
+        *pair("lm_head.dense", "lm_head/dense", bare=True),
+        *pair("lm_head.layer_norm", "lm_head/norm", norm=True, bare=True),
     ),
     prefix="roberta.",
     buffers=BUFFERS,

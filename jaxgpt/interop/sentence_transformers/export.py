@@ -36,20 +36,20 @@ def beheaded(model: Model, params: Mapping[str, Any]) -> tuple[Model, Mapping[st
 
     A learned temperature, which only training reads, is left behind. Raises ConfigError for a head of another kind.
     """
-    head = model.head if isinstance(model, Transformer) else None
+    head = model.text_head if isinstance(model, Transformer) else None
     if head is None:
         return model, params, None
     if not isinstance(head, Contrastive):
         raise ConfigError(
-            f"model.head: a {head.kind!r} has no form in a folder of other libraries; set model.head=null"
+            f"model.text_head: a {head.kind!r} has no form in a folder of other libraries; set model.text_head=null"
         )
     before = head.pooling == "cls_before_pooler"
     after: list[Callable[[jax.Array], jax.Array]] = []
     for name, activation in {} if before else PROJECTIONS[head.projection].items():
-        weight, bias = (np.asarray(params["task"][name][part], np.float32) for part in ("weight", "bias"))
+        weight, bias = (np.asarray(params["text_head"][name][part], np.float32) for part in ("weight", "bias"))
         after.append(Dense(weight.T, bias, activation))
-    body = {name: tree for name, tree in params.items() if name != "task"}
-    return model.evolve(head=None), body, Recipe(("cls" if before else head.pooling,), tuple(after))
+    body = {name: tree for name, tree in params.items() if name != "text_head"}
+    return model.evolve(text_head=None), body, Recipe(("cls" if before else head.pooling,), tuple(after))
 
 
 def write_modules(draft: Path, recipe: Recipe, model: Model, dtype: str) -> None:

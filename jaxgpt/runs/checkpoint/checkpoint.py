@@ -22,6 +22,7 @@ import jax
 from jaxgpt.disk import strict
 from jaxgpt.parallel.processes.agreement import from_first, process_count, process_index, together
 from jaxgpt.runs.checkpoint.arrays import describe, finish, named_leaves, restore_arrays, save_arrays
+from jaxgpt.runs.checkpoint.leaf_names import stored_names
 from jaxgpt.runs.checkpoint.manifest import DamagedError, Manifest, UnreadableError, verify, write_manifest
 from jaxgpt.runs.checkpoint.retention import (
     best_step,
@@ -95,6 +96,8 @@ def restore(
     `part="params"` it is that subtree of what was saved. A run that trains there may drop a checkpoint while it is
     read: then what is there now is looked at anew.
 
+    Leaves are found under the names that older versions gave them, too.
+
     Raises JaxgptError when checkpoints exist but none is sound, or one cannot be read, and ConfigError listing every
     leaf that does not match.
     """
@@ -126,9 +129,11 @@ def _first_sound(
                 manifest = _sound(directory, folders, number)
             if not suits(number, manifest.meta):
                 continue
-            _check_match(folders[number], manifest, wanted, part)
+            older = stored_names(manifest.leaves, wanted)
+            stored = {older.get(name, name): leaf for name, leaf in wanted.items()}
+            _check_match(folders[number], manifest, stored, part)
             with together("read", DamagedError):
-                leaves = restore_arrays(folders[number] / "arrays", wanted)
+                leaves = restore_arrays(folders[number] / "arrays", stored)
         except DamagedError as error:
             if process_count() == 1 and steps(directory).get(number) != folders[number]:
                 raise _GoneError from None

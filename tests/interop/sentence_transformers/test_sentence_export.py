@@ -51,7 +51,7 @@ CASES = [("bert", name) for name in HEADS] + [
 def loaded(body, head, weights):
     """What `jaxgpt.load` gives of a run whose model has that head; a pooling's name is a head too."""
     model, codec = BODIES[body]
-    model = model.evolve(head={"kind": "contrastive", **HEADS.get(head, {"pooling": head})})
+    model = model.evolve(text_head={"kind": "contrastive", **HEADS.get(head, {"pooling": head})})
     return Loaded(model, model, weights(model), codec)
 
 
@@ -68,7 +68,7 @@ FEW = [("bert", "mlp"), ("bert", "simcse"), ("roberta", "linear"), ("gpt2", "wei
 def test_vectors_come_back(body, head, weights, tmp_path):
     m = loaded(body, head, weights)
     back = jaxgpt.load(export(m, tmp_path / "out"))
-    assert back.model.head is None and "task" not in back.params
+    assert back.model.text_head is None and "text_head" not in back.params
     assert_close(back.encode(TEXTS, quiet=True), m.encode(TEXTS, quiet=True), 1e-6)
 
 
@@ -85,9 +85,9 @@ def test_the_modules_are_what_the_head_does(weights, tmp_path):
         config = json.loads((out / place / "config.json").read_text())
         assert config["activation_function"].endswith(f".{activation}")
         held = load_file(out / place / "model.safetensors")
-        np.testing.assert_array_equal(held["linear.weight"], m.params["task"][name]["weight"].T)
+        np.testing.assert_array_equal(held["linear.weight"], m.params["text_head"][name]["weight"].T)
         assert held["linear.weight"].shape == (config["out_features"], config["in_features"])
-    assert not [name for name in load_file(out / "model.safetensors") if "task" in name or "temperature" in name]
+    assert not [name for name in load_file(out / "model.safetensors") if "text_head" in name or "temperature" in name]
 
 
 def test_a_folder_goes_round(weights, tmp_path):
@@ -108,7 +108,7 @@ def test_a_folder_goes_round(weights, tmp_path):
 def test_a_head_is_not_left_behind_unseen(weights, tmp_path):
     for body in ("bert", "gpt2"):
         m = loaded(body, "tanh", weights)
-        with pytest.raises(ConfigError, match=r"model\.head: "):
+        with pytest.raises(ConfigError, match=r"model\.text_head: "):
             write_folder(tmp_path / "out", m.model, m.params, m.tokenizer)
 
 

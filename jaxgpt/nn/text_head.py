@@ -1,0 +1,29 @@
+"""The text head seam: what a model says of a text as a whole. B batch, T tokens, L layers, D model width."""
+
+from abc import abstractmethod
+
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from jaxgpt.spec import Seam
+
+
+class TextHead(Seam, seam="text_head"):
+    """What a model says of a text as a whole: a vector, say."""
+
+    @property
+    @abstractmethod
+    def layered(self) -> bool:
+        """Whether it reads the outputs of all layers; else it gets the last one's alone."""
+
+    @abstractmethod
+    def problems(self) -> list[str]:
+        """What does not fit together, a line each."""
+
+    @abstractmethod
+    def size(self, d_model: int) -> int:
+        """Numbers that it makes of a text."""
+
+    @abstractmethod
+    def module(self, dtype: DTypeLike, std: float) -> nn.Module:
+        """`(states (L, B, T, D), real (B, T) bool, train) -> float32 (B, size)`; new weights have that deviation."""

@@ -1,0 +1,87 @@
+"""Checkpoints of before parameters were renamed are read as they are."""
+
+import numpy as np
+import pytest
+from checkpoints import assert_bitwise
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxgpt.models import BERT, Decoder
+from jaxgpt.runs import Run
+from jaxgpt.runs.checkpoint.checkpoint import restore, save
+from jaxgpt.runs.checkpoint.leaf_names import renamed
+from jaxgpt.spec import ConfigError, parse
+
+OLDER = (
+    "params/blocks/layers/norm_1/scale",
+    "params/blocks/layers/norm_2/bias",
+    "params/blocks/layers/norm_1_after/scale",
+    "ema/blocks/layers/norm_2_after/scale",
+    "params/norm_e/scale",
+    "params/norm_f/scale",
+    "opt_state/0/mu/head/weight",
+    "params/head/dense/weight",
+    "params/task/dense/bias",
+    "params/embed/bias",
+)
+TODAY = (
+    "params/blocks/layers/norm_attention/scale",
+    "params/blocks/layers/norm_feed_forward/bias",
+    "params/blocks/layers/norm_attention_after/scale",
+    "ema/blocks/layers/norm_feed_forward_after/scale",
+    "params/norm_embed/scale",
+    "params/norm_final/scale",
+    "opt_state/0/mu/lm_head/weight",
+    "params/lm_head/dense/weight",
+    "params/text_head/dense/bias",
+    "params/blocks/bias",
+)
+
+
+NEW = (
+    "norm_attention/",
+    "norm_feed_forward_after/",
+    "norm_embed/",
+    "norm_final/",
+    "lm_head/",
+    "text_head/",
+    "blocks/bias",
+)
+
+
+def tree(paths):
+    """A leaf of its own at each path."""
+    return unflatten_dict({path: np.full((2, 3), i, np.float32) for i, path in enumerate(paths)}, sep="/")
+
+
+def test_leaves_of_older_names_come_back_under_those_of_today(tmp_path):
+    save(tmp_path, 1, tree(OLDER), {})
+    assert_bitwise(restore(tmp_path, tree(TODAY))[1], tree(TODAY))
+    part = restore(tmp_path, tree(TODAY)["params"], part="params")[1]
+    assert_bitwise(part, tree(TODAY)["params"])
+
+
+def test_a_module_of_ones_own_may_use_an_older_name(tmp_path):
+    own = tree(["params/blocks/layers/head/weight", "params/task/norm_1/scale"])
+    save(tmp_path, 1, own, {})
+    assert_bitwise(restore(tmp_path, own)[1], own)
+
+
+def test_what_is_missing_under_both_names_is_said(tmp_path):
+    save(tmp_path, 1, tree(OLDER[:-1]), {})
+    with pytest.raises(ConfigError, match=r"params/blocks/bias: not in the checkpoint"):
+        restore(tmp_path, tree(TODAY))
+
+
+def test_no_model_uses_a_name_that_is_out_of_use():
+    size = {"num_layers": 1, "d_model": 8, "num_heads": 2, "vocab_size": 16}
+    text = {"text_head": {"kind": "contrastive", "projection": "mlp"}}
+    decoder = Decoder(**size, context=8, tied=False, norm_place="both", position="t5", embed_norm="layer", **text)
+    encoder = BERT(**size, next_sentence=True, **text)
+    paths = {path for model in (decoder, encoder) for path in flatten_dict(model.shapes(), sep="/")}
+    assert all(renamed(path) == path for path in paths)
+    assert {renamed(path) for path in OLDER} == set(TODAY) and all(any(new in path for path in paths) for new in NEW)
+
+
+def test_the_older_field_of_a_config_is_translated():
+    with pytest.raises(ConfigError, match=r"(?m)^model\.head: unknown field; did you mean 'text_head'\?$"):
+        parse(Run, {"model": {"kind": "bert", "head": {"kind": "contrastive"}}})
