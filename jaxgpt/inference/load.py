@@ -223,9 +223,20 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
     found = restore(path / "ckpt", like, best=best, part="params" if run.ema is None else "ema")
     if found is None:
         raise ConfigError(f"{path}: holds no checkpoint yet; train it first")
+    if dtype is not None and not computes(dtype):
+        raise ConfigError(f"dtype: XLA has no {dtype} for this processor; load in float32 or bfloat16")
     params = found[1] if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), found[1])
     _check_finite(params, found[1])
     return Loaded(run, run.model, params, Codec.load(path / "tokenizer"), dtype or run.dtype)
+
+
+def computes(dtype: str) -> bool:
+    """Whether XLA can bring numbers to `dtype` here: an x86 processor without F16C has no float16."""
+    try:
+        jnp.zeros((), jnp.float32).astype(dtype).block_until_ready()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def _check_finite(params: Any, stored: Any) -> None:

@@ -47,7 +47,7 @@ def test_every_bit_pattern_and_dtype_survives(tmp_path):
     tree = {
         "bf16": jax.lax.bitcast_convert_type(jnp.asarray(every16), jnp.bfloat16),
         "f32": jnp.asarray(np.stack([every16, every16[::-1]], -1).view(np.float32)),
-        "f8": jnp.arange(8).astype(jnp.float8_e4m3fn),
+        "f8": jnp.asarray(np.arange(8).astype(jnp.float8_e4m3fn)),
         "bool": jnp.array([True, False]),
         "u32": jnp.uint32(2**32 - 1),
         "none": jnp.zeros((0, 3)),
