@@ -15,7 +15,7 @@ from harness import arguments, cpu, interleaved, seconds, write
 from sentence_transformers import SentenceTransformer
 
 import jaxgpt
-from jaxgpt.ops.ranking import cosine_pairs, spearman
+from jaxgpt.evals.ranking import cosine_pairs, spearman
 from jaxgpt.text.corpora.columns import scored_pairs
 
 BATCH = 32

@@ -44,7 +44,7 @@ def compile_all(topology: str, names: list[str], length: int, batch: int) -> int
     """Compiles every case on the chips of `topology`, rows spread over them; returns how many fail."""
 
     from jaxgpt.aot.topology import slice_devices
-    from jaxgpt.ops.placing import placing
+    from jaxgpt.ops.sharding import placing
     from jaxgpt.parallel import Mesh, Standard, placement_of
     from jaxgpt.parallel.chips import parse_slice
 

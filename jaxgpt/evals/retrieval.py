@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxgpt.evals.ranking import mrr, ndcg, ranks_of, recall_at
 from jaxgpt.evals.vectors import Encode, encode_once
-from jaxgpt.ops.ranking import mrr, ndcg, ranks_of, recall_at
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.corpora.columns import find_names, read_columns
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgpt.evals.ranking import cosine_pairs, spearman
 from jaxgpt.evals.vectors import Encode, encode_once
 from jaxgpt.ops.contrastive import alignment, uniformity
-from jaxgpt.ops.ranking import cosine_pairs, spearman
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.corpora.columns import ScoredPairs, scored_pairs
 

@@ -18,8 +18,8 @@ from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
-from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Added, Learned
+from jaxgpt.ops.sharding import place
 
 
 class Decoder(Transformer):

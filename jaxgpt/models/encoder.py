@@ -22,7 +22,7 @@ from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Bidirectional, Pattern
-from jaxgpt.ops.placing import place
+from jaxgpt.ops.sharding import place
 from jaxgpt.spec.sizes import Index, Length
 
 

@@ -13,10 +13,10 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.attention import AttentionDropout, Kernel, Scores, Side
-from jaxgpt.ops.dropping import row_keys
 from jaxgpt.ops.patterns import Pattern
-from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Biased, Position, Rotated
+from jaxgpt.ops.random_masks import row_keys
+from jaxgpt.ops.sharding import place
 from jaxgpt.spec.inputs import enabled
 
 

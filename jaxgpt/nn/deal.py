@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgpt.ops.placing import placement
+from jaxgpt.ops.sharding import placement
 
 AXIS = "pipeline"
 """The axis of the mesh that splits stages."""

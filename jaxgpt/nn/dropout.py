@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgpt.ops.dropping import bernoulli, row_keys
+from jaxgpt.ops.random_masks import bernoulli, row_keys
 from jaxgpt.spec.inputs import enabled
 
 

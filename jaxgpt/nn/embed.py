@@ -7,8 +7,8 @@ from jax.typing import DTypeLike
 
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.lookup import lookup, unproject
-from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Added, Learned, Position
+from jaxgpt.ops.sharding import place
 
 
 class Embed(nn.Module):

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops.activations import Activation, GELUTanh, SiLU
-from jaxgpt.ops.placing import place
+from jaxgpt.ops.sharding import place
 from jaxgpt.spec import Seam
 from jaxgpt.spec.sizes import Count, Length
 

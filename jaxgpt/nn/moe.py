@@ -17,8 +17,8 @@ from jaxgpt.nn.deal import AXIS
 from jaxgpt.nn.feed_forward import MLP, FeedForward, Sparse
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
-from jaxgpt.ops.placing import place, placement, placing
 from jaxgpt.ops.routing import Routes
+from jaxgpt.ops.sharding import place, placement, placing
 from jaxgpt.spec.inputs import enabled
 from jaxgpt.spec.sizes import Count
 

@@ -29,8 +29,8 @@ from jax import lax
 
 from jaxgpt.nn.deal import AXIS, by_stage
 from jaxgpt.nn.layout import Layout
-from jaxgpt.ops.dropping import by_row, rows_of
-from jaxgpt.ops.placing import place, placement
+from jaxgpt.ops.random_masks import by_row, rows_of
+from jaxgpt.ops.sharding import place, placement
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import Count, Layers
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 
 from jaxgpt.nn.norm import Norm
-from jaxgpt.ops.placing import place
+from jaxgpt.ops.sharding import place
 
 NormPlace = Literal["pre", "post", "both"]
 """Before each sublayer (GPT-2), after the residual sum (GPT-1, the original Transformer), or before each sublayer and

@@ -22,8 +22,8 @@ from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat, Stack
 from jaxgpt.ops.attention import Case, Kernel, Places, case_of_layer
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach, shares
-from jaxgpt.ops.placing import place
 from jaxgpt.ops.positions import Added, Learned, Rotated
+from jaxgpt.ops.sharding import place
 from jaxgpt.spec.sizes import Layers, Length
 
 MOST_IN_TABLE = 2**27

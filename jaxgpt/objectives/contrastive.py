@@ -17,8 +17,8 @@ from jaxgpt.nn.contrastive import Contrastive as ContrastiveHead
 from jaxgpt.objectives.masked import Masking, needs_masked_head
 from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
 from jaxgpt.ops.contrastive import alignment, matryoshka, uniformity
-from jaxgpt.ops.dropping import by_row
 from jaxgpt.ops.pooling import normalise
+from jaxgpt.ops.random_masks import by_row
 from jaxgpt.spec.sizes import Length, Width
 from jaxgpt.text import Codec, Data
 

@@ -8,11 +8,11 @@ from flax import linen as nn
 from pydantic import Field, model_validator
 
 from jaxgpt.models import Encoder, Model
+from jaxgpt.objectives.framing import framed
 from jaxgpt.objectives.next_sentence import NextSentence
 from jaxgpt.objectives.objective import Batch, Objective
-from jaxgpt.ops.framing import framed
+from jaxgpt.objectives.token_masking import hide
 from jaxgpt.ops.losses import chunked_cross_entropy
-from jaxgpt.ops.masking import hide
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.sizes import Index, Length, Steps
 from jaxgpt.text import Codec, Data

@@ -8,8 +8,8 @@ from flax import linen as nn
 from pydantic import Field, NonNegativeFloat
 
 from jaxgpt.models import Encoder, Model
+from jaxgpt.objectives.framing import Pairs, pair
 from jaxgpt.objectives.objective import Batch
-from jaxgpt.ops.framing import Pairs, pair
 from jaxgpt.spec import Spec
 from jaxgpt.text import Data
 

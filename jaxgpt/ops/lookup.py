@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgpt.ops.placing import place, token_shards
+from jaxgpt.ops.sharding import place, token_shards
 
 SMALL = 4096
 """Up to this many rows the table's gradient is a one-hot matmul, which no backend runs as a serial scatter."""
@@ -17,7 +17,7 @@ SMALL = 4096
 def lookup(table_VD: jax.Array, ids: jax.Array, gradient: str = "table_gradient") -> jax.Array:
     """`table[ids]`: ids of any shape, int, in [0, V), -> ids.shape + (D,). Range is checked on the host, not here.
 
-    `gradient` is what the table's gradient is called where it is summed over devices (`ops.placing`): left alone, the
+    `gradient` is what the table's gradient is called where it is summed over devices (`ops.sharding`): left alone, the
     compiler may gather all tokens instead.
     """
     return jnp.take(table_VD, ids, axis=0, mode="clip")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.ops.placing import token_shards
+from jaxgpt.ops.sharding import token_shards
 from jaxgpt.spec.inputs import enabled
 
 

@@ -3,7 +3,7 @@
 import jax
 from jax import lax
 
-from jaxgpt.ops.placing import token_shards
+from jaxgpt.ops.sharding import token_shards
 
 
 def project(x: jax.Array, w_IO: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-from jaxgpt.ops.placing import Placement, path_name
+from jaxgpt.ops.sharding import Placement, path_name
 from jaxgpt.parallel.rules import BATCH, Axes, Entry, Rules, Spread, Table
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from jaxgpt.nn.stack import Remat
 from jaxgpt.ops.attention import Auto, Kernel
-from jaxgpt.ops.placing import platform
+from jaxgpt.ops.sharding import platform
 from jaxgpt.parallel import Mesh, Rules, Standard
 from jaxgpt.runs.pipeline import Pipeline
 from jaxgpt.runs.sinks import Sink

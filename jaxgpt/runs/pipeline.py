@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jaxgpt.nn.pipeline import Pipelined
 from jaxgpt.nn.stack import Loop
-from jaxgpt.ops.placing import placement
+from jaxgpt.ops.sharding import placement
 from jaxgpt.parallel.mesh import ROWS
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.sizes import Count, Layers

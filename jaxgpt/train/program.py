@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.models import Model
-from jaxgpt.ops.placing import Placement, placing
+from jaxgpt.ops.sharding import Placement, placing
 from jaxgpt.parallel import batch_sharding, placement_of, shardings, training_devices
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.pipeline import layer_loop

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from jaxgpt.nn.pipeline import bubble
-from jaxgpt.ops.placing import Placement, path_name, placing
+from jaxgpt.ops.sharding import Placement, path_name, placing
 from jaxgpt.parallel import split
 from jaxgpt.runs.pipeline import pipelined
 from jaxgpt.runs.run import Run

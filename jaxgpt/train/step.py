@@ -10,8 +10,8 @@ from flax import linen as nn
 
 from jaxgpt.objectives import Objective
 from jaxgpt.objectives.objective import Batch
-from jaxgpt.ops.dropping import by_row
-from jaxgpt.ops.placing import place_tree
+from jaxgpt.ops.random_masks import by_row
+from jaxgpt.ops.sharding import place_tree
 from jaxgpt.runs.schedules import Schedule
 from jaxgpt.train.state import State
 

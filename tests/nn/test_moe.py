@@ -17,7 +17,7 @@ from jaxgpt.nn import MoE
 from jaxgpt.nn.feed_forward import MLP, Gated
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
-from jaxgpt.ops.placing import placing
+from jaxgpt.ops.sharding import placing
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
 from jaxgpt.parallel.split import batch_sharding
 

@@ -19,9 +19,9 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.pipeline import Pipelined, bubble
 from jaxgpt.nn.stack import Stack
 from jaxgpt.ops.attention import Reference
-from jaxgpt.ops.dropping import by_row
 from jaxgpt.ops.patterns import Causal
-from jaxgpt.ops.placing import placing
+from jaxgpt.ops.random_masks import by_row
+from jaxgpt.ops.sharding import placing
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
 
 B, T, L, D = 16, 8, 8, 16

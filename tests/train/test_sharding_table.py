@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from jaxgpt.ops.placing import path_name
+from jaxgpt.ops.sharding import path_name
 from jaxgpt.spec import ConfigError
 from jaxgpt.train.program import program
 from jaxgpt.train.sharding_table import sharding_table

@@ -2,14 +2,14 @@
 
 import jax
 
-from jaxgpt.ops.attention.block_plan import visited
-from jaxgpt.ops.attention.block_sparse import BlockSparse
+from jaxgpt.ops.attention.block_sparse.kernel import BlockSparse
+from jaxgpt.ops.attention.block_sparse.plan import visited
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
 from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
-from jaxgpt.ops.attention.ring import Ring
+from jaxgpt.ops.attention.ring.kernel import Ring
 from jaxgpt.ops.attention.scores import Scores
 from jaxgpt.ops.attention.splash import Splash
 

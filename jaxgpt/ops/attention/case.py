@@ -11,8 +11,8 @@ import jax
 from jaxgpt.ops.attention.scores import Places, Scores
 from jaxgpt.ops.attention.split import split_of
 from jaxgpt.ops.patterns import Pattern, is_relative
-from jaxgpt.ops.placing import platform
 from jaxgpt.ops.positions import Biased, Position
+from jaxgpt.ops.sharding import platform
 from jaxgpt.spec.inputs import enabled
 
 

@@ -18,8 +18,8 @@ from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
 from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, dropout_zero, keep_mask, mix, tile_back, tile_scores
-from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
+from jaxgpt.ops.random_masks import fold_in
 from jaxgpt.spec.sizes import Length
 
 IN_CACHE = 2**18

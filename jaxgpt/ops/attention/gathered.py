@@ -20,7 +20,7 @@ from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import AttentionDropout, Scores, Side
 from jaxgpt.ops.attention.split import split_of
-from jaxgpt.ops.placing import placing
+from jaxgpt.ops.sharding import placing
 
 
 class Gathered(Kernel):

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from jaxgpt.ops.attention.case import Case, case_of_call
 from jaxgpt.ops.attention.scores import Scores
-from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Pattern, shares
+from jaxgpt.ops.random_masks import fold_in
 from jaxgpt.spec import ConfigError, Seam
 
 

@@ -23,7 +23,7 @@ from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import Scores
 from jaxgpt.ops.attention.tile import FLOOR
 from jaxgpt.ops.patterns import Pattern, is_relative
-from jaxgpt.ops.placing import placement
+from jaxgpt.ops.sharding import placement
 
 LANES = 128
 """Blocks are multiples of the TPU's vector width."""

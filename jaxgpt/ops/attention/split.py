@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
-from jaxgpt.ops.placing import placement
+from jaxgpt.ops.sharding import placement
 
 
 class Split(NamedTuple):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Side
-from jaxgpt.ops.dropping import bernoulli
+from jaxgpt.ops.random_masks import bernoulli
 
 LOWEST = np.float32(-0.7 * np.finfo(np.float32).max)
 """The score of a pair that is not allowed."""

@@ -5,7 +5,7 @@ import pytest
 from close import assert_close
 from scipy.stats import spearmanr
 
-from jaxgpt.ops.ranking import cosine_pairs, mrr, ndcg, ranks_of, recall_at, spearman
+from jaxgpt.evals.ranking import cosine_pairs, mrr, ndcg, ranks_of, recall_at, spearman
 
 rng = np.random.default_rng(0)
 QUERIES, DOCUMENTS = (rng.standard_normal((n, 6)).astype(np.float32) for n in (7, 40))

@@ -25,8 +25,8 @@ from jaxgpt.ops.attention import (
     case_of_call,
 )
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, PerHead, Strided
-from jaxgpt.ops.placing import Placement, placing
 from jaxgpt.ops.positions import ALiBi, RelativeBias
+from jaxgpt.ops.sharding import Placement, placing
 from jaxgpt.parallel import Mesh
 
 B, H, T, K = 2, 4, 112, 8

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgpt.ops.attention import zigzag
+from jaxgpt.ops.attention.ring import zigzag
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
 from jaxgpt.ops.patterns.pattern import same_order
 

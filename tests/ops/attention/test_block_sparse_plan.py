@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgpt.ops.attention.block_plan import BLOCKS, GROUPS, best_block, plan, visited
+from jaxgpt.ops.attention.block_sparse.plan import BLOCKS, GROUPS, best_block, plan, visited
 from jaxgpt.ops.patterns import (
     Banded,
     Bidirectional,

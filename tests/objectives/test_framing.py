@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgpt.ops.framing import framed, pair
+from jaxgpt.objectives.framing import framed, pair
 
 BEFORE, BEHIND = (91,), (92, 93)
 B, T = 64, 16

@@ -26,12 +26,12 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxgpt.ops.attention import zigzag
 from jaxgpt.ops.attention.blocks import blocks, join
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.chunked import Chunked, Tiling, backward, forward
 from jaxgpt.ops.attention.kernel import Kernel
-from jaxgpt.ops.attention.ring_plan import Plan, Visits, plan
+from jaxgpt.ops.attention.ring import zigzag
+from jaxgpt.ops.attention.ring.plan import Plan, Visits, plan
 from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
 from jaxgpt.ops.attention.split import Split, split_of
 from jaxgpt.ops.attention.tile import FLOOR, NEVER, Known, dropout_zero

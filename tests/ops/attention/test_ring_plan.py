@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxgpt.ops.attention.ring_plan import plan
-from jaxgpt.ops.attention.zigzag import order
+from jaxgpt.ops.attention.ring.plan import plan
+from jaxgpt.ops.attention.ring.zigzag import order
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, GlobalWindow, Prefix, Strided
 
 PATTERNS = [

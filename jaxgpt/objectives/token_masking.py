@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.ops.dropping import row_keys, uniform
+from jaxgpt.ops.random_masks import row_keys, uniform
 
 
 def hide(

@@ -17,14 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgpt.ops.attention.block_plan import BLOCKS, Part, best_block, plan
+from jaxgpt.ops.attention.block_sparse.plan import BLOCKS, Part, best_block, plan
 from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import Rule, Scores, Side
 from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, dropout_zero, keep_mask, mix, tile_back, tile_scores
-from jaxgpt.ops.dropping import fold_in
 from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.random_masks import fold_in
 from jaxgpt.spec.sizes import Length
 
 SCORES_AT_ONCE = {"cpu": 2**17, "gpu": 2**26, "tpu": 2**26}

@@ -7,10 +7,10 @@ import pytest
 from close import assert_close, difference
 
 from jaxgpt.nn.dropout import Dropout
+from jaxgpt.objectives.token_masking import hide
 from jaxgpt.ops.attention import AttentionDropout, BlockSparse, Chunked, Reference, Scores, Side
-from jaxgpt.ops.dropping import by_row, row_keys
-from jaxgpt.ops.masking import hide
 from jaxgpt.ops.patterns import Causal
+from jaxgpt.ops.random_masks import by_row, row_keys
 
 KEY = jax.random.key(0)
 B, H, T, K = 4, 2, 8, 4

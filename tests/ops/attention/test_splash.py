@@ -20,7 +20,7 @@ from jaxgpt.ops.patterns import (
     Strided,
     Union,
 )
-from jaxgpt.ops.placing import placing
+from jaxgpt.ops.sharding import placing
 from jaxgpt.parallel import Mesh, Standard, placement_of
 
 SPLASH = Splash(block=128, interpret=True)
