@@ -1,6 +1,6 @@
 """Attention on a GPU: every kernel against float64, then cuDNN's band against cuDNN's dense kernel, bfloat16.
 
-    python bench/attention_gpu.py --json bench/attention_gpu.json
+    python bench/attention_gpu.py --json FILE
 
 One row, 8 heads of width 128, window 1024; strided and fixed (l 128, c 32) on `block_sparse`. Times are medians of 20
 blocks of calls after warm-up, compiling apart. Correctness comes first: a kernel that is wrong ends the script.

@@ -154,7 +154,7 @@ class Loaded:
         self, texts: Sequence[str], batch_size: int = 32, pooling: str | None = None, quiet: bool = False
     ) -> np.ndarray:
         """float32 (N, D): a vector for each text, as the checkpoint says, else the mean over an encoder's tokens, or a
-        decoder's last. `pooling` chooses another by its name in `jaxgpt.ops.pooling`. See `train.encode`."""
+        decoder's last. `pooling` chooses another by its name in `jaxgpt.ops.pooling`. See `inference.encode`."""
         recipe = recipe_for(self.model, self.recipe, pooling)
         return encode(self._module, self._ready, self.tokenizer, texts, recipe, batch_size, quiet)
 

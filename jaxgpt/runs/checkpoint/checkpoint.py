@@ -1,6 +1,6 @@
 """Checkpoints: whole or not there, verified before use, never silently wrong.
 
-    ckpt/step_00000200/arrays/...       what Orbax wrote: one array a leaf, named params/block_0/...
+    ckpt/step_00000200/arrays/...       what Orbax wrote: one array a leaf, named params/blocks/...
     ckpt/step_00000200/manifest.json    SHA-256 and size of every file, the step, `meta`; written last
     ckpt/best.json                      which step is marked best
 

@@ -38,7 +38,7 @@ class Prepared:
     """`Codec.word_starts`, where batches are to tell words (`marked`)."""
 
     def marked(self, whole_words: bool) -> "Prepared":
-        """With `words` in every batch: see `windows.words_of`. Raises ConfigError as `Codec.word_starts` does."""
+        """With `words` in every batch: see `windows.with_words`. Raises ConfigError as `Codec.word_starts` does."""
         return replace(self, starts_V=self.codec.word_starts(whole_words))
 
     @cached_property
