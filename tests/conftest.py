@@ -21,6 +21,10 @@ os.environ.setdefault("JAXGPT_TEST_DATA", os.environ.pop("JAXGPT_DATA", ""))
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of busy machines
+settings.load_profile("tests")
 
 with suppress(ValueError):  # on another thread than the main one
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of `nohup`, or a shell's `&`: tests of Ctrl-C would wait

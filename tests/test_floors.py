@@ -62,3 +62,12 @@ def test_imports_point_down(path):
 def test_files_are_small_and_well_named(path):
     assert len(path.read_text().splitlines()) <= 400
     assert path.stem not in {"utils", "common", "helpers", "misc"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("__init__.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_export_hides_a_module(path):
+    """Modules are nouns, functions verbs: `import jaxgpt.room.name as m` gives the module."""
+    top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+    exported = {alias.asname or alias.name for node in top for alias in node.names}
+    inside = {other.stem for other in path.parent.glob("*.py")} | {other.name for other in path.parent.glob("*/")}
+    assert not exported & inside

@@ -1,8 +1,8 @@
 """Mesh and sharding rule tables. They know paths and axes, not models."""
 
+from jaxgpt.parallel.assignment import Split, batch_sharding, placement_of, shardings, split
 from jaxgpt.parallel.mesh import ROWS, Mesh
 from jaxgpt.parallel.rules import Experts, Megatron, Product, Replicated, Rules, Stages, Standard, Zero
-from jaxgpt.parallel.split import Split, batch_sharding, placement_of, shardings, split
 from jaxgpt.parallel.this_host import keep_freed_memory, split_cpu, training_devices
 
 __all__ = [

@@ -1,8 +1,8 @@
 """Specs. Frozen, typed, hashable values that name a mechanism or a whole run. Imports no jax."""
 
 from jaxgpt.spec.base import Spec
-from jaxgpt.spec.diff import diff
-from jaxgpt.spec.digest import canonical, digest
+from jaxgpt.spec.differences import diff
+from jaxgpt.spec.digests import canonical, digest
 from jaxgpt.spec.errors import ConfigError, JaxgptError
 from jaxgpt.spec.overrides import apply_overrides
 from jaxgpt.spec.seam import Seam, members, seams

@@ -19,7 +19,7 @@ from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
 from jaxgpt.ops.sharding import placing
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
-from jaxgpt.parallel.split import batch_sharding
+from jaxgpt.parallel.assignment import batch_sharding
 
 B, T, D, E = 8, 24, 8, 8
 LINEARS = Linears(jnp.float32, std=0.3, residual_std=0.3, bias=True)

@@ -6,7 +6,7 @@ from typing import Any
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.run_files import read_json
 from jaxgpt.spec import digest
-from jaxgpt.spec.diff import flatten
+from jaxgpt.spec.differences import flatten
 
 WATCHED = ("commit", "diff", "versions", "devices", "flags", "corpus_sha256", "tokenizer_digest")
 """What of provenance.json should be one for all runs of a table. `diff` is compared by digest."""

@@ -27,7 +27,7 @@ _PART = re.compile(r"(?!\.+$)[\w.+-]+")
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-    """Leaves by path: `params/blocks/layers/attention/q/weight`, `opt_state/0/mu/...`. Fields of named tuples go by name.
+    """Leaves by path: `params/blocks/layers/attention/q/weight`, `opt_state/...`. Fields of named tuples go by name.
 
     Raises ValueError for a path that is no safe file name and for two leaves of one path.
     """

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.run_files import read_json
-from jaxgpt.spec.diff import flatten
+from jaxgpt.spec.differences import flatten
 
 _LONGEST = 180
 
