@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxgpt.decode.sampling import Steps, Values, draw
-from jaxgpt.nn.cache import KV
+from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.stack import split_layers
 
@@ -43,7 +43,7 @@ class Decoding(NamedTuple):
     """int32 scalar: the slot of the last written token, whose keys are not cached yet."""
     padding_B: jax.Array
     """int32: the empty slots on the left of each row's first token."""
-    cache: tuple[KV, ...]
+    cache: Cache
     seen_BV: jax.Array | None
     done_B: jax.Array
     finite: jax.Array

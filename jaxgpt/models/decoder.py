@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from pydantic import PositiveFloat, model_validator
 
 from jaxgpt.models.transformer import Transformer, TransformerModule
-from jaxgpt.nn.cache import KV
+from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.stack import Loop, Remat
@@ -84,7 +84,7 @@ class DecoderLM(TransformerModule):
         """int (B, T) -> logits (B, T, V) in the compute dtype."""
         return self.unembed(self.hidden(tokens_BT, train=train))
 
-    def extend(self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...]) -> tuple[jax.Array, tuple[KV, ...]]:
+    def extend(self, tokens_BT: jax.Array, layout: Layout, cache: Cache) -> tuple[jax.Array, Cache]:
         """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
         return self.trunk.extend(tokens_BT, layout, cache)
 

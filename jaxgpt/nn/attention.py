@@ -1,4 +1,4 @@
-"""Multi-head, grouped and multi-query attention.
+"""Multi-head, grouped and multi-query attention, to a sequence itself or to another.
 
 B batch, T queries, S keys, H query heads, G key/value heads, K head width, D model width.
 """
@@ -9,7 +9,7 @@ from einops import rearrange
 from flax import linen as nn
 
 from jaxgpt.nn.cache import KV, extend
-from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.layout import Layout, Memory
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.attention import AttentionDropout, Kernel, Scores, Side
@@ -38,42 +38,60 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BTD: jax.Array, layout: Layout, pattern: Pattern, cache: KV | None, train: bool
+        self,
+        x_BTD: jax.Array,
+        layout: Layout,
+        pattern: Pattern,
+        cache: KV | None,
+        train: bool,
+        memory: Memory | None = None,
     ) -> tuple[jax.Array, KV | None]:
-        """(B, T, D) -> (B, T, D), and the cache with this call's keys and values written at `layout.cursor`."""
-        q_BHTK = self._heads(x_BTD, self.num_heads, "q")
-        k_BGTK = self._heads(x_BTD, self.num_kv_heads, "k")
-        v_BGTK = self._heads(x_BTD, self.num_kv_heads, "v")
-        if self.qk_norm is not None:
-            q_BHTK = self.qk_norm.module("q_norm")(q_BHTK)
-            k_BGTK = self.qk_norm.module("k_norm")(k_BGTK)
-        if isinstance(self.position, Rotated):
-            q_BHTK = self.position.turn(q_BHTK, layout.pos)
-            k_BGTK = self.position.turn(k_BGTK, layout.pos)
+        """(B, T, D) -> (B, T, D), and the cache with this call's keys and values written at `layout.cursor`.
+
+        With a memory, its tokens are what the queries see (cross-attention), and its keys and values are returned as
+        the cache. A memory without states is read from the cache."""
+        q_BHTK = self._turned(self._heads(x_BTD, self.num_heads, "q"), "q_norm", layout.pos)
         if self.score_scale is not None:  # kernels divide by √K
             q_BHTK = q_BHTK * (self.score_scale * self.d_head**0.5)
-        k_pos, segment, places = layout.pos, layout.segment, layout.places
-        if cache is not None:
-            cache, (k_BGTK, v_BGTK), k_pos = extend(cache, KV(k_BGTK, v_BGTK), layout)
-            segment, places = None, "any"
+        q, k, places = Side(layout.pos, layout.segment), Side(layout.pos, layout.segment), layout.places
+        if memory is not None:
+            cache = cache if memory.states is None else self._keys_and_values(memory.states, memory.pos)
+            assert cache is not None
+            seen, k, places = cache, Side(memory.pos, memory.segment), "any"
+        else:
+            seen = self._keys_and_values(x_BTD, layout.pos)
+            if cache is not None:
+                cache, seen, k_pos = extend(cache, seen, layout)
+                k, places = Side(k_pos), "any"
+        if q.segment is None or k.segment is None:
+            q, k = Side(q.pos), Side(k.pos)
         dropout = None
         if train and enabled(self.dropout):
             key = jax.random.key_data(row_keys(self.make_rng("dropout")))
             dropout = AttentionDropout(key, jnp.float32(self.dropout))
         scores = Scores(
             pattern=pattern,
-            q=Side(layout.pos, segment),
-            k=Side(k_pos, segment),
+            q=q,
+            k=k,
             position=self.position if isinstance(self.position, Biased) else None,
             table_H=self._table(layout),
             soft_cap=self.soft_cap,
             dropout=dropout,
             places=places,
         )
-        o_BHTK = place(self.kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores), "heads")
+        o_BHTK = place(self.kernel.attend(q_BHTK, seen.k, seen.v, scores), "heads")
         o_BTD = rearrange(o_BHTK, "b h t k -> b t (h k)")
         linear = self.linears._replace(bias=self.o_bias)(x_BTD.shape[-1], "o", into_residual=True)
         return linear(o_BTD), cache
+
+    def _keys_and_values(self, x_BSD: jax.Array, pos: jax.Array) -> KV:
+        k_BGSK = self._turned(self._heads(x_BSD, self.num_kv_heads, "k"), "k_norm", pos)
+        return KV(k_BGSK, self._heads(x_BSD, self.num_kv_heads, "v"))
+
+    def _turned(self, x_BHTK: jax.Array, norm: str, pos: jax.Array) -> jax.Array:
+        """Queries or keys normalised and turned by their positions, where heads are."""
+        x_BHTK = x_BHTK if self.qk_norm is None else self.qk_norm.module(norm)(x_BHTK)
+        return self.position.turn(x_BHTK, pos) if isinstance(self.position, Rotated) else x_BHTK
 
     def _heads(self, x_BTD: jax.Array, heads: int, name: str) -> jax.Array:
         y = self.linears._replace(bias=self.qkv_bias)(heads * self.d_head, name)(x_BTD)

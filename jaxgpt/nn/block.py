@@ -1,5 +1,6 @@
 """One block from seams: attention and feed-forward around a residual stream. B batch, T tokens, D model width."""
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -7,7 +8,7 @@ from flax import linen as nn
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from jaxgpt.nn.attention import Attention
-from jaxgpt.nn.cache import KV
+from jaxgpt.nn.cache import LayerCache
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.layout import Layout
@@ -15,8 +16,8 @@ from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.nn.sublayer import NormPlace, Sublayer
 from jaxgpt.ops.attention import Kernel
-from jaxgpt.ops.patterns import Pattern
-from jaxgpt.ops.positions import Learned, Position
+from jaxgpt.ops.patterns import Bidirectional, Pattern
+from jaxgpt.ops.positions import Learned, NoPosition, Position
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import Count, Width
 
@@ -76,7 +77,10 @@ class BlockSpec(Spec):
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each normalised and added to the stream."""
+    """Attention, with a memory cross-attention to it, then feed-forward, each normalised and added to the stream.
+
+    Parameters `attention`, `feed_forward`, their norms (see Sublayer), and `cross_attention` and its norm where it is
+    initialised with a memory (Vaswani et al. 2017, section 3.2.3)."""
 
     spec: BlockSpec
     linears: Linears
@@ -84,11 +88,12 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BTD: jax.Array, layout: Layout, pattern: Pattern, cache: KV | None = None, train: bool = False
-    ) -> tuple[jax.Array, KV | None]:
+        self, x_BTD: jax.Array, layout: Layout, pattern: Pattern, cache: LayerCache | None = None, train: bool = False
+    ) -> tuple[jax.Array, LayerCache | None]:
         """(B, T, D) -> (B, T, D), and the layer's cache where one was given."""
         spec = self.spec
-        attention = Attention(
+        attention = partial(
+            Attention,
             num_heads=spec.num_heads,
             num_kv_heads=spec.kv_heads,
             d_head=spec.head_width,
@@ -96,12 +101,10 @@ class Block(nn.Module):
             qkv_bias=spec.has_qkv_bias,
             o_bias=spec.has_o_bias,
             kernel=self.kernel,
-            position=spec.position,
             qk_norm=spec.qk_norm,
             score_scale=spec.score_scale,
             soft_cap=spec.soft_cap,
             dropout=spec.dropout,
-            name="attention",
         )
         feed_forward = spec.feed_forward.module(self.linears, "feed_forward")
         dropout = Dropout(spec.dropout)
@@ -109,10 +112,17 @@ class Block(nn.Module):
         def drop(y_BTD: jax.Array) -> jax.Array:
             return dropout(y_BTD, deterministic=not train)
 
-        attend, feed = (Sublayer(name, spec.norm, spec.norm_place, drop) for name in ("attention", "feed_forward"))
-        start_BTD, h_BTD = x_BTD, attend.read(x_BTD)
-        y_BTD, cache = attention(h_BTD, layout, pattern, cache, train)
-        x_BTD = attend.add(x_BTD, y_BTD)
+        around = partial(Sublayer, norm=spec.norm, norm_place=spec.norm_place, drop=drop)
+        itself, across, feed = around("attention"), around("cross_attention"), around("feed_forward")
+        past, memory = cache or (None, None)
+        start_BTD, h_BTD = x_BTD, itself.read(x_BTD)
+        attend = attention(position=spec.position, name=itself.name)
+        y_BTD, past = attend(h_BTD, layout, pattern, past, train)
+        x_BTD = itself.add(x_BTD, y_BTD)
+        if layout.memory is not None:
+            attend = attention(position=NoPosition(), name=across.name)
+            y_BTD, memory = attend(across.read(x_BTD), layout, Bidirectional(), memory, train, layout.memory)
+            x_BTD = across.add(x_BTD, y_BTD)
         if spec.residual != "parallel_one_norm":
             h_BTD = feed.read(x_BTD if spec.residual == "sequential" else start_BTD)
-        return feed.add(x_BTD, feed_forward(h_BTD)), cache
+        return feed.add(x_BTD, feed_forward(h_BTD)), None if past is None else LayerCache(past, memory)

@@ -1,4 +1,4 @@
-"""One layer's keys and values of the tokens that are past.
+"""One layer's keys and values: of the tokens that are past, and of a memory.
 
 A cache has a slot for every token to come, or is a ring of as many slots as its pattern can see: token n then lies in
 slot n mod R, and a long row needs no more memory than a short one.
@@ -19,6 +19,19 @@ class KV(NamedTuple):
 
     k: jax.Array
     v: jax.Array
+
+
+class LayerCache(NamedTuple):
+    """What one layer remembers of a sequence."""
+
+    past: KV
+    """Of the tokens that are past: it grows."""
+    memory: KV | None = None
+    """Of the sequence that cross-attention sees, (B, G, S, K): constant. None: there is none, or not yet."""
+
+
+Cache = tuple[LayerCache, ...]
+"""Of all layers."""
 
 
 def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:

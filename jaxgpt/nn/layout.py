@@ -1,4 +1,7 @@
-"""Where the tokens of a call stand: positions, segments, and their slots in a cache."""
+"""Where the tokens of a call stand: positions, segments, their slots in a cache; and what else they may see.
+
+B batch, T tokens, S tokens of a memory, D model width, H heads.
+"""
 
 from typing import NamedTuple
 
@@ -6,6 +9,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxgpt.ops.attention import Places
+
+
+class Memory(NamedTuple):
+    """Another sequence, which cross-attention sees: an encoder's output, say."""
+
+    states: jax.Array | None
+    """(B, S, D); None: keys and values of it are in the caches."""
+    pos: jax.Array
+    """int32 (S,) or (B, S). Negative marks padding, which nobody sees."""
+    segment: jax.Array | None = None
+    """int32 (B, S): a token sees those of its own segment; read where the tokens have segments too."""
 
 
 class Layout(NamedTuple):
@@ -25,6 +39,8 @@ class Layout(NamedTuple):
     """int32 (B,): empty slots on the left of each row's first token: a token's position is its slot less these."""
     capacity: int = 0
     """Slots that will ever be filled: a cache with fewer is a ring."""
+    memory: Memory | None = None
+    """What cross-attention sees; None: blocks have none."""
 
     @classmethod
     def of_rows(cls, tokens_BT: jax.Array, positions: jax.Array | None, segments: jax.Array | None) -> "Layout":

@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 
 from jaxgpt.nn.deal import AXIS, by_stage
-from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.layout import Layout, Memory
 from jaxgpt.ops.random_masks import by_row, rows_of
 from jaxgpt.ops.sharding import place, placement
 from jaxgpt.spec import Spec
@@ -72,8 +72,7 @@ def pipeline(
     params_S = jax.tree.map(partial(by_stage, S=S, R=R), params)
     K = jax.tree.leaves(params)[0].shape[0] // (S * R)
     x_MbTD = _cut(x_BTD, M)
-    pos = layout.pos if layout.pos.ndim == 1 else _cut(layout.pos, M)
-    segment = None if layout.segment is None else _cut(layout.segment, M)
+    parted = _with_rows(layout, partial(_cut, M=M))
     rows_Mb = _cut(rows_of(x_BTD.shape[0]), M)
     index_S = jnp.arange(S)
     first_S = (index_S == 0).reshape(S, 1, 1, 1)
@@ -81,9 +80,7 @@ def pipeline(
     def work(p: Any, x_bTD: jax.Array, s: jax.Array, t: jax.Array) -> tuple[jax.Array, Losses]:
         item = jnp.clip(t - s, 0, M * R - 1)
         part, repeat = item % M, item // M
-        own = layout._replace(
-            pos=pos if pos.ndim == 1 else _at(pos, part), segment=None if segment is None else _at(segment, part)
-        )
+        own = _with_rows(parted, partial(_at, i=part))
         with by_row(_at(rows_Mb, part)):  # a row drops the same in whichever microbatch it goes
             x_bTD, losses = stage(p, x_bTD, own, (repeat * S + s) * K, repeat if R > 1 else None)
         return x_bTD, jax.tree.map(lambda loss: jnp.where(item == t - s, loss, 0), losses)
@@ -107,6 +104,16 @@ def pipeline(
     (_, slots_SMbTD), losses = lax.scan(tick, (start_SbTD, slots_SMbTD), jnp.arange(M * R + S - 1))
     x_MbTD = jnp.where(first_S[:, None], _place_slots(slots_SMbTD), 0).sum(0)
     return _uncut(x_MbTD), jax.tree.map(lambda each: each.sum() / M, losses)
+
+
+def _with_rows(layout: Layout, change: Callable[[jax.Array], jax.Array]) -> Layout:
+    """The layout with that done to all that it has for each row: all but positions (T,) that rows share."""
+
+    def changed(x: jax.Array | None) -> Any:
+        return x if x is None or x.ndim == 1 else change(x)
+
+    memory = None if layout.memory is None else Memory(*map(changed, layout.memory))
+    return layout._replace(pos=changed(layout.pos), segment=changed(layout.segment), memory=memory)
 
 
 def _place_slots(slots_SMbTD: jax.Array) -> jax.Array:

@@ -9,8 +9,8 @@ from flax import linen as nn
 from jax import lax
 
 from jaxgpt.nn.block import Block
-from jaxgpt.nn.cache import KV
-from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.cache import Cache, LayerCache
+from jaxgpt.nn.layout import Layout, Memory
 from jaxgpt.nn.pipeline import Losses, Pipelined, pipeline
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased
@@ -18,7 +18,7 @@ from jaxgpt.spec.inputs import enabled
 
 Loop = Literal["scan", "unroll"] | Pipelined
 Remat = Literal["none", "block", "dots", "stage"]
-Layer = Callable[[Any, jax.Array, Any, Pattern, KV | None], tuple[jax.Array, KV | None, Losses]]
+Layer = Callable[[Any, jax.Array, Any, Pattern, LayerCache | None], tuple[jax.Array, LayerCache | None, Losses]]
 """Parameters, (B, T, D), index, pattern and cache of one layer to its output, its cache and its auxiliary losses."""
 
 
@@ -44,10 +44,10 @@ class Stack(nn.Module):
         self,
         x_BTD: jax.Array,
         layout: Layout,
-        cache: tuple[KV, ...] | None = None,
+        cache: Cache | None = None,
         train: bool = False,
         every: bool = False,
-    ) -> tuple[jax.Array, tuple[KV, ...] | None]:
+    ) -> tuple[jax.Array, Cache | None]:
         """(B, T, D) -> (B, T, D), and the caches, one a layer, where they were given.
 
         `every`: instead of the last layer's output those of all, (L, B, T, D); not in a pipeline, whose stages hold no
@@ -58,13 +58,13 @@ class Stack(nn.Module):
             table = position.table(self.block.spec.num_heads)
             layout = layout._replace(bias_table=self.param("bias", lambda _: jnp.asarray(table)))
         if self.is_initializing():
-            params = self.param("layers", self._init, block, x_BTD[:1, :1], layout.bias_table)
+            params = self.param("layers", self._init, block, x_BTD[:1, :1], layout)
         else:  # read without Linen's shape check: decoding passes the layers already split
             params = self.get_variable("params", "layers")
         key = self.make_rng("dropout") if train and enabled(block.spec.dropout) else None
 
         def layer(layout: Layout, key: jax.Array | None, repeat: jax.Array | None = None) -> Layer:
-            def one(p: Any, x: jax.Array, index: Any, pattern: Pattern, held: KV | None) -> Any:
+            def one(p: Any, x: jax.Array, index: Any, pattern: Pattern, held: LayerCache | None) -> Any:
                 if repeat is not None:
                     p = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, repeat, keepdims=False), p)
                 rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}
@@ -97,8 +97,10 @@ class Stack(nn.Module):
             self.sow("losses", name, total)
         return x_BTD, cache
 
-    def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array, bias_table: jax.Array | None) -> Any:
-        layout = Layout(pos=jnp.zeros((1,), jnp.int32), bias_table=bias_table)
+    def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array, layout: Layout) -> Any:
+        pos = jnp.zeros((1,), jnp.int32)
+        memory = None if layout.memory is None else Memory(x_BTD, pos)
+        layout = Layout(pos=pos, bias_table=layout.bias_table, memory=memory)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(self.num_layers))
         return jax.vmap(lambda k: block.init(k, x_BTD, layout, self.patterns[0])["params"])(keys)
 
@@ -135,7 +137,7 @@ def _scan(
 
 def _unroll(
     one: Layer, layers: Sequence[Any], x: jax.Array, first: Any, patterns: tuple[Pattern, ...], cache: Any, every: bool
-) -> tuple[jax.Array, tuple[KV, ...] | None, Losses]:
+) -> tuple[jax.Array, Cache | None, Losses]:
     grown, losses, outputs = [], [], []
     for i, p in enumerate(layers):
         x, held, sown = one(p, x, first + i, patterns[i % len(patterns)], None if cache is None else cache[i])

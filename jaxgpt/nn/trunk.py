@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from pydantic import PositiveFloat, field_validator, model_validator
 
 from jaxgpt.nn.block import Block, BlockSpec
-from jaxgpt.nn.cache import KV
+from jaxgpt.nn.cache import KV, Cache, LayerCache
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.embed import Embed
 from jaxgpt.nn.feed_forward import Sparse
@@ -124,11 +124,11 @@ class TrunkSpec(BlockSpec):
             for name, pattern in self.named_patterns().items()
         }
 
-    def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> tuple[KV, ...]:
+    def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> Cache:
         """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches."""
         lengths = [reach(pattern, slots) for pattern in self.layer_patterns]
         zeros = {R: jnp.zeros((rows, self.kv_heads, R, self.head_width), dtype) for R in set(lengths)}
-        return tuple(KV(zeros[R], zeros[R]) for R in lengths)
+        return tuple(LayerCache(KV(zeros[R], zeros[R])) for R in lengths)
 
     def linears(self, dtype: DTypeLike) -> Linears:
         """How the blocks' projections are made."""
@@ -198,7 +198,7 @@ class Trunk(nn.Module):
         x_LBTD, _ = self._run(tokens_BT, layout, None, train, every=True)
         return [*x_LBTD[:-1], self._normed(x_LBTD[-1])]
 
-    def extend(self, tokens_BT: jax.Array, layout: Layout, cache: tuple[KV, ...]) -> tuple[jax.Array, tuple[KV, ...]]:
+    def extend(self, tokens_BT: jax.Array, layout: Layout, cache: Cache) -> tuple[jax.Array, Cache]:
         """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
         x_BTD, grown = self._run(tokens_BT, layout, cache, False)
         return self._normed(x_BTD), grown
@@ -210,7 +210,7 @@ class Trunk(nn.Module):
         self,
         tokens_BT: jax.Array,
         layout: Layout,
-        cache: tuple[KV, ...] | None,
+        cache: Cache | None,
         train: bool,
         token_types: jax.Array | None = None,
         every: bool = False,

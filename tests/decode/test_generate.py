@@ -254,8 +254,8 @@ ENDLESS = {"pattern": {"kind": "banded", "window": 5}, "position": "rotary", "nu
 
 def test_a_banded_layer_keeps_a_ring_as_long_as_its_window():
     spec = decoder(pattern=["causal", {"kind": "banded", "window": 5}], num_layers=2)
-    assert [kv.k.shape[2] for kv in spec.cache(1, 24)] == [24, 5]
-    assert [kv.k.shape[2] for kv in decoder(**ENDLESS).cache(1, 100_000)] == [5, 5]
+    assert [layer.past.k.shape[2] for layer in spec.cache(1, 24)] == [24, 5]
+    assert [layer.past.k.shape[2] for layer in decoder(**ENDLESS).cache(1, 100_000)] == [5, 5]
 
 
 def test_a_model_without_a_longest_distance_writes_past_its_context_unbroken(weights):
