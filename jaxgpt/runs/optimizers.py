@@ -25,18 +25,18 @@ class Optimizer(Seam, seam="optim"):
     def scale(self) -> optax.GradientTransformation:
         """Gradients to a descent direction of unit learning rate, before decay."""
 
-    def build(self) -> optax.GradientTransformation:
-        """The whole update. Its state's `hyperparams` hold `learning_rate` and `weight_decay`, to be set each step."""
+    def build(self) -> optax.GradientTransformationExtraArgs:
+        """The whole update, for the learning rate and weight decay that the fields hold: numbers, or traced ones.
 
-        def chain(learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
-            return optax.chain(
-                optax.clip_by_global_norm(self.clip) if self.clip is not None else optax.identity(),
-                self.scale(),
-                optax.add_decayed_weights(weight_decay, decayed),
-                optax.scale_by_learning_rate(learning_rate),
-            )
-
-        return optax.inject_hyperparams(chain)(learning_rate=self.lr, weight_decay=self.weight_decay)
+        `update` may be given the loss as `value`, its gradient as `grad` and, as a function of the parameters,
+        `value_fn` (optax's names); those parts of `scale` that take them get them.
+        """
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip) if self.clip is not None else optax.identity(),
+            self.scale(),
+            optax.add_decayed_weights(self.weight_decay, decayed),
+            optax.scale_by_learning_rate(self.lr),
+        )
 
 
 class AdamW(Optimizer, kind="adamw"):

@@ -1,8 +1,9 @@
 """A run's compiled programs. Runs that differ only in seed and in inputs (learning rate, dropout, ...) share them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +16,16 @@ from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.pipeline import layer_loop
 from jaxgpt.runs.run import Run
 from jaxgpt.spec.inputs import bind, inputs, stand_in
-from jaxgpt.train.state import State
-from jaxgpt.train.step import eval_step, init_state, train_step
+from jaxgpt.train.gradient import Metrics
+from jaxgpt.train.state import State, init_state
+from jaxgpt.train.step import eval_step, train_step
 
 Hyper = Mapping[str, jax.Array]
 """The run's inputs by dotted path, float32 scalars."""
-Metrics = dict[str, jax.Array]
 
 
-class Functions(NamedTuple):
+@dataclass(frozen=True)
+class Functions:
     """What a run computes: pure, and the same for all runs that `signature` holds equal."""
 
     init: Callable[[jax.Array, Hyper], State]
@@ -31,12 +33,10 @@ class Functions(NamedTuple):
     evaluate: Callable[[Any, Any, Hyper], Metrics]
 
 
-class Program(NamedTuple):
-    """`Functions`, jitted, and where their values live."""
+@dataclass(frozen=True)
+class Program(Functions):
+    """The functions, jitted, and where their values live."""
 
-    init: Callable[[jax.Array, Hyper], State]
-    step: Callable[[State, Any, jax.Array, Hyper], tuple[State, Metrics]]
-    evaluate: Callable[[Any, Any, Hyper], Metrics]
     state: State
     """Shapes, dtypes and shardings of the state."""
     batch: NamedSharding
@@ -63,23 +63,20 @@ def hyper(run: Run) -> Hyper:
 
 def functions(run: Run, placement: Placement | None = None) -> Functions:
     """The pure functions of a signature, with named values put where `placement` says."""
-    tx = run.optim.build()
 
     def init(key: jax.Array, values: Hyper) -> State:
-        return init_state(bind(run, values).model.init(key), tx, run.ema is not None)
+        live = bind(run, values)
+        return init_state(live, live.model.init(key))
 
     def step(state: State, batch: Any, key: jax.Array, values: Hyper) -> tuple[State, Metrics]:
         live = bind(run, values)
-        settings = {"lr": live.optim.lr, "weight_decay": live.optim.weight_decay}
         with placing(placement):
-            model, parts = build_model(live), run.exec.accumulate
-            one = train_step(model, live.objective, tx, run.schedule, run.steps, parts, run.ema)
-            return one(state, batch, key, {name: jnp.float32(value) for name, value in settings.items()})
+            return train_step(live, build_model(live), state, batch, key)
 
     def evaluate(params: Any, batch: Any, values: Hyper) -> Metrics:
         live = bind(run, values)
         with placing(placement):
-            return eval_step(build_model(live), live.objective)(params, batch)
+            return eval_step(live, build_model(live), params, batch)
 
     return Functions(init, step, evaluate)
 
@@ -87,14 +84,16 @@ def functions(run: Run, placement: Placement | None = None) -> Functions:
 @lru_cache(maxsize=16)
 def _program(run: Run, devices: tuple[jax.Device, ...]) -> Program:
     mesh = run.exec.mesh.build(devices)
-    init, step, evaluate = functions(run, placement_of(run.exec.rules, mesh))
-    shapes = jax.eval_shape(init, jax.random.key(0), hyper(run))
+    pure = functions(run, placement_of(run.exec.rules, mesh))
+    shapes = jax.eval_shape(pure.init, jax.random.key(0), hyper(run))
     placed = shardings(shapes, run.exec.rules, mesh)
     whole, rows = NamedSharding(mesh, PartitionSpec()), batch_sharding(mesh)
     return Program(
-        init=jax.jit(init, out_shardings=placed),
-        step=jax.jit(step, donate_argnums=0, in_shardings=(placed, rows, whole, whole), out_shardings=(placed, whole)),
-        evaluate=jax.jit(evaluate, in_shardings=(placed.params, rows, whole), out_shardings=whole),
+        init=jax.jit(pure.init, out_shardings=placed),
+        step=jax.jit(
+            pure.step, donate_argnums=0, in_shardings=(placed, rows, whole, whole), out_shardings=(placed, whole)
+        ),
+        evaluate=jax.jit(pure.evaluate, in_shardings=(placed.params, rows, whole), out_shardings=whole),
         state=jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placed),
         batch=rows,
     )

@@ -14,7 +14,7 @@ from jaxgpt.runs.pipeline import pipelined
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
 from jaxgpt.train.program import build_model
-from jaxgpt.train.step import init_state
+from jaxgpt.train.state import init_state
 
 Shapes = dict[str, jax.ShapeDtypeStruct]
 
@@ -81,7 +81,7 @@ def _named(tree: Any, root: str = "") -> Shapes:
 
 def _state(run: Run) -> Shapes:
     params = run.model.shapes()
-    state = jax.eval_shape(lambda p: init_state(p, run.optim.build(), run.ema is not None), params)
+    state = jax.eval_shape(lambda p: init_state(run, p), params)
     return _named(state) | _named(params, "gradients/")
 
 

@@ -1,6 +1,5 @@
-"""The train step and the evaluation step: pure functions of state, batch and key. One serves every objective."""
+"""The train step and the evaluation step: pure functions of a run, its model, the state, a batch and a key."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,105 +7,48 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgpt.objectives import Objective
 from jaxgpt.objectives.objective import Batch
 from jaxgpt.ops.random_masks import by_row
-from jaxgpt.ops.sharding import place_tree
-from jaxgpt.runs.schedules import Schedule
+from jaxgpt.runs.run import Run
+from jaxgpt.spec.inputs import bind
+from jaxgpt.train.gradient import Metrics, gradient
 from jaxgpt.train.state import State
 
-Metrics = dict[str, jax.Array]
 
+def train_step(run: Run, model: nn.Module, state: State, batch: Batch, key: jax.Array) -> tuple[State, Metrics]:
+    """One update of `run`, whose inputs (learning rate, weight decay, ...) may be traced numbers.
 
-def init_state(params: Any, tx: optax.GradientTransformation, ema: bool) -> State:
-    """The state before the first update."""
-    average = jax.tree.map(jnp.copy, params) if ema else None
-    return State(jnp.zeros((), jnp.int32), params, tx.init(params), average)
-
-
-def train_step(
-    model: nn.Module,
-    objective: Objective,
-    tx: optax.GradientTransformation,
-    schedule: Schedule,
-    steps: int,
-    parts: int,
-    ema: float | None,
-) -> Callable[[State, Batch, jax.Array, Metrics], tuple[State, Metrics]]:
-    """`step(state, batch, key, hyper)`: one update, its gradient summed over `parts` slices of the batch.
-
-    `key` is the run's own; `hyper` holds the peak `lr` and the `weight_decay` as inputs, so runs that differ in them
-    share one program. Dropout and masks are drawn by a row's number in the batch, so parts draw what the whole would.
+    `key` is the run's own. Dropout and masks are drawn by a row's number in the batch, so the `exec.accumulate` parts
+    of a batch draw what the whole would.
 
     An update whose loss or gradient is not finite changes nothing but the step count; the metric `skipped` says so. One
     that makes weights that are not finite cannot be taken back; the metric `finite` says so, and the run must end.
     """
+    key = jax.random.fold_in(key, state.step)
 
-    def loss(params: Any, batch: Batch, rows: jax.Array, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss(params: Any, batch: Batch, rows: jax.Array) -> tuple[jax.Array, Metrics]:
         with by_row(rows):
-            return objective.loss(model, params, batch, key)
+            return run.objective.loss(model, params, batch, key)
 
-    def gradient(loss: Callable[[Any], tuple[jax.Array, Metrics]], params: Any) -> tuple[Any, Metrics]:
-        grads, metrics = jax.grad(loss, has_aux=True)(params)
-        return place_tree(grads, "gradients"), metrics
+    value, grads, metrics, value_at = gradient(loss, state.params, batch, run.exec.accumulate)
+    optim = bind(run.optim, {"lr": run.optim.lr * run.schedule(state.step, run.steps)})
+    norm = optax.tree.norm(grads)
+    sound = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
 
-    def whole(params: Any, batch: Batch, key: jax.Array) -> tuple[Any, Metrics]:
-        rows = jnp.arange(jax.tree.leaves(batch)[0].shape[0])
-        if parts == 1:
-            return gradient(lambda p: loss(p, batch, rows, key), params)
-        # Neighbouring rows go to different parts, so that every device keeps a share of each.
-        sliced = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), (batch, rows))
-        # Only the weights of this pass are read. No model decides them, so the compiler leaves the rest of it out.
-        weight_P = jax.lax.map(lambda part: loss(params, part[0], part[1], key)[1]["weight"], sliced)
-        total = jnp.sum(weight_P)
+    def update(state: State, grads: Any) -> State:
+        about = {"value": value, "grad": grads, "value_fn": value_at}
+        updates, opt_state = optim.build().update(grads, state.opt_state, state.params, **about)
+        params = optax.apply_updates(state.params, updates)
+        average, decay = state.ema, run.ema
+        if decay is not None:
+            average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+        return State(state.step + 1, params, opt_state, average)
 
-        def summand(part: Any, weight: jax.Array) -> tuple[Any, Metrics]:
-            """A part's share of the whole's gradient and metrics: by weight, but for what layers add, by rows."""
-            by_weight = weight / jnp.maximum(total, 1e-9)
-
-            def scaled(p: Any) -> tuple[jax.Array, Metrics]:
-                value, metrics = loss(p, part[0], part[1], key)
-                added = {name: metrics.pop(name) for name in list(metrics) if name.startswith("aux/")}
-                extra = sum(added.values(), jnp.float32(0.0))
-                shares = {name: x * by_weight for name, x in metrics.items()}
-                return (value - extra) * by_weight + extra / parts, shares | {n: x / parts for n, x in added.items()}
-
-            return gradient(scaled, params)
-
-        def add(sums: Any, part: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, sums, summand(*part)), None
-
-        shapes = jax.eval_shape(summand, *jax.tree.map(lambda x: x[0], (sliced, weight_P)))
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        (grads, metrics), _ = jax.lax.scan(add, zeros, (sliced, weight_P))
-        return grads, {**metrics, "weight": total}
-
-    def step(state: State, batch: Batch, key: jax.Array, hyper: Metrics) -> tuple[State, Metrics]:
-        grads, metrics = whole(state.params, batch, jax.random.fold_in(key, state.step))
-        lr = hyper["lr"] * schedule(state.step, steps)
-        norm = optax.tree.norm(grads)
-        sound = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
-
-        def update(state: State, grads: Any) -> State:
-            settings = {"learning_rate": lr, "weight_decay": hyper["weight_decay"]}
-            updates, opt_state = tx.update(grads, state.opt_state._replace(hyperparams=settings), state.params)
-            params = optax.apply_updates(state.params, updates)
-            average = state.ema
-            if ema is not None:
-                average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, state.ema, params)
-            return State(state.step + 1, params, opt_state, average)
-
-        new = jax.lax.cond(sound, update, lambda state, _: state._replace(step=state.step + 1), state, grads)
-        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((new.params, new.ema))]).all()
-        return new, {**metrics, "grad_norm": norm, "lr": lr, "skipped": ~sound, "finite": finite}
-
-    return step
+    new = jax.lax.cond(sound, update, lambda state, _: state._replace(step=state.step + 1), state, grads)
+    finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((new.params, new.ema))]).all()
+    return new, {**metrics, "grad_norm": norm, "lr": optim.lr, "skipped": ~sound, "finite": finite}
 
 
-def eval_step(model: nn.Module, objective: Objective) -> Callable[[Any, Batch], Metrics]:
-    """`evaluate(params, batch)`: metrics without dropout, to be averaged by their weight."""
-
-    def evaluate(params: Any, batch: Batch) -> Metrics:
-        return objective.loss(model, params, batch, None)[1]
-
-    return evaluate
+def eval_step(run: Run, model: nn.Module, params: Any, batch: Batch) -> Metrics:
+    """Metrics of a batch without dropout, to be averaged by their weight."""
+    return run.objective.loss(model, params, batch, None)[1]

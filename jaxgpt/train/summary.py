@@ -7,7 +7,7 @@ import jax
 from jaxgpt.runs.batch_rows import Rows
 from jaxgpt.runs.run import Run
 from jaxgpt.text import prepare
-from jaxgpt.train.step import init_state
+from jaxgpt.train.state import init_state
 
 
 def summarize(run: Run) -> dict[str, Any]:
@@ -19,9 +19,8 @@ def summarize(run: Run) -> dict[str, Any]:
     """
     if run.model.vocab_size is None:
         run = run.settled(prepare(run.data, run.tokenizer, run.model.context).codec)
-    model, tx = run.model, run.optim.build()
-    shapes = model.shapes()
-    state = jax.eval_shape(lambda p: init_state(p, tx, run.ema is not None), shapes)
+    model = run.model
+    state = jax.eval_shape(lambda params: init_state(run, params), model.shapes())
     tokens = Rows(run).span(run.steps - 1)[1] * run.row_tokens
     return {
         "spec": run.model_dump(mode="json"),

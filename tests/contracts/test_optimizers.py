@@ -7,6 +7,8 @@ import optax
 import pytest
 from close import assert_close
 
+from jaxgpt.spec.inputs import bind
+
 SEAM = "optim"
 EXAMPLES = {
     "adafactor": [{"lr": 0.02}],
@@ -28,14 +30,11 @@ def tree():
 
 
 def updater(member):
-    tx = member.build()
-
     @jax.jit
     def update(grads, state, params, lr, weight_decay):
-        state = state._replace(hyperparams={"learning_rate": lr, "weight_decay": weight_decay})
-        return tx.update(grads, state, params)
+        return bind(member, {"lr": lr, "weight_decay": weight_decay}).build().update(grads, state, params)
 
-    return tx.init, update
+    return member.build().init, update
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from jaxgpt.models import Decoder
 from jaxgpt.parallel import Mesh, Standard, shardings, split
 from jaxgpt.parallel.rules import Spread
-from jaxgpt.train.step import init_state
+from jaxgpt.train.state import init_state
 
 SEAM = "sharding"
 EXAMPLES = {
@@ -31,7 +31,7 @@ def state(request, tiny):
     spec = Decoder.model_validate(
         {"num_layers": 2, "d_model": 32, "num_heads": 4, "context": 16, "vocab_size": 64} | MODELS[request.param]
     )
-    return jax.eval_shape(lambda p: init_state(p, tiny().optim.build(), ema=True), spec.shapes())
+    return jax.eval_shape(lambda p: init_state(tiny(ema=0.9), p), spec.shapes())
 
 
 def flat(tree):
@@ -54,7 +54,7 @@ def test_every_leaf_divides(member, state):
 
 def test_moments_and_averages_lie_alike(member, state):
     placed = shardings(state, member, MESH.build())
-    moments = placed.opt_state.inner_state[1]
+    moments = placed.opt_state[1]
     assert flat(moments.mu) == flat(moments.nu) == flat(placed.ema)
     assert placed.step.spec == moments.count.spec == PartitionSpec()
 

@@ -8,12 +8,11 @@ from close import assert_close
 from flax import linen as nn
 
 from jaxgpt.nn.dropout import Dropout
-from jaxgpt.objectives import LanguageModel
 from jaxgpt.runs.optimizers import SGD, AdamW
-from jaxgpt.runs.schedules import Cosine
-from jaxgpt.train.step import init_state, train_step
+from jaxgpt.train.state import init_state
+from jaxgpt.train.step import train_step
 
-STEPS, KEY = 20, jax.random.key(3)
+KEY = jax.random.key(3)
 
 
 class Bigram(nn.Module):
@@ -45,19 +44,15 @@ def start():
 
 
 @pytest.fixture(scope="module")
-def stepper(start):
+def stepper(start, tiny):
     """`stepper(...)`: an initial state and `step(state, batch, key=KEY)`, compiled once for each setting."""
     held = {}
 
     def get(model=PLAIN, optim=ADAMW, parts=1, ema=None):
         if (name := (model, optim, parts, ema)) not in held:
-            tx = optim.build()
-            step = jax.jit(train_step(model, LanguageModel(), tx, Cosine(), STEPS, parts, ema))
-            hyper = {"lr": jnp.float32(optim.lr), "weight_decay": jnp.float32(optim.weight_decay)}
-            held[name] = (
-                init_state(start, tx, ema is not None),
-                lambda state, batch, key=KEY: step(state, batch, key, hyper),
-            )
+            run = tiny(**{"ema": ema, "exec.accumulate": parts}).evolve(optim=optim)
+            step = jax.jit(lambda state, batch, key: train_step(run, model, state, batch, key))
+            held[name] = init_state(run, start), lambda state, batch, key=KEY: step(state, batch, key)
         return held[name]
 
     return get

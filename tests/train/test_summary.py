@@ -7,7 +7,7 @@ import pytest
 
 from jaxgpt.runs.optimizers import Optimizer  # noqa: F401  declares the seam
 from jaxgpt.spec import members
-from jaxgpt.train.step import init_state
+from jaxgpt.train.state import init_state
 from jaxgpt.train.summary import summarize
 
 
@@ -19,7 +19,7 @@ def size(tree):
 def test_memory_is_the_bytes_of_the_real_state(tiny, weights, kind):
     run = tiny(**{"optim": {"kind": kind, "lr": 1e-3}, "ema": 0.9})
     params = weights(run.model)
-    state, facts = init_state(params, run.optim.build(), ema=True), summarize(run)
+    state, facts = init_state(run, params), summarize(run)
     assert facts["params"] == sum(leaf.size for leaf in jax.tree.leaves(params))
     assert facts["memory_params_bytes"] == facts["memory_gradients_bytes"] == facts["memory_ema_bytes"] == size(params)
     assert facts["memory_optimizer_bytes"] == size(state.opt_state)

@@ -22,7 +22,7 @@ import jax
 from jaxgpt.disk import strict
 from jaxgpt.parallel.processes.agreement import from_first, process_count, process_index, together
 from jaxgpt.runs.checkpoint.arrays import describe, finish, named_leaves, restore_arrays, save_arrays
-from jaxgpt.runs.checkpoint.leaf_names import stored_names
+from jaxgpt.runs.checkpoint.leaf_names import dropped, stored_names
 from jaxgpt.runs.checkpoint.manifest import DamagedError, Manifest, UnreadableError, verify, write_manifest
 from jaxgpt.runs.checkpoint.retention import (
     best_step,
@@ -203,7 +203,8 @@ def _check_match(folder: Path, manifest: Manifest, wanted: dict[str, Any], part:
     saved = {name: facts for name, facts in manifest.leaves.items() if not part or name.startswith(f"{part}/")}
     asked = describe(wanted)
     problems = [f"{name}: not in the checkpoint" for name in sorted(asked.keys() - saved)]
-    problems += [f"{name}: in the checkpoint, not in this model or optimiser" for name in sorted(saved.keys() - asked)]
+    extra = sorted(name for name in saved.keys() - asked if not dropped(name))
+    problems += [f"{name}: in the checkpoint, not in this model or optimiser" for name in extra]
     for name in sorted(asked.keys() & saved):
         if asked[name] != saved[name]:
             problems.append(f"{name}: {_text(*saved[name])} in the checkpoint, {_text(*asked[name])} expected")

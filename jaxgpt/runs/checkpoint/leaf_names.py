@@ -1,4 +1,4 @@
-"""Names that parameters had in checkpoints of older versions."""
+"""Names that leaves had in checkpoints of older versions, and leaves that have gone."""
 
 import re
 from collections.abc import Collection
@@ -11,8 +11,11 @@ RENAMED = (
     (r"(^|/)head/", r"\1lm_head/"),
     (r"(^|/)task/", r"\1text_head/"),
     (r"(^|/)embed/bias$", r"\1blocks/bias"),
+    (r"^opt_state/inner_state/", "opt_state/"),
 )
 """(pattern, place) over the paths of leaves, whether of parameters, of their averages or of the optimiser."""
+DROPPED = re.compile(r"opt_state/(count$|hyperparams)")
+"""What the optimiser's state held beside that of its parts: settings, which the run's own fields say."""
 
 
 def renamed(path: str) -> str:
@@ -20,6 +23,11 @@ def renamed(path: str) -> str:
     for old, new in RENAMED:
         path = re.sub(old, new, path)
     return path
+
+
+def dropped(path: str) -> bool:
+    """Whether a leaf of an older checkpoint is no part of a state any more."""
+    return DROPPED.match(path) is not None
 
 
 def stored_names(saved: Collection[str], wanted: Collection[str]) -> dict[str, str]:

@@ -5,8 +5,9 @@ crosses between devices. It is not bit for bit that of a solo run, whose program
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,16 +16,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
-from jaxgpt.train.program import functions, hyper, signature
+from jaxgpt.train.program import Functions, functions, hyper, signature
 from jaxgpt.train.state import State
 
 
-class FusedProgram(NamedTuple):
+@dataclass(frozen=True)
+class FusedProgram(Functions):
     """Jitted functions over lanes: all arguments and results lead with L, but `evaluate`'s batch, which all share."""
 
-    init: Callable[..., State]
-    step: Callable[..., tuple[State, dict[str, jax.Array]]]
-    evaluate: Callable[..., dict[str, jax.Array]]
     size: int
     """L."""
     lane: State
@@ -67,7 +66,7 @@ def fused_program(run: Run, count: int) -> FusedProgram:
 def _program(run: Run, width: int, devices: int) -> FusedProgram:
     mesh = Mesh(np.array(jax.devices()[:devices]), ("lanes",), axis_types=(AxisType.Auto,))
     split, whole = PartitionSpec("lanes"), PartitionSpec()
-    init, step, evaluate = functions(run)
+    pure = functions(run)
 
     def fuse(call: Callable[..., Any], shared: tuple[int, ...] = (), arguments: int = 4) -> Callable[..., Any]:
         axes = tuple(None if i in shared else 0 for i in range(arguments))
@@ -83,11 +82,11 @@ def _program(run: Run, width: int, devices: int) -> FusedProgram:
         return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
 
     return FusedProgram(
-        init=jax.jit(fuse(init, arguments=2)),
-        step=jax.jit(fuse(step), donate_argnums=0),
-        evaluate=jax.jit(fuse(evaluate, shared=(1,), arguments=3)),
+        init=jax.jit(fuse(pure.init, arguments=2)),
+        step=jax.jit(fuse(pure.step), donate_argnums=0),
+        evaluate=jax.jit(fuse(pure.evaluate, shared=(1,), arguments=3)),
         size=width * devices,
-        lane=jax.eval_shape(init, jax.random.key(0), hyper(run)),
+        lane=jax.eval_shape(pure.init, jax.random.key(0), hyper(run)),
         lanes=NamedSharding(mesh, split),
         whole=NamedSharding(mesh, whole),
     )

@@ -1,6 +1,8 @@
-"""Checkpoints of before parameters were renamed are read as they are."""
+"""Checkpoints of older versions, whose leaves had other names, are read as they are."""
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from checkpoints import assert_bitwise
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -9,7 +11,8 @@ from jaxgpt.models import BERT, Decoder
 from jaxgpt.runs import Run
 from jaxgpt.runs.checkpoint.checkpoint import restore, save
 from jaxgpt.runs.checkpoint.leaf_names import renamed
-from jaxgpt.spec import ConfigError, parse
+from jaxgpt.runs.optimizers import Optimizer
+from jaxgpt.spec import ConfigError, members, parse
 
 OLDER = (
     "params/blocks/layers/norm_1/scale",
@@ -21,6 +24,7 @@ OLDER = (
     "opt_state/0/mu/head/weight",
     "params/head/dense/weight",
     "params/task/dense/bias",
+    "opt_state/inner_state/1/nu/task/log_temperature",
     "params/embed/bias",
 )
 TODAY = (
@@ -33,6 +37,7 @@ TODAY = (
     "opt_state/0/mu/lm_head/weight",
     "params/lm_head/dense/weight",
     "params/text_head/dense/bias",
+    "opt_state/1/nu/text_head/log_temperature",
     "params/blocks/bias",
 )
 
@@ -64,6 +69,18 @@ def test_a_module_of_ones_own_may_use_an_older_name(tmp_path):
     own = tree(["params/blocks/layers/head/weight", "params/task/norm_1/scale"])
     save(tmp_path, 1, own, {})
     assert_bitwise(restore(tmp_path, own)[1], own)
+
+
+@pytest.mark.parametrize("kind", members(Optimizer.seam))
+def test_an_optimisers_state_of_before_its_settings_were_inputs_of_the_step(tmp_path, kind):
+    """It held the learning rate and the weight decay of the last update beside what the parts of the chain hold."""
+    params = {"blocks": {"layers": {"up": {"weight": jnp.ones((2, 4, 4))}}}, "embed": {"token": jnp.ones((8, 4))}}
+    state = parse(Optimizer, {"kind": kind, "lr": 1e-3}).build().init(params)
+    wrapped = optax.InjectHyperparamsState(
+        jnp.int32(7), {name: jnp.float32(0.1) for name in ("learning_rate", "weight_decay")}, state
+    )
+    save(tmp_path, 1, {"opt_state": wrapped}, {})
+    assert_bitwise(restore(tmp_path, {"opt_state": state})[1], {"opt_state": state})
 
 
 def test_what_is_missing_under_both_names_is_said(tmp_path):
