@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from close import assert_close
 from flax import linen as nn
 
 from jaxgpt.nn.dropout import Dropout
-from jaxgpt.runs.optimizers import SGD, AdamW
+from jaxgpt.runs.optimizers import SGD, AdamW, Optimizer
 from jaxgpt.train.state import init_state
 from jaxgpt.train.step import train_step
 
@@ -153,3 +154,24 @@ def test_bfloat16_computes_low_and_keeps_float32_masters(stepper, batch):
     assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(after))
     assert metrics["loss"].dtype == jnp.float32 and metrics["loss"] != want["loss"]
     assert metrics["loss"] == pytest.approx(float(want["loss"]), rel=0.02)
+
+
+class Searched(Optimizer):
+    """Steepest descent with the longest step, a power of 1/2, by which the loss falls enough."""
+
+    def scale(self):
+        search = optax.scale_by_backtracking_linesearch(12, decrease_factor=0.5, increase_factor=2.0)
+        return optax.chain(optax.scale(-1.0), search, optax.scale(-1.0))
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_an_optimiser_may_ask_for_the_loss_at_other_weights(stepper, batch, parts):
+    """What the search says that the loss will be is what the next step, with the same dropout, measures."""
+    state, step = stepper(Bigram(dropout=0.3), Searched(lr=1.0, clip=None), parts)
+    measured, promised = [], []
+    for _ in range(4):
+        state, metrics = step(state._replace(step=jnp.int32(0)), batch)
+        measured.append(float(metrics["loss"] + metrics["aux/size"]))
+        promised.append(float(optax.tree.get(state.opt_state, "value")))
+    assert measured == sorted(measured, reverse=True) and measured[3] < 0.9 * measured[0]
+    np.testing.assert_allclose(promised[:3], measured[1:], rtol=1e-6)
