@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxgpt.aot.collectives import Collective, collectives, totals
 from jaxgpt.aot.compilation import TOO_LARGE
@@ -22,9 +21,6 @@ from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import JaxgptError, parse
 from jaxgpt.train.program import Program, hyper, program
-
-OPEN = {"tokens": jnp.int32, "targets": jnp.int32, "weights": jnp.float32}
-PACKED = {"segments": jnp.int32, "positions": jnp.int32}
 
 
 def facts(run: Run, topology: Slice) -> dict[str, Any]:
@@ -64,14 +60,7 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
 
 def batch(run: Run, made: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """What training gives the step, as shapes."""
-    names = OPEN | (PACKED if run.data.documents == "separate" else {})
-    if run.data.texts:
-        kinds = ("tokens", "segments")
-        names = {f"{kind}_{i}" if i else kind: jnp.int32 for i in range(run.data.texts) for kind in kinds}
-    if run.objective.words is not None:
-        names = names | {"words": jnp.int32}
-    shape = run.batch_size, run.seq_len
-    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=made.batch) for name, dtype in names.items()}
+    return {name: jax.ShapeDtypeStruct(*array, sharding=made.batch) for name, array in run.batch_shapes().items()}
 
 
 def held(tree: Any) -> int:

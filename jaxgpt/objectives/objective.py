@@ -12,8 +12,7 @@ from jaxgpt.spec import Seam
 from jaxgpt.text import Codec, Data
 
 Batch = Mapping[str, jax.Array]
-"""`tokens`, `targets` int32 (B, T); where needed `weights` float32, and int32 `segments`, `positions`, `token_types`,
-`words`, all (B, T). Rows of separate texts have no targets, but further texts: `tokens_1`, `segments_1` and so on."""
+"""What `TrainingData.batch` makes, on the devices."""
 
 
 class Objective(Seam, seam="objective"):

@@ -12,11 +12,11 @@ from jaxgpt.seal import RESULT, read_result, unseal
 from jaxgpt.spec import ConfigError, canonical, diff, digest, dump_yaml, parse
 from jaxgpt.spec.errors import quote
 from jaxgpt.spec.yamlio import read_yaml
-from jaxgpt.text import Prepared, PreparedTexts
+from jaxgpt.text import TrainingData
 from jaxgpt.text.corpora.locate import locate
 
 
-def sources(run: Run, prepared: Prepared | PreparedTexts) -> dict[str, str]:
+def sources(run: Run, prepared: TrainingData) -> dict[str, str]:
     """SHA-256 of what a run reads, by the field that names it."""
     hashes = {"data.corpus": prepared.corpus_hash, "tokenizer": prepared.codec.digest}
     if run.eval.sts is not None:

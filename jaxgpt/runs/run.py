@@ -14,7 +14,8 @@ from jaxgpt.runs.pipeline import check_pipeline
 from jaxgpt.runs.schedules import Cosine, Schedule
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.sizes import Length, Steps, Tokens
-from jaxgpt.text import Codec, Data, Tokenizer
+from jaxgpt.text import Codec, Data, Tokenizer, batch_shapes
+from jaxgpt.text.batches.training_data import Shapes
 
 MOST_TOKENS = 2**36
 """Of a batch, which a host makes in memory."""
@@ -79,6 +80,10 @@ class Run(Spec):
     def row_tokens(self) -> int:
         """Tokens that a row puts through the model, padding included: of all its texts, a lone one twice."""
         return self.seq_len * (max(2, self.data.texts) if self.objective.texts else 1)
+
+    def batch_shapes(self) -> Shapes:
+        """What a full batch holds, by name; no text is read."""
+        return batch_shapes(self.data, self.seq_len, self.objective.words is not None, self.batch_size)
 
     def flops_per_token(self, dense: bool = True) -> float:
         """Of training, for each of `row_tokens`; the vocabulary must be settled. See Model."""

@@ -2,8 +2,7 @@
 
 from jaxgpt.text.batches.data import Data, Source
 from jaxgpt.text.batches.prepare import prepare
-from jaxgpt.text.batches.text_batches import PreparedTexts
-from jaxgpt.text.batches.window_batches import Prepared
+from jaxgpt.text.batches.training_data import TrainingData, batch_shapes
 from jaxgpt.text.tokenizers.bpe import BPE
 from jaxgpt.text.tokenizers.byte import Byte
 from jaxgpt.text.tokenizers.byte_bpe import ByteBPE
@@ -19,10 +18,10 @@ __all__ = [
     "Char",
     "Codec",
     "Data",
-    "Prepared",
-    "PreparedTexts",
     "Source",
     "Tokenizer",
+    "TrainingData",
     "WordPiece",
+    "batch_shapes",
     "prepare",
 ]

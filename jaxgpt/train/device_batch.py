@@ -5,15 +5,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Sharding
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.text.batches.windows import Batch
 
 
-def put(
-    rows: Callable[[int, int], Batch], span: tuple[int, int], length: int, sharding: Sharding
-) -> dict[str, jax.Array]:
-    """The rows from `span[0]` to `span[1] - 1` as global arrays (B, T), T = `length`, laid out as `sharding` says.
+def put(rows: Callable[[int, int], Batch], span: tuple[int, int], sharding: NamedSharding) -> dict[str, jax.Array]:
+    """The rows from `span[0]` to `span[1] - 1` as global arrays (B, T), laid out as `sharding` says; T and the dtype
+    are each array's own.
 
     `rows(start, stop)` makes some of them. It must be pure: processes whose devices hold the same rows each make them.
     """
@@ -25,12 +24,12 @@ def put(
         start, stop, _ = index[0].indices(size)
         return first + start, first + stop
 
-    shape = (size, length)
-    places = sharding.addressable_devices_indices_map(shape).values()
-    held = {piece: rows(*piece) for piece in sorted({here(index) for index in places})}
+    by_row = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[:1]))
+    places = by_row.addressable_devices_indices_map((size,)).values()
+    pieces = {piece: rows(*piece) for piece in sorted({here(index) for index in places})}
 
-    def part(name: str) -> Callable[[Any], np.ndarray]:
-        return lambda index: held[here(index)][name][:, index[1]]
+    def whole(name: str, part: np.ndarray) -> jax.Array:
+        cut = lambda index: pieces[here(index)][name][:, *index[1:]]  # noqa: E731
+        return jax.make_array_from_callback((size, *part.shape[1:]), sharding, cut)
 
-    names = next(iter(held.values()))
-    return {name: jax.make_array_from_callback(shape, sharding, part(name)) for name in names}
+    return {name: whole(name, part) for name, part in next(iter(pieces.values())).items()}

@@ -28,7 +28,7 @@ from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance
 from jaxgpt.terminal import Watch, console
-from jaxgpt.text import Codec, Prepared, PreparedTexts, prepare
+from jaxgpt.text import Codec, TrainingData, prepare
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.corpora.locate import locate
 from jaxgpt.train.device_batch import put
@@ -87,7 +87,7 @@ def agree_on_run(spec: Run) -> None:
     agree(facts, "start all processes alike")
 
 
-def ready(spec: Run, quiet: bool, out: Path | None = None) -> Prepared | PreparedTexts:
+def ready(spec: Run, quiet: bool, out: Path | None = None) -> TrainingData:
     """Checks what can be checked before compiling, sets up the process, and prepares the text: with the tokenizer that
     the run in `out` keeps, where changed data are accepted."""
     kernels(spec)
@@ -108,14 +108,13 @@ def ready(spec: Run, quiet: bool, out: Path | None = None) -> Prepared | Prepare
             console.print(f"warning: {remark}", markup=False, soft_wrap=True)
     saved = None if out is None or not spec.exec.accept_data else out / "tokenizer"
     codec = Codec.load(saved) if saved is not None and saved.is_dir() else None
-    prepared = prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet, codec=codec)
-    whole_words = spec.objective.words
-    return prepared if whole_words is None else prepared.marked(whole_words)
+    words = spec.objective.words
+    return prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet, codec=codec, words=words)
 
 
 def _train(
     spec: Run,
-    prepared: Prepared | PreparedTexts,
+    prepared: TrainingData,
     compiled: Program,
     out: Path,
     mine: Path,
@@ -157,7 +156,7 @@ def _train(
         for step in range(first, spec.steps if status is None else first):
             watchdog.moved()
             span = rows.span(step)
-            batch = put(partial(prepared.batch, spec.seed), span, spec.seq_len, compiled.batch)
+            batch = put(partial(prepared.batch, spec.seed), span, compiled.batch)
             state, metrics = compiled.step(state, batch, dropout_key, values)
             now, better = step + 1, False
             measure = measures and (now == spec.steps or due(now, spec.eval.every))
@@ -197,7 +196,7 @@ def _train(
 
 def validate(compiled: Program, weights: Any, held_out: ValPass, values: Hyper) -> float:
     """Mean loss in nats a token over every held-out token."""
-    batches = (put(held_out.rows, span, held_out.seq_len, compiled.batch) for span in held_out.spans)
+    batches = (put(held_out.rows, span, compiled.batch) for span in held_out.spans)
     parts = [compiled.evaluate(weights, batch, values) for batch in batches]
     pairs = [(float(part["loss"]), float(part["weight"])) for part in jax.device_get(parts)]
     return sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)

@@ -37,7 +37,7 @@ class Record:
         tokens_per_byte: float | None = None,
         share: float = 1.0,
     ):
-        """`tokens_per_byte` is that of the held-out text (`Prepared.val_tokens_per_byte`); without it, or where the
+        """`tokens_per_byte` is that of the held-out text (`TrainingData.val_tokens_per_byte`); without it, or where the
         objective is not to predict the next token, there is no `val/bpb`. `share` is the part of the machine that
         the run has, and so of the time that it is charged."""
         meta = meta or {}

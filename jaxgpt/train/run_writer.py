@@ -16,7 +16,7 @@ from jaxgpt.runs.files.provenance import provenance
 from jaxgpt.runs.run import Run
 from jaxgpt.runs.sinks.trackers import Trackers
 from jaxgpt.terminal import Watch
-from jaxgpt.text import Prepared, PreparedTexts
+from jaxgpt.text import TrainingData
 from jaxgpt.train.measurements import Record, Row
 
 FUSED = "fused"
@@ -69,7 +69,7 @@ class Lane:
         first: int,
         meta: Row | None,
         lanes: int,
-        prepared: Prepared | PreparedTexts,
+        prepared: TrainingData,
         watch: Callable[[Row], None] | None,
     ) -> "Lane":
         """Starts, or resumes at `first` with a checkpoint's `meta`, among `lanes` runs."""

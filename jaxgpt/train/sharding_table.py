@@ -86,9 +86,7 @@ def _state(run: Run) -> Shapes:
 
 
 def _batch(run: Run) -> Shapes:
-    names = ["tokens", "targets", *(["weights", "segments", "positions"] if run.data.documents == "separate" else [])]
-    rows = (run.batch_size, run.seq_len)
-    return {f"batch/{name}": jax.ShapeDtypeStruct(rows, "float32" if name == "weights" else "int32") for name in names}
+    return {f"batch/{name}": jax.ShapeDtypeStruct(*array) for name, array in run.batch_shapes().items()}
 
 
 def _activations(run: Run) -> Shapes:

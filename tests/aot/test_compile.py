@@ -6,10 +6,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import jax
 import pytest
 
 from jaxgpt.aot.adaptation import adapted, changes
-from jaxgpt.aot.child_process import refusal
+from jaxgpt.aot.child_process import batch, refusal
 from jaxgpt.aot.collectives import Collective
 from jaxgpt.aot.compilation import TOO_LARGE, check
 from jaxgpt.aot.link_time import Place, seconds, taken
@@ -21,6 +22,7 @@ from jaxgpt.parallel.chips import CHIPS, PEAK, parse_slice
 from jaxgpt.runs import Run
 from jaxgpt.spec import ConfigError, dump_yaml, load_yaml
 from jaxgpt.train import peak_flops as devices
+from jaxgpt.train.program import hyper, program
 
 V5P = parse_slice("v5p:4x4x8")
 LINK = 100e9
@@ -162,7 +164,17 @@ def test_a_refusal_for_want_of_memory_is_told_from_others(said, too_large):
     assert (TOO_LARGE in line) == too_large and "\n" not in line
 
 
-GPT3 = Path(__file__).parents[2] / "configs/gpt3/175b.yaml"
+CONFIGS = Path(__file__).parents[2] / "configs"
+GPT3 = CONFIGS / "gpt3/175b.yaml"
+SMALL = {"model.vocab_size": 8, "model.num_layers": 1, "model.d_model": 12, "data.seq_len": 8}
+
+
+@pytest.mark.parametrize("name", ["bert/small_cpu", "simcse/demo", "simcse/sup_bert_base"])
+def test_the_step_takes_the_batch_that_is_promised(name):
+    run = load_yaml(Run, CONFIGS / f"{name}.yaml", SMALL)
+    compiled = program(run)
+    metrics = jax.eval_shape(compiled.step, compiled.state, batch(run, compiled), jax.random.key(0), hyper(run))[1]
+    assert metrics["loss"].shape == ()
 
 
 def test_gpt3_is_changed_as_far_as_its_mesh_asks():

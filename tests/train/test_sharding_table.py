@@ -1,10 +1,13 @@
 """The sharding table says where arrays really lie, and names what the rules could not split."""
 
+from pathlib import Path
+
 import jax
 import pytest
 
 from jaxgpt.ops.sharding import path_name
-from jaxgpt.spec import ConfigError
+from jaxgpt.runs import Run
+from jaxgpt.spec import ConfigError, load_yaml
 from jaxgpt.train.program import program
 from jaxgpt.train.sharding_table import sharding_table
 from jaxgpt.train.sharding_text import print_sharding, size
@@ -33,6 +36,22 @@ def test_activations_are_those_that_the_model_names(tiny):
     assert said["activations/heads"]["axes"] == "data+fsdp, tensor, -, -"
     assert said["activations/logits"]["axes"] == "data+fsdp, -, tensor"
     assert said["batch/tokens"]["axes"] == "data+fsdp, -"
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays"),
+    [
+        ("bert/small_cpu", {"tokens", "targets", "words"}),
+        ("simcse/demo", {"tokens", "segments", "words"}),
+        ("simcse/sup_bert_base", {f"{array}{text}" for array in ("tokens", "segments") for text in ("", "_1", "_2")}),
+    ],
+)
+def test_a_batch_is_what_the_objective_reads(name, arrays):
+    config = Path(__file__).parents[2] / f"configs/{name}.yaml"
+    facts = sharding_table(load_yaml(Run, config, {"model.vocab_size": 8, "model.num_layers": 1, "model.d_model": 12}))
+    paths = {leaf["path"] for leaf in facts["leaves"]}
+    assert {path for path in paths if path.startswith("batch/")} == {f"batch/{array}" for array in arrays}
+    assert "activations/residual" in paths
 
 
 def test_what_cannot_be_split_is_named(tiny):

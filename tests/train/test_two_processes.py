@@ -110,20 +110,20 @@ from jaxgpt.parallel.processes.joining import join
 from jaxgpt.train.device_batch import put
 address, process = sys.argv[2], int(sys.argv[6])
 join(address, 2, process)
-whole = np.arange(24 * 8).reshape(24, 8)
+whole = np.arange(24 * 8, dtype=np.int32).reshape(24, 8)
 asked = []
 def rows(start, stop):
     asked.append((start, stop))
-    return {"tokens": whole[start:stop], "targets": -whole[start:stop]}
+    return {"tokens": whole[start:stop], "advantages": -whole[start:stop, :4].astype(np.float32)}
 def check(sizes, spec, want):
     mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(sizes), ("a", "b"))
     asked.clear()
-    batch = put(rows, (8, 16), 8, NamedSharding(mesh, spec))
+    batch = put(rows, (8, 16), NamedSharding(mesh, spec))
     assert asked == want[process], (sizes, spec, asked)
-    for name, sign in (("tokens", 1), ("targets", -1)):
-        assert batch[name].shape == (8, 8)
+    for name, rows_of in rows(8, 16).items():  # of different lengths and dtypes
+        assert batch[name].shape == rows_of.shape and batch[name].dtype == rows_of.dtype
         for shard in batch[name].addressable_shards:
-            np.testing.assert_array_equal(shard.data, sign * whole[8:16][shard.index])
+            np.testing.assert_array_equal(shard.data, rows_of[shard.index])
 check((4, 1), P("a"), [[(8, 10), (10, 12)], [(12, 14), (14, 16)]])
 check((2, 2), P("a", "b"), [[(8, 12)], [(12, 16)]])       # tokens split within a process
 check((2, 2), P("b", "a"), [[(8, 12), (12, 16)]] * 2)     # and between processes

@@ -15,13 +15,13 @@ from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.small_file import read_small
-from jaxgpt.text import Prepared, PreparedTexts
+from jaxgpt.text import TrainingData
 
 FILE = "provenance.json"
 LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
 
 
-def provenance(run: Run, prepared: Prepared | PreparedTexts) -> dict[str, Any]:
+def provenance(run: Run, prepared: TrainingData) -> dict[str, Any]:
     """JSON content of provenance.json."""
     folder = Path(__file__).parent
     return {

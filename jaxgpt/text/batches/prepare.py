@@ -10,9 +10,10 @@ import numpy as np
 from jaxgpt.disk import cache_dir, clear_drafts
 from jaxgpt.spec import ConfigError, canonical, digest
 from jaxgpt.text.batches.data import Data
-from jaxgpt.text.batches.text_batches import PreparedTexts, prepare_texts, read_rows
+from jaxgpt.text.batches.text_batches import prepare_texts, read_rows
 from jaxgpt.text.batches.tokenfile import TokenFile, TokenWriter, open_token_file
-from jaxgpt.text.batches.window_batches import Prepared, spelled
+from jaxgpt.text.batches.training_data import TrainingData
+from jaxgpt.text.batches.window_batches import WindowBatches, spelled
 from jaxgpt.text.corpora.corpus import Corpus, Document, is_held_out, open_corpus
 from jaxgpt.text.tokenizers.codec import Codec
 from jaxgpt.text.tokenizers.cut import LONGEST, between_words
@@ -29,13 +30,14 @@ def prepare(
     cache: Path | None = None,
     quiet: bool = False,
     codec: Codec | None = None,
-) -> Prepared | PreparedTexts:
+    words: bool | None = None,
+) -> TrainingData:
     """Token files for `data`, built or reused, checked, and ready to batch.
 
     `seq_len` is the model's context, used where `data.seq_len` is None. `cache` defaults to the folder JAXGPT_CACHE,
     else ~/.cache/jaxgpt. A trained vocabulary and its ids are kept there under the digest of all they depend on, so a
-    changed corpus or spec never meets an old file. A `codec` takes the place of `tokenizer`. Raises ConfigError, one
-    line, on any bad input.
+    changed corpus or spec never meets an old file. A `codec` takes the place of `tokenizer`. `words`: whether
+    batches number their words (True) or tokens (False) too. Raises ConfigError, one line, on any bad input.
     """
     cache = cache or cache_dir()
     length = data.seq_len or seq_len
@@ -48,9 +50,10 @@ def prepare(
     codec = codec or _codec(
         tokenizer, corpora, cache / "tokenizers" / digest([canonical(tokenizer), hashes, rules], 16), data, quiet
     )
+    starts_V = None if words is None else codec.word_starts(words)
 
     if data.texts:
-        return prepare_texts(data, codec, corpora, hashes, length)
+        return prepare_texts(data, codec, corpora, hashes, length, starts_V)
     train, val = [], []
     for corpus, corpus_hash in zip(corpora, hashes, strict=True):
         made_of = digest({"corpus": corpus_hash, "codec": codec.digest, **rules}, 64)
@@ -61,7 +64,7 @@ def prepare(
         val.append(open_token_file(folder / "val.tokens", codec.vocab_size, made_of))
         _check_sizes(corpus, train[-1], val[-1], length, data)
 
-    return Prepared(
+    return WindowBatches(
         codec=codec,
         corpus_hash=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
         train_tokens=sum(len(file.ids_N) for file in train),
@@ -73,6 +76,7 @@ def prepare(
         train=tuple(train),
         val=tuple(val),
         val_limits=limits,
+        starts_V=starts_V,
     )
 
 

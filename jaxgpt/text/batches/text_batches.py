@@ -5,12 +5,13 @@ B rows, T tokens, C texts a row, N rows of a corpus.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.batches.data import Data
+from jaxgpt.text.batches.training_data import Shapes, TrainingData, text_shapes
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.batches.windows import Batch, window_order, with_words
 from jaxgpt.text.corpora.columns import read_columns
@@ -19,7 +20,7 @@ from jaxgpt.text.tokenizers.codec import Codec
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class EncodedRows:
     """One source's rows, encoded: text i is `ids[starts[i] : starts[i + 1]]`; a row's C texts follow one another."""
 
     ids: np.ndarray
@@ -47,37 +48,38 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedTexts:
-    """Corpora of rows of texts, as `Prepared` is one of windows."""
+class TextBatches(TrainingData):
+    """Rows of texts, all of them in memory."""
 
     codec: Codec
     corpus_hash: str
-    """SHA-256 in hex over the text of all sources."""
     train_tokens: int
     val_tokens: int
     seq_len: int
     shuffle: bool
     weights: tuple[float, ...]
-    train: tuple[Texts, ...]
-    val: tuple[Texts, ...]
+    train: tuple[EncodedRows, ...]
+    val: tuple[EncodedRows, ...]
     starts_V: np.ndarray | None = None
-    """`Codec.word_starts`, where batches are to tell words (`marked`)."""
-    val_tokens_per_byte: None = None
-    """No bits per byte: nothing is predicted of a text as a whole."""
+    """`Codec.word_starts`, where batches are to tell words."""
 
-    def marked(self, whole_words: bool) -> "PreparedTexts":
-        """With `words` in every batch: see `windows.with_words`. Raises ConfigError as `Codec.word_starts` does."""
-        return replace(self, starts_V=self.codec.word_starts(whole_words))
+    @property
+    def val_tokens_per_byte(self) -> None:
+        """None: nothing is predicted of a text as a whole."""
+
+    def shapes(self, rows: int) -> Shapes:
+        """See TrainingData."""
+        return text_shapes(self.train[0].columns, self.seq_len, self.starts_V is not None, rows)
 
     def batch(self, seed: int, start: int, stop: int) -> Batch:
-        """Global rows `start` to `stop - 1`, entries as `Texts.rows` says; every row of a source once an epoch."""
+        """See TrainingData, and `EncodedRows.rows` for what the arrays hold; every row of a source once an epoch."""
         order = window_order(tuple(len(part) for part in self.train), self.weights, seed, self.shuffle)
         picked = [order[row] for row in range(start, stop)]
         sources_B = np.array([source for source, _, _ in picked], int)
         return self._gather(self.train, sources_B, np.array([row for _, _, row in picked], int))
 
     def val_batches(self, rows: int) -> ValPass:
-        """One pass over the held-out rows in order; the last batch is filled up with rows without a token."""
+        """See TrainingData. Rows that count nothing have no token."""
         sizes = [len(part) for part in self.val]
         index_R = np.concatenate([np.arange(size) for size in sizes])
         sources_R = np.repeat(np.arange(len(sizes)), sizes)
@@ -85,14 +87,14 @@ class PreparedTexts:
         def make(start: int, stop: int) -> Batch:
             return self._gather(self.val, sources_R[start:stop], index_R[start:stop])
 
-        return ValPass(make, len(index_R), rows, self.seq_len)
+        return ValPass(make, len(index_R), rows)
 
-    def _gather(self, parts: Sequence[Texts], sources_B: np.ndarray, index_B: np.ndarray) -> Batch:
+    def _gather(self, parts: Sequence[EncodedRows], sources_B: np.ndarray, index_B: np.ndarray) -> Batch:
         out: Batch = {}
         for source in range(len(parts)):
             mine = sources_B == source
             for name, rows in parts[source].rows(index_B[mine], self.seq_len).items():
-                out.setdefault(name, np.empty((len(index_B), self.seq_len), np.int32))[mine] = rows
+                out.setdefault(name, np.empty((len(index_B), *rows.shape[1:]), rows.dtype))[mine] = rows
         return with_words(out, self.starts_V)
 
 
@@ -109,8 +111,13 @@ def read_rows(corpus: Corpus, data: Data) -> list[tuple[str, ...]]:
 
 
 def prepare_texts(
-    data: Data, codec: Codec, corpora: Sequence[Corpus], hashes: Sequence[str], length: int
-) -> PreparedTexts:
+    data: Data,
+    codec: Codec,
+    corpora: Sequence[Corpus],
+    hashes: Sequence[str],
+    length: int,
+    starts_V: np.ndarray | None,
+) -> TextBatches:
     """Rows encoded, and split by the hash of their first text. Raises ConfigError, one line, on any bad input."""
     train, val = zip(
         *(_encoded(data, codec, corpus, digest, length) for corpus, digest in zip(corpora, hashes, strict=True)),
@@ -122,7 +129,7 @@ def prepare_texts(
         if not len(part) or (data.val_fraction and not len(held)):
             what = "holds out all rows" if not len(part) else "holds out no row"
             raise ConfigError(f"data.val_fraction: {data.val_fraction} {what} of '{corpus.name}'; change it")
-    return PreparedTexts(
+    return TextBatches(
         codec=codec,
         corpus_hash=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
         train_tokens=sum(int(part.starts[-1]) for part in train),
@@ -132,13 +139,14 @@ def prepare_texts(
         weights=tuple(source.weight for source in data.sources),
         train=train,
         val=val,
+        starts_V=starts_V,
     )
 
 
-_KEPT: dict[tuple[str, ...], tuple[Texts, Texts]] = {}
+_KEPT: dict[tuple[str, ...], tuple[EncodedRows, EncodedRows]] = {}
 
 
-def _encoded(data: Data, codec: Codec, corpus: Corpus, digest: str, length: int) -> tuple[Texts, Texts]:
+def _encoded(data: Data, codec: Codec, corpus: Corpus, digest: str, length: int) -> tuple[EncodedRows, EncodedRows]:
     """Rows that train, and rows that are held out. The newest are remembered: a sweep asks for the same many times."""
     key = (digest, codec.digest, str(length), data.model_dump_json())
     if key not in _KEPT:
@@ -152,8 +160,8 @@ def _encoded(data: Data, codec: Codec, corpus: Corpus, digest: str, length: int)
     return _KEPT[key]
 
 
-def _texts(codec: Codec, rows: Sequence[tuple[str, ...]], columns: int, length: int) -> Texts:
+def _texts(codec: Codec, rows: Sequence[tuple[str, ...]], columns: int, length: int) -> EncodedRows:
     ids = codec.framed([text for row in rows for text in row], length)
     starts = np.concatenate([[0], np.cumsum([len(text) for text in ids], dtype=np.int64)])
     flat = np.concatenate(ids).astype(np.int32) if ids else np.zeros(1, np.int32)
-    return Texts(flat, starts.astype(np.int64), columns)
+    return EncodedRows(flat, starts.astype(np.int64), columns)

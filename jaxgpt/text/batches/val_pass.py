@@ -11,10 +11,9 @@ from jaxgpt.text.batches.windows import Batch
 class ValPass(Sequence[Batch]):
     """One pass over held-out rows in order, so many a batch; the last batch is filled up with rows of zeros."""
 
-    def __init__(self, make: Callable[[int, int], Batch], total: int, rows: int, seq_len: int):
-        """`make(start, stop)` makes rows `start` to `stop - 1` of `total`, arrays (rows, seq_len) each."""
+    def __init__(self, make: Callable[[int, int], Batch], total: int, rows: int):
+        """`make(start, stop)` makes rows `start` to `stop - 1` of `total`."""
         self._make, self._total, self._rows = make, total, rows
-        self.seq_len = seq_len
 
     def __len__(self) -> int:
         return -(-self._total // self._rows)
@@ -37,4 +36,6 @@ class ValPass(Sequence[Batch]):
         """Rows `start` to `stop - 1` of the pass; those past its end are zeros."""
         batch = self._make(start, min(stop, self._total))
         missing = stop - max(start, min(stop, self._total))
-        return {name: np.pad(part, ((0, missing), (0, 0))) for name, part in batch.items()} if missing else batch
+        if not missing:
+            return batch
+        return {name: np.pad(part, [(0, missing), *[(0, 0)] * (part.ndim - 1)]) for name, part in batch.items()}

@@ -1,12 +1,13 @@
-"""What training reads: batches as a pure function of (data, seed, row), and the fixed validation pass."""
+"""Windows of a text as batches, and the fixed validation pass over its held-out part."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from jaxgpt.text.batches.tokenfile import TokenFile
+from jaxgpt.text.batches.training_data import Shapes, TrainingData, window_shapes
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.batches.windows import Batch, gather, grid, grid_shift, window_order, with_words
 from jaxgpt.text.tokenizers.byte import symbols
@@ -17,12 +18,11 @@ _MANY = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """A corpus as token files. `prepare` makes it."""
+class WindowBatches(TrainingData):
+    """Rows cut from token files."""
 
     codec: Codec
     corpus_hash: str
-    """SHA-256 in hex over the text of all sources."""
     train_tokens: int
     val_tokens: int
     """Held-out tokens that the validation pass predicts; `separate` leaves the first of each document unscored."""
@@ -35,15 +35,11 @@ class Prepared:
     val_limits: tuple[int, ...]
     """For each source, how many held-out tokens the pass predicts."""
     starts_V: np.ndarray | None = None
-    """`Codec.word_starts`, where batches are to tell words (`marked`)."""
-
-    def marked(self, whole_words: bool) -> "Prepared":
-        """With `words` in every batch: see `windows.with_words`. Raises ConfigError as `Codec.word_starts` does."""
-        return replace(self, starts_V=self.codec.word_starts(whole_words))
+    """`Codec.word_starts`, where batches are to tell words."""
 
     @cached_property
     def val_tokens_per_byte(self) -> float | None:
-        """Tokens that the validation pass scores over the UTF-8 bytes that these same tokens spell.
+        """See TrainingData.
 
         A loss in nats a token times this, over ln 2, is in bits per byte, which compares tokenizers. An end-of-text
         token counts as a token of no bytes. None when the tokenizer loses text (see `spelled`) or nothing is held out.
@@ -62,12 +58,12 @@ class Prepared:
                 size -= int(bytes_V[file.ids_N[firsts_D]].sum())
         return tokens / size if size else None
 
-    def batch(self, seed: int, start: int, stop: int) -> Batch:
-        """Global rows `start` to `stop - 1`; row r is the same in any slicing, on any number of hosts.
+    def shapes(self, rows: int) -> Shapes:
+        """See TrainingData."""
+        return window_shapes(self.separate, self.seq_len, self.starts_V is not None, rows)
 
-        Returns `tokens`, `targets` int32 (B, T). When documents are separate also `weights` float32 and `segments`,
-        `positions` int32 (B, T): every batch of a run has the same entries, so one compiled step serves.
-        """
+    def batch(self, seed: int, start: int, stop: int) -> Batch:
+        """See TrainingData, and `windows.cut` for what the arrays hold."""
         grids = [grid(len(file.ids_N), self.seq_len, self.shuffle) for file in self.train]
         order = window_order(tuple(windows for windows, _ in grids), self.weights, seed, self.shuffle)
         picked = [order[row] for row in range(start, stop)]
@@ -82,11 +78,7 @@ class Prepared:
         return with_words(batch, self.starts_V)
 
     def val_batches(self, rows: int) -> ValPass:
-        """One pass over the held-out tokens in order, `rows` rows a batch; every target is scored once.
-
-        Entries as in `batch`, and always `weights`; the last batch is filled up with rows of weight 0. Empty when
-        nothing is held out.
-        """
+        """See TrainingData. Every target is scored once: there are always `weights`, float32."""
         grids = [np.arange(0, limit, self.seq_len) for limit in self.val_limits]
         starts_R, sources_R = np.concatenate(grids), np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
 
@@ -97,7 +89,7 @@ class Prepared:
             batch["weights"] *= target_BT <= np.array(self.val_limits)[sources_B][:, None]
             return with_words(batch, self.starts_V)
 
-        return ValPass(make, len(starts_R), rows, self.seq_len)
+        return ValPass(make, len(starts_R), rows)
 
 
 def spelled(codec: Codec) -> np.ndarray | None:

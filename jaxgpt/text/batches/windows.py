@@ -88,7 +88,7 @@ def gather(
     for index in np.unique(source_B):
         rows = source_B == index
         for name, part in cut(files[index], starts_B[rows], length, separate).items():
-            out.setdefault(name, np.empty((len(starts_B), length), part.dtype))[rows] = part
+            out.setdefault(name, np.empty((len(starts_B), *part.shape[1:]), part.dtype))[rows] = part
     return out
 
 

@@ -19,7 +19,7 @@ from jaxgpt.runs.run import Run
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
-from jaxgpt.text import Prepared, PreparedTexts
+from jaxgpt.text import TrainingData
 from jaxgpt.train.fused.program import FusedProgram, fused_program
 from jaxgpt.train.loop import due, ready
 from jaxgpt.train.measurements import Row
@@ -83,9 +83,7 @@ def _claimed(run: Run, out: Path) -> Row | None:
     return _ended(out)
 
 
-def _train(
-    lanes: list[Lane], prepared: Prepared | PreparedTexts, compiled: FusedProgram, quiet: bool, told: list[Any]
-) -> None:
+def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, quiet: bool, told: list[Any]) -> None:
     spec = lanes[0].run
     fold = lambda keys, number: jax.device_put(  # noqa: E731
         jax.vmap(jax.random.fold_in, (0, None))(keys, number), compiled.lanes

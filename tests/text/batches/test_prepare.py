@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Prepared, Tokenizer, WordPiece, prepare
+from jaxgpt.text import BPE, Byte, ByteBPE, Char, Codec, Data, Tokenizer, TrainingData, WordPiece, prepare
 from jaxgpt.text.batches import prepare as build
 from jaxgpt.text.batches import window_batches as module
 from jaxgpt.text.batches.window_batches import spelled
@@ -18,7 +18,7 @@ T = 8
 
 @pytest.fixture
 def make(tmp_path: Path):
-    def make(tokenizer: Tokenizer | None = None, **data: object) -> Prepared:
+    def make(tokenizer: Tokenizer | None = None, **data: object) -> TrainingData:
         return prepare(Data(**data), tokenizer or Byte(), T, cache=tmp_path / "cache", quiet=True)
 
     return make

@@ -19,8 +19,8 @@ def csv(tmp_path):
     return path
 
 
-def made(tmp_path, path, tokenizer=PIECES, **data):
-    return prepare(Data(corpus=str(path), **data), tokenizer, 12, cache=tmp_path / "cache", quiet=True)
+def made(tmp_path, path, tokenizer=PIECES, words=None, **data):
+    return prepare(Data(corpus=str(path), **data), tokenizer, 12, cache=tmp_path / "cache", quiet=True, words=words)
 
 
 def test_a_row_is_its_texts_within_their_frame(tmp_path, csv):
@@ -59,7 +59,7 @@ def test_texts_apart_and_plain_lines_are_the_same(tmp_path):
 
 @pytest.mark.parametrize("tokenizer", [PIECES, ByteBPE(vocab_size=270)], ids=lambda one: one.kind)
 def test_words_are_numbered(tmp_path, csv, tokenizer):
-    held = made(tmp_path, csv, tokenizer, columns=("sent1",)).marked(whole_words=True)
+    held = made(tmp_path, csv, tokenizer, words=True, columns=("sent1",))
     batch = held.batch(0, 0, 6)
     special = {*held.codec.frame[0], *held.codec.frame[1]}
     for ids, segments, words in zip(batch["tokens"], batch["segments"], batch["words"], strict=True):
@@ -68,7 +68,7 @@ def test_words_are_numbered(tmp_path, csv, tokenizer):
         told = held.codec.decode(ids[own]).split()
         by_word = [held.codec.decode(ids[words == n]).strip() for n in range(1, words.max() + 1)]
         assert [piece.removeprefix("##").replace(" ##", "") for piece in by_word] == told
-    tokens = made(tmp_path, csv, tokenizer, columns=("sent1",)).marked(whole_words=False).batch(0, 0, 6)["words"]
+    tokens = made(tmp_path, csv, tokenizer, words=False, columns=("sent1",)).batch(0, 0, 6)["words"]
     assert all(row[row > 0].tolist() == list(range(1, row.max() + 1)) for row in tokens)
 
 
@@ -91,4 +91,4 @@ def test_bad_rows_are_one_line(tmp_path, line, data, message):
 
 def test_words_need_a_vocabulary_that_marks_them(tmp_path, csv):
     with pytest.raises(ConfigError, match=r"objective\.masking\.whole_word: this tokenizer does not mark words"):
-        made(tmp_path, csv, BPE(vocab_size=60), columns=("sent1",)).marked(whole_words=True)
+        made(tmp_path, csv, BPE(vocab_size=60), words=True, columns=("sent1",))

@@ -1,0 +1,63 @@
+"""What a config promises of its batches is what real batches hold, known before any text is read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxgpt.runs import Run
+from jaxgpt.spec import load_yaml
+from jaxgpt.text import WordPiece, prepare
+from jaxgpt.text.batches.training_data import ArrayShape
+from jaxgpt.text.batches.val_pass import ValPass
+
+FOLDER = Path(__file__).parents[3] / "configs"
+NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+B, T = 4, 8
+VARIANTS = {
+    "gpt2/demo.yaml": ({}, {"data.documents": "separate"}),
+    "bert/small_cpu.yaml": ({}, {"data.documents": "separate", "objective.masking.whole_word": True}),
+    "simcse/small_cpu.yaml": ({}, {"objective.masking": {"whole_word": True}, "data.columns": 3, "data.apart": False}),
+}
+
+
+def little(name, folder, changes):
+    """The config, with a few lines of text in place of its own and rows of a few tokens."""
+    run = load_yaml(Run, FOLDER / name, [f"{field}={value}" for field, value in changes.items()])
+    columns = run.data.columns
+    names = columns if isinstance(columns, tuple) else [f"c{i}" for i in range(columns or 1)]
+    text = folder / "text.csv"
+    lines = [",".join(f"line {line} of {column}" for column in names) for line in range(60)]
+    text.write_text("\n".join([",".join(names)] * isinstance(columns, tuple) + lines) + "\n")
+    data = run.data.evolve(corpus=str(text), val_fraction=0.2, seq_len=T, val_tokens=None, val_bytes=None)
+    return run.evolve(data=data, tokenizer=WordPiece(vocab_size=60), batch_size=B, batch_ramp=None, eval={})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [(name, changes) for name in NAMES for changes in VARIANTS.get(name, ({},))]
+)
+def test_a_config_promises_what_its_batches_hold(name, changes, tmp_path):
+    run = little(name, tmp_path, changes)
+    promised = run.batch_shapes()
+    data = prepare(
+        run.data, run.tokenizer, run.seq_len, cache=tmp_path / "cache", quiet=True, words=run.objective.words
+    )
+    assert data.shapes(B) == promised
+    assert shapes_of(data.batch(0, 0, B)) == promised
+    (last,) = data.val_batches(100)[-1:]
+    full = {name: ArrayShape((100, *shape[1:]), dtype) for name, (shape, dtype) in promised.items()}
+    assert len(last) and full.items() <= shapes_of(last).items() and shapes_of(last).keys() - full.keys() <= {"weights"}
+
+
+def shapes_of(batch):
+    return {name: ArrayShape(part.shape, part.dtype.name) for name, part in batch.items()}
+
+
+def test_a_validation_pass_fills_up_arrays_of_any_length_and_dtype():
+    source = np.arange(5 * 3, dtype=np.int32).reshape(5, 3)
+    parts = {"source": source, "advantages": source[:, :2].astype(np.float32), "group": source[:, 0]}
+    whole = ValPass(lambda start, stop: {name: part[start:stop] for name, part in parts.items()}, 5, 4)
+    last = whole[1]
+    for name, part in parts.items():
+        assert last[name].dtype == part.dtype and last[name].shape == (4, *part.shape[1:])
+        np.testing.assert_array_equal(last[name], [part[4], *[np.zeros_like(part[0])] * 3])
