@@ -7,6 +7,7 @@ import jax
 import optax
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from jaxgpt.runs.matrices import decayed, in_blocks, is_matrix
 from jaxgpt.spec import Seam
 
 
@@ -19,7 +20,8 @@ class Optimizer(Seam, seam="optim"):
     clip: PositiveFloat | None = 1.0
     """Largest global gradient norm; null turns clipping off."""
     weight_decay: NonNegativeFloat = 0.0
-    """Decoupled, times the learning rate; never on biases and norm gains (Radford et al. 2018, section 4.1)."""
+    """Decoupled, times the learning rate; of matrices and tables alone, never on biases and norm gains (Radford et al.
+    2018, section 4.1)."""
 
     @abstractmethod
     def scale(self) -> optax.GradientTransformation:
@@ -108,7 +110,7 @@ class Muon(Optimizer):
 
         def label(params: Any) -> Any:
             return jax.tree_util.tree_map_with_path(
-                lambda path, leaf: "muon" if _names(path)[0] == "blocks" and decays(path) else "adam", params
+                lambda path, leaf: "muon" if in_blocks(path) and is_matrix(path, leaf) else "adam", params
             )
 
         muon = optax.chain(
@@ -117,17 +119,3 @@ class Muon(Optimizer):
         )
         adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
         return optax.partition({"muon": muon, "adam": adam}, label)
-
-
-def _names(path: tuple[Any, ...]) -> list[str]:
-    return [str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path]
-
-
-def decays(path: tuple[Any, ...]) -> bool:
-    """Whether the parameter at a tree path is a matrix or table, and not a bias or a gain."""
-    return _names(path)[-1] not in ("bias", "scale")
-
-
-def decayed(params: Any) -> Any:
-    """The weight decay mask of a parameter tree."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: decays(path), params)

@@ -6,7 +6,7 @@ import numpy as np
 from close import assert_close, difference
 
 from jaxgpt.models import GPT2
-from jaxgpt.runs.optimizers import Adafactor, AdamW, Muon, Optimizer, decayed
+from jaxgpt.runs.optimizers import Adafactor, AdamW, Muon, Optimizer
 
 rng = np.random.default_rng(0)
 
@@ -35,12 +35,6 @@ def test_adamw_is_the_papers_algorithm():
             step = m[name] / (1 - b1**t) / (np.sqrt(v[name] / (1 - b2**t)) + eps)
             params[name] = params[name] - lr * (step + (decay * params[name] if name == "weight" else 0))
     assert_close(got, params)
-
-
-def test_decay_mask_of_a_whole_model():
-    mask = decayed(GPT2(num_layers=1, d_model=8, num_heads=2, vocab_size=8, qk_norm="rms").shapes())
-    for path, decays in jax.tree_util.tree_flatten_with_path(mask)[0]:
-        assert decays == (path[-1].key in ("weight", "token", "position")), path
 
 
 def test_muon_updates_are_orthogonal_layer_by_layer():
