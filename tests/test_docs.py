@@ -143,7 +143,12 @@ def test_commands_have_these_verbs_flags_and_fields(path):
             wrong += [f"no verb '{verb}'"] if not HOLE.search(verb) and verb != "lab" and "|" not in verb else []
             continue
         wrong += [f"{verb} {word}" for word in words if word.startswith("--") and word.partition("=")[0] not in known]
-        if words[0] not in {"train", "show", "compile"} or len(words) < 2 or HOLE.search(words[1]):
+        if (
+            words[0] not in {"train", "show", "compile"}
+            or len(words) < 2
+            or HOLE.search(words[1])
+            or words[1].startswith("-")
+        ):
             continue
         overrides = [word for word in words[2:] if re.match(r"[a-z_.0-9]+=", word) and not HOLE.search(word)]
         try:
