@@ -58,7 +58,7 @@ def compiled(kernel: Kernel, pattern: Pattern, length: int) -> tuple[Callable[[]
     at = np.arange(length, dtype=np.int32)
 
     def both(q: Any, k: Any, v: Any, do: Any) -> Any:
-        out, pull = jax.vjp(lambda *x: kernel.attend(*x, Scores(pattern, Side(at), Side(at), places="row")), q, k, v)
+        out, pull = jax.vjp(lambda *x: kernel.attend(*x, Scores(pattern, Side(at), Side(at), numbering="row")), q, k, v)
         return out, pull(do)
 
     run = jax.jit(both).lower(q, k, v, do).compile()

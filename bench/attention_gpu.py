@@ -31,7 +31,7 @@ def both(kernel: Kernel, pattern: Pattern, length: int) -> Callable[..., Any]:
     at = np.arange(length, dtype=np.int32)
 
     def run(q: Any, k: Any, v: Any, do: Any) -> Any:
-        out, pull = jax.vjp(lambda *x: kernel.attend(*x, Scores(pattern, Side(at), Side(at), places="row")), q, k, v)
+        out, pull = jax.vjp(lambda *x: kernel.attend(*x, Scores(pattern, Side(at), Side(at), numbering="row")), q, k, v)
         return (out, *pull(do))
 
     return run
@@ -58,7 +58,7 @@ def correctness(length: int = 2048) -> dict[str, float]:
             want = exact(pattern, held)
             for kernel in (Reference(), Chunked(), BlockSparse(), Cudnn()):
                 q, k, *_ = held
-                if kernel.refusal(case_of_call(q, k, Scores(pattern, Side(q), Side(q), places="row"))):
+                if kernel.refusal(case_of_call(q, k, Scores(pattern, Side(q), Side(q), numbering="row"))):
                     continue
                 with jax.default_matmul_precision("highest"):
                     got = jax.jit(both(kernel, pattern, length))(*held)
@@ -95,7 +95,7 @@ def speed(length: int, rounds: int) -> dict[str, float]:
     }
     at, calls = np.arange(length, dtype=np.int32), {}
     for name, (kernel, pattern) in cases.items():
-        scores = Scores(pattern, Side(at), Side(at), places="row")
+        scores = Scores(pattern, Side(at), Side(at), numbering="row")
         calls[f"{name}_forward"] = timed(lambda q, k, v, n=kernel, s=scores: n.attend(q, k, v, s), held[:3])
         calls[f"{name}_both"] = timed(both(kernel, pattern, length), held)
     median = {name: t.median / CALLS for name, t in interleaved(calls, rounds, warmup=2).items()}

@@ -44,7 +44,7 @@ def compile_all(topology: str, names: list[str], length: int, batch: int) -> int
     """Compiles every case on the chips of `topology`, rows spread over them; returns how many fail."""
 
     from jaxgpt.aot.topology import slice_devices
-    from jaxgpt.ops.sharding import placing
+    from jaxgpt.ops.sharding import constraining
     from jaxgpt.parallel import Mesh, Standard, placement_of
     from jaxgpt.parallel.chips import parse_slice
 
@@ -57,7 +57,7 @@ def compile_all(topology: str, names: list[str], length: int, batch: int) -> int
                 extra = " segments" if shape.segments else f" cap {shape.soft_cap}" if shape.soft_cap else ""
                 start = time.perf_counter()
                 try:
-                    with placing(placement_of(Standard(), mesh)):
+                    with constraining(placement_of(Standard(), mesh)):
                         program = compiled(name, pattern, shape, mesh, length, batch)
                     result = f"{program.memory_analysis().temp_size_in_bytes:>13,} bytes"
                 except Exception as error:
@@ -123,7 +123,7 @@ def compiled(name: str, pattern: Any, shape: Shape, mesh: Any, length: int, batc
 
     def loss(q_BHTK: Any, k_BGTK: Any, v_BGTK: Any, segment_BT: Any) -> Any:
         side = Side(at, segment_BT if shape.segments else None)
-        scores = Scores(pattern, side, side, soft_cap=shape.soft_cap, places="row")
+        scores = Scores(pattern, side, side, soft_cap=shape.soft_cap, numbering="row")
         return jnp.sum(kernel.attend(q_BHTK, k_BGTK, v_BGTK, scores).astype(jnp.float32) ** 2)
 
     sizes = [(batch, heads, length, shape.d_head) for heads in (H, shape.groups, shape.groups)]

@@ -19,7 +19,7 @@ from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
 from jaxgpt.ops.positions import Added, Learned
-from jaxgpt.ops.sharding import place
+from jaxgpt.ops.sharding import constrain
 
 
 class Decoder(Transformer):
@@ -92,7 +92,7 @@ class DecoderLM(TransformerModule):
         """(..., D) -> logits (..., V)."""
         logits = self.trunk.embed.attend(hidden) if self.lm_head is None else self.lm_head(hidden)
         cap = self.spec.logit_cap
-        return place(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
+        return constrain(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
 
     def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
         """What every head says: initialising by it makes all parameters."""

@@ -22,7 +22,7 @@ from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Bidirectional, Pattern
-from jaxgpt.ops.sharding import place
+from jaxgpt.ops.sharding import constrain
 from jaxgpt.spec.sizes import Index, Length
 
 
@@ -124,7 +124,7 @@ class EncoderModel(TransformerModule):
         """(..., D) -> the masked head's logits (..., V)."""
         if self.lm_head is None:
             raise ValueError("model.masked_head is off: the model has no logits")
-        return place(self.lm_head(hidden, self.trunk.embed.attend), "logits")
+        return constrain(self.lm_head(hidden, self.trunk.embed.attend), "logits")
 
     def pool(self, hidden_BTD: jax.Array) -> jax.Array:
         """(B, T, D) -> (B, D): the pooler's summary of each row's first token."""

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxgpt.nn.stack import Loop, Remat
-from jaxgpt.ops.attention import Case, Kernel, Places, Reference
+from jaxgpt.ops.attention import Case, Kernel, Numbering, Reference
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.spec import Seam
 from jaxgpt.spec.sizes import Length
@@ -44,7 +44,7 @@ class Model(Seam, seam="model"):
 
     @abstractmethod
     def cases(
-        self, length: int, dtype: str, platform: str, places: Places, segments: bool, token_parts: int = 1
+        self, length: int, dtype: str, platform: str, numbering: Numbering, segments: bool, token_parts: int = 1
     ) -> dict[str, Case]:
         """What its layers ask of a kernel in training on rows of `length`, for each of `named_patterns`."""
 

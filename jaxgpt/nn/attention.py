@@ -16,12 +16,12 @@ from jaxgpt.ops.attention import AttentionDropout, Kernel, Scores, Side
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased, Position, Rotated
 from jaxgpt.ops.random_masks import row_keys
-from jaxgpt.ops.sharding import place
+from jaxgpt.ops.sharding import constrain
 from jaxgpt.spec.inputs import enabled
 
 
 class Attention(nn.Module):
-    """Projects, places, attends, projects back. Parameters `q`, `k`, `v`, `o`; with qk_norm `q_norm`, `k_norm`."""
+    """Projects, rotates, attends, projects back. Parameters `q`, `k`, `v`, `o`; with qk_norm `q_norm`, `k_norm`."""
 
     num_heads: int
     num_kv_heads: int
@@ -53,16 +53,16 @@ class Attention(nn.Module):
         q_BHTK = self._turned(self._heads(x_BTD, self.num_heads, "q"), "q_norm", layout.pos)
         if self.score_scale is not None:  # kernels divide by √K
             q_BHTK = q_BHTK * (self.score_scale * self.d_head**0.5)
-        q, k, places = Side(layout.pos, layout.segment), Side(layout.pos, layout.segment), layout.places
+        q, k, numbering = Side(layout.pos, layout.segment), Side(layout.pos, layout.segment), layout.numbering
         if memory is not None:
             cache = cache if memory.states is None else self._keys_and_values(memory.states, memory.pos)
             assert cache is not None
-            seen, k, places = cache, Side(memory.pos, memory.segment), "any"
+            seen, k, numbering = cache, Side(memory.pos, memory.segment), "any"
         else:
             seen = self._keys_and_values(x_BTD, layout.pos)
             if cache is not None:
                 cache, seen, k_pos = extend(cache, seen, layout)
-                k, places = Side(k_pos), "any"
+                k, numbering = Side(k_pos), "any"
         if q.segment is None or k.segment is None:
             q, k = Side(q.pos), Side(k.pos)
         dropout = None
@@ -77,9 +77,9 @@ class Attention(nn.Module):
             table_H=self._table(layout),
             soft_cap=self.soft_cap,
             dropout=dropout,
-            places=places,
+            numbering=numbering,
         )
-        o_BHTK = place(self.kernel.attend(q_BHTK, seen.k, seen.v, scores), "heads")
+        o_BHTK = constrain(self.kernel.attend(q_BHTK, seen.k, seen.v, scores), "heads")
         o_BTD = rearrange(o_BHTK, "b h t k -> b t (h k)")
         linear = self.linears._replace(bias=self.o_bias)(x_BTD.shape[-1], "o", into_residual=True)
         return linear(o_BTD), cache
@@ -95,7 +95,7 @@ class Attention(nn.Module):
 
     def _heads(self, x_BTD: jax.Array, heads: int, name: str) -> jax.Array:
         y = self.linears._replace(bias=self.qkv_bias)(heads * self.d_head, name)(x_BTD)
-        return place(rearrange(y, "b t (h k) -> b h t k", h=heads), "heads")
+        return constrain(rearrange(y, "b t (h k) -> b h t k", h=heads), "heads")
 
     def _table(self, layout: Layout) -> jax.Array | None:
         """float32 (H, ...): what a position that biases scores reads."""

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.lookup import lookup, unproject
 from jaxgpt.ops.positions import Added, Learned, Position
-from jaxgpt.ops.sharding import place
+from jaxgpt.ops.sharding import constrain
 
 
 class Embed(nn.Module):
@@ -38,7 +38,7 @@ class Embed(nn.Module):
 
     def __call__(self, tokens_BT: jax.Array, layout: Layout, token_types: jax.Array | None = None) -> jax.Array:
         """int (B, T) -> (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""
-        x_BTD = place(
+        x_BTD = constrain(
             lookup(self.token, tokens_BT, "vocabulary_gradient"), "sublayer"
         )  # summed over a split vocabulary before it is cut
         if self.scale is not None:

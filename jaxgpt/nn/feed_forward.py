@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops.activations import Activation, GELUTanh, SiLU
-from jaxgpt.ops.sharding import place
+from jaxgpt.ops.sharding import constrain
 from jaxgpt.spec import Seam
 from jaxgpt.spec.sizes import Count, Length
 
@@ -64,7 +64,7 @@ class _MLP(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         D = x_BTD.shape[-1]
-        h_BTF = self.spec.activation(place(self.linears(self.spec.d_ff or 4 * D, "up")(x_BTD), "inner"))
+        h_BTF = self.spec.activation(constrain(self.linears(self.spec.d_ff or 4 * D, "up")(x_BTD), "inner"))
         return self.linears(D, "down", into_residual=True)(h_BTF)
 
 
@@ -76,5 +76,5 @@ class _Gated(nn.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         D = x_BTD.shape[-1]
         F = self.spec.d_ff or 8 * D // 3
-        gate_BTF = self.spec.activation(place(self.linears(F, "gate")(x_BTD), "inner"))
-        return self.linears(D, "down", into_residual=True)(gate_BTF * place(self.linears(F, "up")(x_BTD), "inner"))
+        gate_BTF = self.spec.activation(constrain(self.linears(F, "gate")(x_BTD), "inner"))
+        return self.linears(D, "down", into_residual=True)(gate_BTF * constrain(self.linears(F, "up")(x_BTD), "inner"))

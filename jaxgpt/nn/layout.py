@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.ops.attention import Places
+from jaxgpt.ops.attention import Numbering
 
 
 class Memory(NamedTuple):
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     """int32 (T,) or (B, T). Negative marks padding."""
     segment: jax.Array | None = None
     """int32 (B, T): packed documents, which do not see one another."""
-    places: Places = "any"
+    numbering: Numbering = "any"
     """What is known of positions while compiling; kernels that visit only some blocks need it."""
     bias_table: jax.Array | None = None
     """float32 (H, ...): the trained table of a position that biases scores."""
@@ -46,6 +46,6 @@ class Layout(NamedTuple):
     def of_rows(cls, tokens_BT: jax.Array, positions: jax.Array | None, segments: jax.Array | None) -> "Layout":
         """Of whole rows. Positions int (B, T) are the row's indices where not given; where they come with segments,
         they must grow by one a token within a segment."""
-        places: Places = "row" if positions is None else "documents" if segments is not None else "any"
+        numbering: Numbering = "row" if positions is None else "documents" if segments is not None else "any"
         pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
-        return cls(pos, segments, places)
+        return cls(pos, segments, numbering)

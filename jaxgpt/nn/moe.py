@@ -18,7 +18,7 @@ from jaxgpt.nn.feed_forward import MLP, FeedForward, Sparse
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
 from jaxgpt.ops.routing import Routes
-from jaxgpt.ops.sharding import place, placement, placing
+from jaxgpt.ops.sharding import constrain, constraining, placement
 from jaxgpt.spec.inputs import enabled
 from jaxgpt.spec.sizes import Count
 
@@ -121,7 +121,7 @@ class _MoE(nn.Module):
 
 def _experts(expert: nn.Module, params: Any, x_EBCD: jax.Array) -> jax.Array:
     """Each expert on its tokens. Names of values are for whole layers, so inside the compiler decides."""
-    with placing(None):
+    with constraining(None):
         return jax.vmap(lambda p, x: expert.apply({"params": p}, x))(params, x_EBCD)
 
 
@@ -129,10 +129,10 @@ def _bounded(apply: Any, params: Any, x_BTD: jax.Array, routes: Routes, places: 
     """Tokens travel: where experts are split over devices, both changes of layout are an all-to-all."""
     E = jax.tree.leaves(params)[0].shape[0]
     slots = jax.vmap(lambda expert_Tk: routing.bounded(expert_Tk, E, places))(routes.expert)
-    x_BSD = place(jax.vmap(routing.dispatch)(x_BTD, slots), "slots")
-    x_EBCD = place(rearrange(x_BSD, "b (e c) d -> e b c d", e=E), "experts")
-    y_EBCD = place(apply(params, x_EBCD), "experts")
-    y_BSD = place(rearrange(y_EBCD, "e b c d -> b (e c) d"), "slots")
+    x_BSD = constrain(jax.vmap(routing.dispatch)(x_BTD, slots), "slots")
+    x_EBCD = constrain(rearrange(x_BSD, "b (e c) d -> e b c d", e=E), "experts")
+    y_EBCD = constrain(apply(params, x_EBCD), "experts")
+    y_BSD = constrain(rearrange(y_EBCD, "e b c d -> b (e c) d"), "slots")
     return jax.vmap(routing.combine)(y_BSD, routes.gate, slots)
 
 

@@ -30,7 +30,7 @@ from jax import lax
 from jaxgpt.nn.deal import AXIS, by_stage
 from jaxgpt.nn.layout import Layout, Memory
 from jaxgpt.ops.random_masks import by_row, rows_of
-from jaxgpt.ops.sharding import place, placement
+from jaxgpt.ops.sharding import constrain, placement
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import Count, Layers
 
@@ -93,16 +93,16 @@ def pipeline(
         x_SbTD, slots_SMbTD = state
         waiting_SbTD, slots_SMbTD = _take(slots_SMbTD, t % M)
         x_SbTD, losses = all_stages(params_S, jnp.where(first_S, waiting_SbTD, x_SbTD), index_S, t)
-        x_SbTD = _to_next(place(x_SbTD, "stages"))
+        x_SbTD = _to_next(constrain(x_SbTD, "stages"))
         # What leaves the last stage before anything came through goes where the first stage has just read.
         slot = jnp.where(t < S - 1, t, t - (S - 1)) % M
         return (x_SbTD, lax.dynamic_update_index_in_dim(slots_SMbTD, x_SbTD, slot, 1)), losses
 
-    slots_SMbTD = _place_slots(jnp.broadcast_to(x_MbTD, (S, *x_MbTD.shape)))
+    slots_SMbTD = _constrain_slots(jnp.broadcast_to(x_MbTD, (S, *x_MbTD.shape)))
     # The bubble works on real rows, so that it cannot make a NaN, which no mask would keep out of the gradient.
     start_SbTD = lax.stop_gradient(slots_SMbTD[:, 0])
     (_, slots_SMbTD), losses = lax.scan(tick, (start_SbTD, slots_SMbTD), jnp.arange(M * R + S - 1))
-    x_MbTD = jnp.where(first_S[:, None], _place_slots(slots_SMbTD), 0).sum(0)
+    x_MbTD = jnp.where(first_S[:, None], _constrain_slots(slots_SMbTD), 0).sum(0)
     return _uncut(x_MbTD), jax.tree.map(lambda each: each.sum() / M, losses)
 
 
@@ -116,8 +116,8 @@ def _with_rows(layout: Layout, change: Callable[[jax.Array], jax.Array]) -> Layo
     return layout._replace(pos=changed(layout.pos), segment=changed(layout.segment), memory=memory)
 
 
-def _place_slots(slots_SMbTD: jax.Array) -> jax.Array:
-    return jax.vmap(partial(place, name="stages"), 1, 1)(slots_SMbTD)
+def _constrain_slots(slots_SMbTD: jax.Array) -> jax.Array:
+    return jax.vmap(partial(constrain, name="stages"), 1, 1)(slots_SMbTD)
 
 
 def _cut(x: jax.Array, M: int) -> jax.Array:

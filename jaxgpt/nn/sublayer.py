@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 
 from jaxgpt.nn.norm import Norm
-from jaxgpt.ops.sharding import place
+from jaxgpt.ops.sharding import constrain
 
 NormPlace = Literal["pre", "post", "both"]
 """Before each sublayer (GPT-2), after the residual sum (GPT-1, the original Transformer), or before each sublayer and
@@ -24,13 +24,13 @@ class Sublayer(NamedTuple):
 
     def read(self, x_BTD: jax.Array) -> jax.Array:
         """What the part is given of the residual stream."""
-        return place(x_BTD if self.norm_place == "post" else self._norm("", x_BTD), "sublayer")
+        return constrain(x_BTD if self.norm_place == "post" else self._norm("", x_BTD), "sublayer")
 
     def add(self, x_BTD: jax.Array, y_BTD: jax.Array) -> jax.Array:
         """The residual stream with what the part makes of it."""
-        y_BTD = place(y_BTD, "residual")
+        y_BTD = constrain(y_BTD, "residual")
         if self.norm_place == "both":
-            y_BTD = place(self._norm("_after", y_BTD), "residual")
+            y_BTD = constrain(self._norm("_after", y_BTD), "residual")
         x_BTD = x_BTD + self.drop(y_BTD)
         return self._norm("", x_BTD) if self.norm_place == "post" else x_BTD
 

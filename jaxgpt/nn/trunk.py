@@ -20,10 +20,10 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat, Stack
-from jaxgpt.ops.attention import Case, Kernel, Places, case_of_layer
+from jaxgpt.ops.attention import Case, Kernel, Numbering, case_of_layer
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach, shares
 from jaxgpt.ops.positions import Added, Learned, Rotated
-from jaxgpt.ops.sharding import place
+from jaxgpt.ops.sharding import constrain
 from jaxgpt.spec.sizes import Layers, Length
 
 MOST_IN_TABLE = 2**27
@@ -104,7 +104,7 @@ class TrunkSpec(BlockSpec):
         return named
 
     def cases(
-        self, length: int, dtype: str, platform: str, places: Places, segments: bool, token_parts: int = 1
+        self, length: int, dtype: str, platform: str, numbering: Numbering, segments: bool, token_parts: int = 1
     ) -> dict[str, Case]:
         """What the layers ask of a kernel in training on rows of `length`, for each of `named_patterns`."""
         return {
@@ -114,7 +114,7 @@ class TrunkSpec(BlockSpec):
                 d_head=self.head_width,
                 dtype=dtype,
                 platform=platform,
-                places=places,
+                numbering=numbering,
                 segments=segments,
                 position=self.position,
                 soft_cap=self.soft_cap,
@@ -204,7 +204,7 @@ class Trunk(nn.Module):
         return self._normed(x_BTD), grown
 
     def _normed(self, x_BTD: jax.Array) -> jax.Array:
-        return place(x_BTD if self.norm_final is None else self.norm_final(x_BTD), "sublayer")
+        return constrain(x_BTD if self.norm_final is None else self.norm_final(x_BTD), "sublayer")
 
     def _run(
         self,
@@ -215,6 +215,6 @@ class Trunk(nn.Module):
         token_types: jax.Array | None = None,
         every: bool = False,
     ) -> tuple[jax.Array, Any]:
-        x_BTD = place(self.embed(tokens_BT, layout, token_types), "residual")
+        x_BTD = constrain(self.embed(tokens_BT, layout, token_types), "residual")
         x_BTD = self.drop(x_BTD if self.norm_embed is None else self.norm_embed(x_BTD), deterministic=not train)
         return self.blocks(x_BTD, layout, cache, train, every)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgpt.ops.sharding import place, token_shards
+from jaxgpt.ops.sharding import constrain, token_shards
 
 SMALL = 4096
 """Up to this many rows the table's gradient is a one-hot matmul, which no backend runs as a serial scatter."""
@@ -39,7 +39,7 @@ def _backward(gradient: str, saved: tuple[jax.Array, jax.Array], grad: jax.Array
         out = lax.dot_general(hot, grad, ((rows, rows), ((), ())), preferred_element_type=jnp.float32)
     else:
         out = jnp.zeros((V, D), jnp.float32).at[ids].add(grad.astype(jnp.float32))
-    return place(out, gradient).astype(table_VD.dtype), np.zeros(saved[1].shape, jax.dtypes.float0)
+    return constrain(out, gradient).astype(table_VD.dtype), np.zeros(saved[1].shape, jax.dtypes.float0)
 
 
 lookup.defvjp(_forward, _backward)

@@ -1,7 +1,8 @@
-"""Named values: a model says what a value is; whoever runs it on a mesh may say where it lies.
+"""Constrained shardings: a model says what a value is; whoever runs it on a mesh may say where it lies.
 
-The model calls `place(x_BTD, "residual")`, which is `x_BTD` itself unless the program is being traced under `placing`.
-So models know no mesh, and activations have a path in the rule table as parameters have (`activations/residual`).
+The model calls `constrain(x_BTD, "residual")`, which is `x_BTD` itself unless the program is being traced under
+`constraining`. So models know no mesh, and activations have a path in the rule table as parameters have
+(`activations/residual`).
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def placement() -> Placement | None:
 
 
 @contextmanager
-def placing(placement: Placement | None) -> Iterator[None]:
+def constraining(placement: Placement | None) -> Iterator[None]:
     """Functions traced inside put their named values where `placement` says."""
     token = _CURRENT.set(placement)
     try:
@@ -46,12 +47,12 @@ def placing(placement: Placement | None) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def place(x: jax.Array, name: str) -> jax.Array:
+def constrain(x: jax.Array, name: str) -> jax.Array:
     """`x`, laid out as the rules say for `activations/<name>`."""
     return _put(x, f"activations/{name}")
 
 
-def place_tree(tree: Any, root: str) -> Any:
+def constrain_tree(tree: Any, root: str) -> Any:
     """A tree of arrays, each laid out as the rules say for `<root>/<its path>`."""
     if placement() is None:
         return tree

@@ -65,7 +65,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def placement_of(rules: Rules, mesh: Mesh) -> Placement:
-    """What `placing` wants while a program is traced. On a single device nothing is to be placed."""
+    """What `constraining` wants while a program is traced. On a single device nothing is constrained."""
 
     def spec(path: str, shape: tuple[int, ...]) -> PartitionSpec | None:
         found = None if mesh.size == 1 else split(path, tuple(shape), rules, mesh)

@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxgpt.ops.attention import Chooser, Places
+from jaxgpt.ops.attention import Chooser, Numbering
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
 
@@ -14,10 +14,10 @@ def kernels(run: Run, platform: str | None = None, token_parts: int = 1) -> dict
     Raises ConfigError with one line for every pattern that `exec.kernel` refuses.
     """
     separate = run.data.documents == "separate"
-    places: Places = "documents" if separate else "row"
+    numbering: Numbering = "documents" if separate else "row"
     segments = separate or bool(run.data.texts)
     platform = platform or jax.default_backend()
-    cases = run.model.cases(run.seq_len, run.dtype, platform, places, segments, token_parts)
+    cases = run.model.cases(run.seq_len, run.dtype, platform, numbering, segments, token_parts)
     kernel, found, problems = run.exec.kernel, {}, []
     for name, case in cases.items():
         why = kernel.refusal(case)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgpt.objectives.objective import Batch
-from jaxgpt.ops.sharding import place_tree
+from jaxgpt.ops.sharding import constrain_tree
 
 Metrics = dict[str, jax.Array]
 RowLoss = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
@@ -63,4 +63,4 @@ def _gradient(
     loss: Callable[..., tuple[jax.Array, Metrics]], params: Any, *rest: Any
 ) -> tuple[jax.Array, Any, Metrics]:
     (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params, *rest)
-    return value, place_tree(grads, "gradients"), metrics
+    return value, constrain_tree(grads, "gradients"), metrics

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.models import Model
-from jaxgpt.ops.sharding import Placement, placing
+from jaxgpt.ops.sharding import Placement, constraining
 from jaxgpt.parallel import batch_sharding, placement_of, shardings, training_devices
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.pipeline import layer_loop
@@ -70,12 +70,12 @@ def functions(run: Run, placement: Placement | None = None) -> Functions:
 
     def step(state: State, batch: Any, key: jax.Array, values: Hyper) -> tuple[State, Metrics]:
         live = bind(run, values)
-        with placing(placement):
+        with constraining(placement):
             return train_step(live, build_model(live), state, batch, key)
 
     def evaluate(params: Any, batch: Any, values: Hyper) -> Metrics:
         live = bind(run, values)
-        with placing(placement):
+        with constraining(placement):
             return eval_step(live, build_model(live), params, batch)
 
     return Functions(init, step, evaluate)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from jaxgpt.nn.pipeline import bubble
-from jaxgpt.ops.sharding import Placement, path_name, placing
+from jaxgpt.ops.sharding import Placement, constraining, path_name
 from jaxgpt.parallel import split
 from jaxgpt.runs.pipeline import pipelined
 from jaxgpt.runs.run import Run
@@ -98,7 +98,7 @@ def _activations(run: Run) -> Shapes:
             found.setdefault(path, jax.ShapeDtypeStruct(shape, jnp.dtype(run.dtype)))
 
     def loss(params: Any, batch: Any) -> Any:
-        with placing(Placement(AbstractMesh((), ()), note)):
+        with constraining(Placement(AbstractMesh((), ()), note)):
             return run.objective.loss(build_model(run), params, batch, None)
 
     batch = {name.split("/")[1]: leaf for name, leaf in _batch(run).items()}

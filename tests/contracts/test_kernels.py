@@ -30,8 +30,8 @@ AT = np.arange(T, dtype=np.int32)
 rng = np.random.default_rng(0)
 PACKED = np.array([[1] * 5 + [2] * 11, [1] * 12 + [2] * 3 + [0]], np.int32)
 RESTARTED = np.array([[*range(5), *range(11)], [*range(12), *range(3), 0]], np.int32)
-ROW = {"pattern": Causal(), "q": Side(AT), "k": Side(AT), "places": "row"}
-ANY = ROW | {"places": "any"}
+ROW = {"pattern": Causal(), "q": Side(AT), "k": Side(AT), "numbering": "row"}
+ANY = ROW | {"numbering": "any"}
 SEGMENTS = {"q": Side(AT, PACKED), "k": Side(AT, PACKED)}
 RESTART = {"q": Side(RESTARTED, PACKED), "k": Side(RESTARTED, PACKED)}
 T5 = RelativeBias(buckets=8, max_distance=12)
@@ -137,7 +137,7 @@ PATTERN_CASES = [
 
 
 PACKED_ROWS = {"grouped, segments": (2, ROW | SEGMENTS, np.float32)}
-TRIES = PACKED_ROWS | {"restarted": (H, ROW | RESTART | {"places": "documents"}, np.float32)}
+TRIES = PACKED_ROWS | {"restarted": (H, ROW | RESTART | {"numbering": "documents"}, np.float32)}
 PLAIN = {"one group, bfloat16": (1, ROW, jnp.bfloat16)}
 REST = {"row": (H, ROW, np.float32)}
 FIRST_EXAMPLES = "splash", "auto", "gathered", "ring", "chunked", "reference"
@@ -217,7 +217,7 @@ def test_any_length_and_width_whatever_the_block(fast, shape, pattern, soft_cap)
         rng.standard_normal((1, heads, length, width)).astype(np.float32) for heads in (4, groups, groups, 4)
     )
     at = np.arange(length, dtype=np.int32)
-    scores = Scores(pattern, Side(at), Side(at), places="row", soft_cap=soft_cap)
+    scores = Scores(pattern, Side(at), Side(at), numbering="row", soft_cap=soft_cap)
     assert_close(jax.jit(both(kernel, scores))(q, k, v, do), plain(q, k, v, do, scores))
 
 

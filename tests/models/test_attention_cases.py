@@ -1,6 +1,7 @@
-"""What a model says that it will ask of a kernel is what it asks; and few calls lie between a block and the maths."""
+"""What a model says that it will ask of a kernel is what it asks, and few calls lie between a block and the maths."""
 
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import jaxgpt
 from jaxgpt.models import Decoder, Encoder
 from jaxgpt.nn.block import Block
-from jaxgpt.ops.attention import Auto, Reference, tile
+from jaxgpt.ops.attention import Auto, Reference, Scores, Side, case_of_call, tile
+from jaxgpt.ops.patterns import Causal
+from jaxgpt.ops.sharding import Placement, constraining
 
 B, T = 2, 8
 SIZE = {"num_layers": 2, "d_model": 16, "num_heads": 4, "context": T, "vocab_size": 16}
@@ -23,10 +26,10 @@ MODELS = {
 }
 
 
-def hidden(spec, places, dtype="float32"):
+def hidden(spec, numbering, dtype="float32"):
     """Traces a training pass over a batch whose tokens stand so."""
     rows = jax.ShapeDtypeStruct((B, T), np.int32)
-    given = {"row": (), "documents": ("positions", "segments"), "any": ("positions",)}[places]
+    given = {"row": (), "documents": ("positions", "segments"), "any": ("positions",)}[numbering]
     module = spec.build(Auto(), dtype)
 
     def run(params, tokens, more):
@@ -36,9 +39,9 @@ def hidden(spec, places, dtype="float32"):
     jax.eval_shape(run, spec.shapes(), rows, dict.fromkeys(given, rows))
 
 
-@pytest.mark.parametrize("places", ["row", "documents", "any"])
+@pytest.mark.parametrize("numbering", ["row", "documents", "any"])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_tells_the_cases_of_its_calls(name, places, monkeypatch):
+def test_a_model_tells_the_cases_of_its_calls(name, numbering, monkeypatch):
     spec, asked = MODELS[name], []
     spec.shapes()  # initialising attends too; it is done once
     compute = Reference.compute
@@ -48,8 +51,8 @@ def test_a_model_tells_the_cases_of_its_calls(name, places, monkeypatch):
         return compute(self, q, k, v, scores, case)
 
     monkeypatch.setattr(Reference, "compute", noted)
-    hidden(spec, places, "bfloat16")
-    assert {*asked} == {*spec.cases(T, "bfloat16", "cpu", places, places == "documents").values()}
+    hidden(spec, numbering, "bfloat16")
+    assert {*asked} == {*spec.cases(T, "bfloat16", "cpu", numbering, numbering == "documents").values()}
 
 
 def test_six_calls_from_a_block_to_the_maths():
@@ -69,3 +72,12 @@ def test_six_calls_from_a_block_to_the_maths():
     finally:
         sys.setprofile(None)
     assert depths and max(depths) <= 6
+
+
+def test_a_case_is_on_the_platform_of_the_mesh():
+    """Whose devices need not be at hand: programs are compiled ahead of time for others."""
+    mesh = SimpleNamespace(devices=np.array([SimpleNamespace(platform="tpu")]), size=1, shape={})
+    q, scores = jax.ShapeDtypeStruct((B, 1, T, 4), np.float32), Scores(Causal(), Side(None), Side(None))
+    assert case_of_call(q, q, scores).platform == "cpu"
+    with constraining(Placement(mesh, lambda path, shape: None)):
+        assert case_of_call(q, q, scores).platform == "tpu"

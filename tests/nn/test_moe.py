@@ -17,7 +17,7 @@ from jaxgpt.nn import MoE
 from jaxgpt.nn.feed_forward import MLP, Gated
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
-from jaxgpt.ops.sharding import placing
+from jaxgpt.ops.sharding import constraining
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
 from jaxgpt.parallel.assignment import batch_sharding
 
@@ -216,7 +216,7 @@ def test_any_mesh_is_one_device_and_tokens_or_experts_travel(sizes, factor, x):
     placed = jax.device_put(params, layout), jax.device_put(x, rows)
 
     def on_mesh(params, x):
-        with placing(placement_of(rules, mesh)):
+        with constraining(placement_of(rules, mesh)):
             return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x)
 
     compiled = jax.jit(on_mesh, out_shardings=((None, rows), (layout, rows))).lower(*placed).compile()
@@ -237,7 +237,7 @@ def test_stages_of_a_pipeline_are_each_alone(factor, x):
     call = jax.value_and_grad(lambda p, x: jnp.sum(jnp.sin(module.apply({"params": p}, x)) ** 2), (0, 1))
 
     def staged(params, x):
-        with placing(placement_of(Standard(), mesh)):
+        with constraining(placement_of(Standard(), mesh)):
             return jax.vmap(call, spmd_axis_name="pipeline")(params, x)
 
     got = jax.jit(staged)(jax.tree.map(lambda *leaves: np.stack(leaves), first, second), np.stack([x, -x]))

@@ -21,7 +21,7 @@ from jaxgpt.nn.stack import Stack
 from jaxgpt.ops.attention import Reference
 from jaxgpt.ops.patterns import Causal
 from jaxgpt.ops.random_masks import by_row
-from jaxgpt.ops.sharding import placing
+from jaxgpt.ops.sharding import constraining
 from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
 
 B, T, L, D = 16, 8, 8, 16
@@ -54,7 +54,7 @@ def compiled(spec, sizes, loop, devices=None, **how):
     placed = shardings(spec.shapes(), Standard(), mesh, "params/")
     params = jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), spec.shapes(), placed)
     rows = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (TOKENS, POSITIONS, SEGMENTS)]
-    with placing(placement_of(Standard(), mesh)):
+    with constraining(placement_of(Standard(), mesh)):
         return jax.jit(loss_and_gradient(spec, loop, **how)).lower(params, *rows).compile()
 
 

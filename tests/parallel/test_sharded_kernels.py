@@ -25,7 +25,7 @@ def test_nothing_crosses_between_devices(kernel, pattern):
     at = np.arange(50, dtype=np.int32)
 
     def both(q, k, v, do):
-        out, pull = jax.vjp(lambda *a: kernel.attend(*a, Scores(pattern, Side(at), Side(at), places="row")), q, k, v)
+        out, pull = jax.vjp(lambda *a: kernel.attend(*a, Scores(pattern, Side(at), Side(at), numbering="row")), q, k, v)
         return out, *pull(do)
 
     compiled = jax.jit(both).lower(x, x, x, x).compile()

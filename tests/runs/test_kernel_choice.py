@@ -73,7 +73,7 @@ GPU = Case(Causal(), 1024, 1024, 64, "bfloat16", "gpu", "row")
         (GPU._replace(soft_cap=True), "soft cap"),
         (GPU._replace(dropout=True), "dropout"),
         (GPU._replace(segments=True), "apart"),
-        (GPU._replace(places="any", queries=1), "cache"),
+        (GPU._replace(numbering="any", queries=1), "cache"),
     ],
 )
 def test_cudnn_takes_what_the_library_takes(case, why):
@@ -86,7 +86,7 @@ def test_cudnn_takes_what_the_library_takes(case, why):
 
 def test_auto_leaves_short_rows_and_single_queries_to_the_plain_kernel():
     auto = Auto()
-    assert auto.choose(GPU._replace(queries=1, keys=100_000, places="any")).kind == "reference"
+    assert auto.choose(GPU._replace(queries=1, keys=100_000, numbering="any")).kind == "reference"
     assert auto.choose(GPU._replace(platform="cpu", queries=64, keys=64)).kind == "reference"
     assert (
         auto.choose(GPU._replace(platform="cpu", queries=256, keys=256, pattern=Banded(window=32))).kind
@@ -96,4 +96,4 @@ def test_auto_leaves_short_rows_and_single_queries_to_the_plain_kernel():
         auto.choose(GPU._replace(platform="cpu", queries=8192, keys=8192, pattern=Strided(stride=128))).kind
         == "block_sparse"
     )
-    assert auto.choose(GPU._replace(platform="cpu", queries=700, keys=9000, places="any")).kind == "chunked"
+    assert auto.choose(GPU._replace(platform="cpu", queries=700, keys=9000, numbering="any")).kind == "chunked"

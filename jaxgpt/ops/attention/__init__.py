@@ -9,7 +9,7 @@ from jaxgpt.ops.attention.gathered import Gathered
 from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
 from jaxgpt.ops.attention.ring.kernel import Ring
-from jaxgpt.ops.attention.scores import AttentionDropout, Places, Scores, Side
+from jaxgpt.ops.attention.scores import AttentionDropout, Numbering, Scores, Side
 from jaxgpt.ops.attention.splash import Splash
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "Cudnn",
     "Gathered",
     "Kernel",
-    "Places",
+    "Numbering",
     "Reference",
     "Ring",
     "Scores",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxgpt.ops.attention.scores import Places, Scores
+from jaxgpt.ops.attention.scores import Numbering, Scores
 from jaxgpt.ops.attention.split import split_of
 from jaxgpt.ops.patterns import Pattern, is_relative
 from jaxgpt.ops.positions import Biased, Position
@@ -26,7 +26,7 @@ class Case(NamedTuple):
     dtype: str
     platform: str
     """`cpu`, `gpu` or `tpu`."""
-    places: Places = "any"
+    numbering: Numbering = "any"
     segments: bool = False
     bias: bool = False
     soft_cap: bool = False
@@ -37,11 +37,13 @@ class Case(NamedTuple):
     @property
     def blocks_known(self) -> bool:
         """Whether no allowed pair of tokens can lie outside the blocks that the pattern keeps in a row."""
-        return self.places == "row" or (self.places == "documents" and self.segments and is_relative(self.pattern))
+        return self.numbering == "row" or (
+            self.numbering == "documents" and self.segments and is_relative(self.pattern)
+        )
 
     def why_unknown(self) -> str:
         """Why the blocks are not known, as a refusal says it."""
-        if self.places == "documents":
+        if self.numbering == "documents":
             return f"cannot lay out pattern '{self.pattern.kind}', which counts from each packed document's start"
         return "cannot lay out positions that are known only when it runs (a cache, or positions of one's own)"
 
@@ -56,7 +58,7 @@ def case_of_call(q_BHTK: jax.Array, k_BGSK: jax.Array, scores: Scores) -> Case:
         d_head=q_BHTK.shape[3],
         dtype=q_BHTK.dtype.name,
         platform=platform(),
-        places=scores.places,
+        numbering=scores.numbering,
         segments=scores.q.segment is not None,
         bias=scores.position is not None,
         soft_cap=scores.soft_cap is not None,
@@ -72,7 +74,7 @@ def case_of_layer(
     d_head: int,
     dtype: str,
     platform: str,
-    places: Places,
+    numbering: Numbering,
     segments: bool,
     position: Position,
     soft_cap: float | None,
@@ -87,7 +89,7 @@ def case_of_layer(
         d_head=d_head,
         dtype=dtype,
         platform=platform,
-        places=places,
+        numbering=numbering,
         segments=segments,
         bias=isinstance(position, Biased),
         soft_cap=soft_cap is not None,

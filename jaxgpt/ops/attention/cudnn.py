@@ -25,7 +25,7 @@ class Cudnn(Kernel):
             return f"cannot run on a {case.platform}; use {'splash' if case.platform == 'tpu' else 'chunked'}"
         if case.dtype not in ("bfloat16", "float16"):
             return f"cannot compute in {case.dtype}; set dtype: bfloat16 or use chunked"
-        if case.places != "row" or case.queries != case.keys:
+        if case.numbering != "row" or case.queries != case.keys:
             return "cannot place packed documents with positions of their own, or a cache; use chunked"
         if case.segments:
             return "cannot keep packed documents apart; use chunked or block_sparse"

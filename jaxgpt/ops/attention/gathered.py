@@ -20,7 +20,7 @@ from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import AttentionDropout, Scores, Side
 from jaxgpt.ops.attention.split import split_of
-from jaxgpt.ops.sharding import placing
+from jaxgpt.ops.sharding import constraining
 
 
 class Gathered(Kernel):
@@ -54,8 +54,8 @@ class Gathered(Kernel):
             if dropout is not None:
                 key = jax.random.fold_in(jax.random.wrap_key_data(dropout.key), lax.axis_index(split.axes))
                 dropout = dropout._replace(key=jax.random.key_data(key))
-            own = scores._replace(q=q_side, k=k_side, table_H=table, dropout=dropout, places="any")
-            with placing(None):  # a device on its own
+            own = scores._replace(q=q_side, k=k_side, table_H=table, dropout=dropout, numbering="any")
+            with constraining(None):  # a device on its own
                 return self.inner.compute(q, k, v, own, self._inner_case(case))
 
         heads = split.heads_spec
@@ -77,7 +77,7 @@ class Gathered(Kernel):
         """That of a device's queries and all keys."""
         if case.token_parts == 1:
             return case
-        return case._replace(queries=case.queries // case.token_parts, places="any", token_parts=1)
+        return case._replace(queries=case.queries // case.token_parts, numbering="any", token_parts=1)
 
 
 def _saved(primitive: Any, *_: Any, **__: Any) -> bool:

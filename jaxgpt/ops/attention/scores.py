@@ -11,9 +11,10 @@ import jax
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased
 
-Places = Literal["row", "documents", "any"]
-"""What is known of positions while compiling. `row`: queries and keys are the same tokens and a position is the index
-in the row. `documents`: the same tokens, and within a segment positions grow by one an index. `any`: nothing."""
+Numbering = Literal["row", "documents", "any"]
+"""How positions number the tokens, as far as that is known while compiling. `row`: queries and keys are the same tokens
+and a position is the index in the row. `documents`: the same tokens, and within a segment positions grow by one an
+index. `any`: nothing is known."""
 
 
 class Side(NamedTuple):
@@ -55,7 +56,7 @@ class Scores(NamedTuple):
     soft_cap: float | None = None
     """Scores become cap·tanh(score / cap) (Gemma 2)."""
     dropout: AttentionDropout | None = None
-    places: Places = "any"
+    numbering: Numbering = "any"
 
     @property
     def rule(self) -> Rule:

@@ -154,7 +154,7 @@ def _pairs(pattern: Pattern, q: int, k: int, rows: int, columns: int) -> np.ndar
 
 def _segments(scores: Scores, batch: int, length: int) -> list[jax.Array]:
     """int32 (B, T) of queries and of keys; none where every key may be seen."""
-    if scores.q.segment is None and scores.places == "row" and scores.k.pos.ndim == 1:
+    if scores.q.segment is None and scores.numbering == "row" and scores.k.pos.ndim == 1:
         return []  # a position is the index: none is negative
     zeros = jnp.zeros((batch, length), jnp.int32)
     q_segment, k_segment = (zeros if side.segment is None else side.segment for side in (scores.q, scores.k))

@@ -21,6 +21,6 @@ def test_the_call_means_the_pattern(pattern, monkeypatch):
     monkeypatch.setattr(jax.nn, "dot_product_attention", on_xla)
     rng, at = np.random.default_rng(0), np.arange(12, dtype=np.int32)
     q, k, v = (rng.standard_normal((2, heads, 12, 8)).astype(np.float32) for heads in (4, 2, 2))
-    scores = Scores(pattern, Side(at), Side(at), places="row")
+    scores = Scores(pattern, Side(at), Side(at), numbering="row")
     assert_close(Cudnn().compute(q, k, v, scores, case_of_call(q, k, scores)), Reference().attend(q, k, v, scores))
     assert asked == ["cudnn"]

@@ -26,7 +26,7 @@ from jaxgpt.ops.attention import (
 )
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, PerHead, Strided
 from jaxgpt.ops.positions import ALiBi, RelativeBias
-from jaxgpt.ops.sharding import Placement, placing
+from jaxgpt.ops.sharding import Placement, constraining
 from jaxgpt.parallel import Mesh
 
 B, H, T, K = 2, 4, 112, 8
@@ -38,7 +38,7 @@ AT = np.arange(T, dtype=np.int32)
 SEGMENT = np.stack([AT // 50, np.minimum(AT // 31, 2)]).astype(np.int32)
 RESTARTED = np.stack([AT % 50, AT - 31 * SEGMENT[1]]).astype(np.int32)
 PACKED = {"q": Side(AT, SEGMENT), "k": Side(AT, SEGMENT)}
-DOCUMENTS = {"q": Side(RESTARTED, SEGMENT), "k": Side(RESTARTED, SEGMENT), "places": "documents"}
+DOCUMENTS = {"q": Side(RESTARTED, SEGMENT), "k": Side(RESTARTED, SEGMENT), "numbering": "documents"}
 T5 = RelativeBias(buckets=8, max_distance=40)
 T5_TABLE = rng.standard_normal((H, 8)).astype(np.float32)
 CASES = {
@@ -52,7 +52,7 @@ CASES = {
     "segments, t5": (H, {"pattern": Causal(), "position": T5, "table_H": T5_TABLE, **PACKED}),
     "empty keys": (
         2,
-        {"pattern": Bidirectional(), "k": Side(np.stack([AT, np.where(AT < 60, AT, -1)])), "places": "any"},
+        {"pattern": Bidirectional(), "k": Side(np.stack([AT, np.where(AT < 60, AT, -1)])), "numbering": "any"},
     ),
     "per head": (2, {"pattern": PerHead(of=(Causal(), Banded(window=9)))}),
 }
@@ -64,7 +64,7 @@ def on(**sizes):
 
 
 def scores_of(fields):
-    return Scores(**{"q": Side(AT), "k": Side(AT), "places": "row"} | fields)
+    return Scores(**{"q": Side(AT), "k": Side(AT), "numbering": "row"} | fields)
 
 
 def draw(groups=H, length=T, dtype=np.float32):
@@ -82,7 +82,7 @@ def both(kernel, scores, placement=None):
         def out(q, k, v, table):
             return kernel.attend(q, k, v, scores._replace(table_H=table) if trained else scores)
 
-        with placing(placement):
+        with constraining(placement):
             out, pull = jax.vjp(out, q, k, v, table)
             return out, *pull(do)
 
@@ -160,7 +160,7 @@ def sent(kernel, pattern, backward, **sizes):
     placement, scores = on(**sizes), scores_of({"pattern": pattern})
 
     def forward(q, k, v, _):
-        with placing(placement):
+        with constraining(placement):
             return kernel.attend(q, k, v, scores)
 
     run = both(kernel, scores, placement) if backward else forward
@@ -227,7 +227,7 @@ def test_stages_are_mapped_over_an_axis_of_their_own(kernel):
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.kind)
 def test_rows_that_devices_do_not_share_are_left_to_the_inner_kernel(kernel):
     arrays, at = draw(length=9), np.arange(9, dtype=np.int32)
-    scores = Scores(Causal(), Side(at), Side(at), places="row")
+    scores = Scores(Causal(), Side(at), Side(at), numbering="row")
     placement = Placement(Mesh(sequence=8).build(), lambda path, shape: PartitionSpec())
     got = jax.jit(both(kernel, scores, placement))(*arrays)
     assert_close(got, jax.jit(both(BLOCKS, scores))(*arrays), 0)
@@ -240,7 +240,7 @@ def test_dropouts_gradient_is_that_of_the_weights_it_kept(kernel):
     q, k, v, do = (rng.standard_normal((B, H, length, length)).astype(np.float32) for _ in range(4))
     at = np.arange(length, dtype=np.int32)
     dropout = AttentionDropout(jax.random.key_data(jax.random.key(0)), jnp.float32(0.25))
-    scores = Scores(Bidirectional(), Side(at), Side(at), places="row", dropout=dropout)
+    scores = Scores(Bidirectional(), Side(at), Side(at), numbering="row", dropout=dropout)
     identity = np.broadcast_to(np.eye(length, dtype=np.float32), v.shape)
     run = jax.jit(both(kernel, scores, placement))
     weights = np.asarray(run(q, k, identity, do)[0])
@@ -259,14 +259,14 @@ def test_dropouts_gradient_is_that_of_the_weights_it_kept(kernel):
 def test_auto_takes_the_ring_where_tokens_are_split():
     scores, shape = scores_of({"pattern": Causal()}), jax.ShapeDtypeStruct((B, H, T, K), np.float32)
     assert Auto().choose(case_of_call(shape, shape, scores)).kind != "ring"
-    with placing(on(sequence=8)):
+    with constraining(on(sequence=8)):
         case = case_of_call(shape, shape, scores)
     assert case.token_parts == 8 and Auto().choose(case).kind == "ring"
 
 
 def test_gathered_refuses_what_its_inner_kernel_cannot_do():
     shape = jax.ShapeDtypeStruct((B, H, T, K), np.float32)
-    with placing(on(sequence=8)):
+    with constraining(on(sequence=8)):
         case = case_of_call(shape, shape, scores_of({"pattern": Causal()}))
     why = Gathered(inner=Splash(interpret=True)).refusal(case)
-    assert why == f"cannot compute by splash, which {case._replace(places='any').why_unknown()}; use chunked"
+    assert why == f"cannot compute by splash, which {case._replace(numbering='any').why_unknown()}; use chunked"

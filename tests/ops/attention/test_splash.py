@@ -20,7 +20,7 @@ from jaxgpt.ops.patterns import (
     Strided,
     Union,
 )
-from jaxgpt.ops.sharding import placing
+from jaxgpt.ops.sharding import constraining
 from jaxgpt.parallel import Mesh, Standard, placement_of
 
 SPLASH = Splash(block=128, interpret=True)
@@ -36,7 +36,7 @@ def case(length, groups, batch=B):
 
 def row(pattern, length, **fields):
     at = np.arange(length, dtype=np.int32)
-    return Scores(**{"pattern": pattern, "q": Side(at), "k": Side(at), "places": "row"} | fields)
+    return Scores(**{"pattern": pattern, "q": Side(at), "k": Side(at), "numbering": "row"} | fields)
 
 
 def value_and_gradients(kernel, scores):
@@ -69,7 +69,7 @@ LAST_ROW_EMPTY = np.stack([np.where(np.arange(200) < 150, np.arange(200), -1), n
         (Strided(stride=20), 200, 4, {}),
         (Union(of=(Fixed(stride=64, summary=4), Dilated(window=3, dilation=50))), 256, 1, {}),
         (Prefix(length=30), 130, 2, {}),
-        (Banded(window=60), 200, 2, {"q": Side(AT, PACKED), "k": Side(AT, PACKED), "places": "documents"}),
+        (Banded(window=60), 200, 2, {"q": Side(AT, PACKED), "k": Side(AT, PACKED), "numbering": "documents"}),
     ],
     ids=lambda x: getattr(x, "kind", None),
 )
@@ -103,7 +103,7 @@ def test_sharded_equals_unsharded():
     rows, heads = PartitionSpec(("data", "fsdp")), PartitionSpec(("data", "fsdp"), "tensor")
     specs = [heads, rows, rows, heads, rows]
     placed = [jax.device_put(x, NamedSharding(mesh, spec)) for x, spec in zip(values, specs, strict=True)]
-    with placing(placement_of(Standard(), mesh)):
+    with constraining(placement_of(Standard(), mesh)):
         compiled = jax.jit(lambda *x: run(*x)).lower(*placed).compile()
     assert_close(compiled(*placed), want)
     text = compiled.as_text()
@@ -127,7 +127,7 @@ ON_TPU = Case(Causal(), 256, 256, 64, "bfloat16", "tpu", "row")
     ("changed", "why"),
     [
         ({"platform": "gpu"}, "cannot run on a gpu; use chunked"),
-        ({"places": "any"}, f"{ON_TPU.why_unknown()}; use chunked"),
+        ({"numbering": "any"}, f"{ON_TPU.why_unknown()}; use chunked"),
         ({"queries": 1}, "cannot attend from 1 queries to 256 keys; use chunked"),
         ({"bias": True}, "cannot add a bias to the scores; use chunked"),
         ({"dropout": True}, "cannot drop attention weights; use chunked"),
