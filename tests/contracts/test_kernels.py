@@ -218,7 +218,8 @@ def test_any_length_and_width_whatever_the_block(fast, shape, pattern, soft_cap)
     )
     at = np.arange(length, dtype=np.int32)
     scores = Scores(pattern, Side(at), Side(at), numbering="row", soft_cap=soft_cap)
-    assert_close(jax.jit(both(kernel, scores))(q, k, v, do), plain(q, k, v, do, scores))
+    # One key's score has no gradient but for rounding.
+    assert_close(jax.jit(both(kernel, scores))(q, k, v, do), plain(q, k, v, do, scores), scale=1.0)
 
 
 def test_rows_without_a_key_are_zero_and_have_zero_gradient(member):

@@ -83,7 +83,7 @@ def test_without_a_mask_only_positions_tell_order(member, weights):
 
 def test_another_position_leaves_all_other_starts_bitwise_unchanged(member: Position, starts):
     expected, got = starts(Learned()), starts(member)
-    own = {"['embed']['position']", "['embed']['bias']"}
+    own = {"['embed']['position']", "['blocks']['bias']"}
     assert expected.keys() - own == got.keys() - own
     for path in expected.keys() - own:
         np.testing.assert_array_equal(expected[path], got[path], err_msg=path)
