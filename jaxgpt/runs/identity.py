@@ -28,7 +28,7 @@ def sources(run: Run, prepared: TrainingData) -> dict[str, str]:
 
 def stamp(run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
     """What a checkpoint's `meta` says of its run."""
-    return {"run": run.identity(), "sources": dict(hashes)}
+    return {"run": run.settings(), "sources": dict(hashes)}
 
 
 def suits(run: Run, out: Path, hashes: Mapping[str, str], step: int, meta: Mapping[str, Any]) -> bool:
@@ -51,14 +51,14 @@ def check_sources(run: Run, out: Path, before: Mapping[str, Any], now: Mapping[s
         )
 
 
-def shared_steps(identity: Mapping[str, Any], run: Run, out: Path) -> int:
-    """Steps that a run of this identity and `run` have in common: all, or where `run` is longer those before which
+def shared_steps(settings: Mapping[str, Any], run: Run, out: Path) -> int:
+    """Steps that a run of these settings and `run` have in common: all, or where `run` is longer those before which
     the schedule looks at the length. Raises ConfigError naming what else differs."""
     try:  # what a newer jaxgpt has as a field more reads as its default
-        old = parse(Run, {**identity, "exec": run.exec})
-        differs = diff(old.identity(), run.identity())
+        old = parse(Run, {**settings, "exec": run.exec})
+        differs = diff(old.settings(), run.settings())
     except ConfigError:
-        old, differs = run, diff(dict(identity), run.identity())
+        old, differs = run, diff(dict(settings), run.settings())
     if not differs:
         return run.steps
     if differs.keys() == {"steps"} and run.steps > old.steps:

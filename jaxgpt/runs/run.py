@@ -12,11 +12,13 @@ from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.pipeline import check_pipeline
 from jaxgpt.runs.schedules import Cosine, Schedule
-from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.spec import ConfigError, Spec, stated
 from jaxgpt.spec.sizes import Length, Steps, Tokens
 from jaxgpt.text import Codec, Data, Tokenizer, batch_shapes
 from jaxgpt.text.batches.training_data import Shapes
 
+SCHEMA = 1
+"""Raised when a default comes to mean another computation."""
 MOST_TOKENS = 2**36
 """Of a batch, which a host makes in memory."""
 
@@ -89,9 +91,14 @@ class Run(Spec):
         """Of training, for each of `row_tokens`; the vocabulary must be settled. See Model."""
         return self.objective.flops_per_token(self.model, self.data, dense)
 
-    def identity(self) -> dict[str, Any]:
-        """The fields that decide the result: all but `exec`."""
+    def settings(self) -> dict[str, Any]:
+        """Every field that decides the result: all but `exec`."""
         return self.model_dump(mode="json", exclude={"exec"})
+
+    def identity(self) -> dict[str, Any]:
+        """Of these fields what is not at its default, and the schema by which defaults are read: a field that a newer
+        version adds makes no run another one."""
+        return {"schema": SCHEMA} | stated(self, leave_out=["exec"])
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -2,7 +2,7 @@
 
 from jaxgpt.spec.base import Spec
 from jaxgpt.spec.differences import diff
-from jaxgpt.spec.digests import canonical, digest
+from jaxgpt.spec.digests import canonical, digest, stated
 from jaxgpt.spec.errors import ConfigError, JaxgptError
 from jaxgpt.spec.overrides import apply_overrides
 from jaxgpt.spec.seam import Seam, members, seams
@@ -22,4 +22,5 @@ __all__ = [
     "members",
     "parse",
     "seams",
+    "stated",
 ]

@@ -91,7 +91,7 @@ def build_run(folder: Path) -> None:
     params = draw(run.model)
     state = State(jnp.int32(2), params, {}, None)
     for step in (1, 2):
-        save(folder / "ckpt", step, state, {"step": step, "run": run.identity()}, best=step == 2)
+        save(folder / "ckpt", step, state, {"step": step, "run": run.settings()}, best=step == 2)
     Byte().train(lambda: ()).save(folder / "tokenizer")
     (folder / "config.yaml").write_text(dump_yaml(run))
     (folder / "run.lock").write_text(json.dumps({"pid": 12, "host": "elsewhere", "since": "2026-01-01 00:00:00"}))

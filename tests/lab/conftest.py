@@ -28,7 +28,7 @@ from jaxgpt.lab.analysis.findings import analyse_sweep
 from jaxgpt.lab.report import write
 from jaxgpt.lab.sweep.folder import Sweep
 from jaxgpt.seal import ENDED, seal
-from jaxgpt.spec import Seam, Spec
+from jaxgpt.spec import Seam, Spec, stated
 
 
 class Place(Seam, seam="lab_test_place"):
@@ -77,8 +77,11 @@ class FakeRun(Spec):
     def flops_per_token(self, dense: bool = True) -> float:
         return 6.0 * self.model.count()
 
-    def identity(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"exec"})
+
+    def identity(self) -> dict[str, Any]:
+        return stated(self, leave_out=["exec"])
 
 
 class FakeTrainer:

@@ -50,7 +50,7 @@ def _difference(cell: Cell, home: Path) -> str:
     for other in home.parent.glob(f"s{cell.run.seed:02d}-*") if home.parent.is_dir() else ():
         with contextlib.suppress(ConfigError):  # it has no config, or a torn one: it is not what we look for
             held = {name: value for name, value in read_yaml(other / "config.yaml").items() if name != "exec"}
-            near.append((diff(held, cell.run.identity()), other.name))
+            near.append((diff(held, cell.run.settings()), other.name))
     if not near:
         return "no run of this arm and seed yet"
     changed, name = min(near, key=lambda item: len(item[0]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxgpt.lab.question.code import own_code
-from jaxgpt.spec import digest
+from jaxgpt.spec import digest, stated
 
 WARMUP, STEPS = 3, 20
 
@@ -24,8 +24,7 @@ def program_id(run: Any) -> str:
     """Digest of all that a run's pace depends on but the machine: not its seed, its inputs or its length."""
     from jaxgpt.train.program import signature
 
-    held = signature(run).model_dump(mode="json", exclude={"steps"})
-    return digest({"run": held, "code": own_code(run)})
+    return digest({"run": stated(signature(run), leave_out=["steps"]), "code": own_code(run)})
 
 
 def solo_pace(run: Any) -> Pace:
