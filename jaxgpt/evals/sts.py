@@ -14,8 +14,8 @@ from jaxgpt.evals.vectors import Encode, encode_once
 from jaxgpt.ops.contrastive import alignment, uniformity
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.corpora.columns import ScoredPairs, scored_pairs
+from jaxgpt.text.corpora.formats import endings, format_of
 
-SUFFIXES = (".csv", ".tsv", ".jsonl")
 ALIKE, TOP = 4.0, 5.0
 """Scores of pairs that say the same, on a scale from 0 to 5 (Gao et al. 2021, section 3)."""
 SAMPLE = 4096
@@ -23,21 +23,28 @@ SAMPLE = 4096
 
 
 def read_subsets(path: Path) -> dict[str, ScoredPairs]:
-    """A file by its name without the ending, or every .csv, .tsv and .jsonl file that lies in a folder, in order.
+    """A file by its name without the ending, or every file in a folder that may hold columns (`Format`), in order.
 
     Raises ConfigError as `scored_pairs` does, and for two files of one name.
     """
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        files = sorted(file for file in path.iterdir() if _has_columns(file) and file.is_file())
         if not files:
-            raise ConfigError(f"{path}: holds no {', '.join(SUFFIXES)} file")
+            raise ConfigError(f"{path}: holds no {endings(columns=3)} file")
     subsets: dict[str, ScoredPairs] = {}
     for file in files:
-        if file.stem in subsets:
-            raise ConfigError(f"{file}: another file is named '{file.stem}' too; rename one")
-        subsets[file.stem] = scored_pairs(file)
+        form = format_of(file)
+        name = file.stem[len(form.prefix) if form else 0 :]
+        if name in subsets:
+            raise ConfigError(f"{file}: another file is named '{name}' too; rename one")
+        subsets[name] = scored_pairs(file)
     return subsets
+
+
+def _has_columns(file: Path) -> bool:
+    form = format_of(file)
+    return form is not None and not form.one_column
 
 
 def sts(encode: Encode, subsets: Mapping[str, ScoredPairs]) -> dict[str, float]:

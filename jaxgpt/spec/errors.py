@@ -3,6 +3,7 @@
 import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 
 class JaxgptError(Exception):
@@ -53,6 +54,22 @@ def quote(value: object, most: int = 60) -> str:
         text = f"<{type(value).__name__}: {type(error).__name__}>"
     text = printable(text)
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """The first names of a stranger's file, as an error line shows them."""
+    shown = [quote(str(name), 32)[1:-1] for name in islice(names, most + 1)]
+    return ", ".join(shown[:most] + ["..."] * (len(shown) > most))
+
+
+def short(names: Iterable[str]) -> list[str]:
+    """Names of a stranger's file, as `did_you_mean` may offer them."""
+    return [quote(name, 32)[1:-1] for name in islice(names, 20)]
+
+
+def first_line(error: Exception) -> str:
+    """The message of another library's error, kept to one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxgpt.parallel.processes.agreement import process_count
 from jaxgpt.runs.checkpoint.manifest import DamagedError, UnreadableError
-from jaxgpt.text.tokenizers.codec import first_line
+from jaxgpt.spec.errors import first_line
 
 _PART = re.compile(r"(?!\.+$)[\w.+-]+")
 

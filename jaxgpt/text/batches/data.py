@@ -13,7 +13,7 @@ class Source(Spec):
 
     corpus: str
     """`stdlib`, a name in the folder JAXGPT_DATA, a file, a folder, a glob, or `hub:NAME[:CONFIG]`. Of a folder all
-    .txt, .csv, .tsv, .jsonl and .parquet files that are not hidden, in any case of the letters."""
+    files of a known `format` that are not hidden: .txt, .csv, .tsv, .jsonl and .parquet, in any case of the letters."""
     weight: float = Field(default=1.0, gt=0, le=1e30)
     """Share of the rows, relative to the other sources."""
 
@@ -25,7 +25,7 @@ class Data(Spec):
     """One corpus as `Source.corpus` names it, or a mixture as a list of `{corpus, weight}`."""
     columns: Annotated[int, Field(gt=0, le=1024)] | tuple[str, ...] | None = None
     """Rows of texts, each apart, instead of windows of one text: how many columns of a .csv or .tsv without header, or
-    the names of columns or of .jsonl fields. The first text of a row is the anchor, the second its positive, further
+    the names of columns or of fields. The first text of a row is the anchor, the second its positive, further
     ones hard negatives. A .txt has one text a line: 1."""
     apart: bool = False
     """Whether every text of a record is a row of its own."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.text.corpora.documents import has_documents, read_documents, read_text
 from jaxgpt.text.corpora.files import Files, find_files, stdlib_files
-from jaxgpt.text.corpora.records import has_records, read_records, read_text
+from jaxgpt.text.corpora.formats import format_of, own_source
 from jaxgpt.text.corpora.utf8 import MARK, open_regular
 
 
@@ -60,7 +61,7 @@ class FileCorpus(Corpus):
     """Size and time of change of each file as it was hashed."""
 
     def hash(self) -> str:
-        """Over every file's key, size and bytes, without its byte order mark."""
+        """Over every file's key, size and bytes, without its byte order mark, and a user's own format."""
         sha = hashlib.sha256()
         for key, path in self.files:
             with open_regular(path) as file:
@@ -70,6 +71,7 @@ class FileCorpus(Corpus):
                 sha.update(f"{key}\0{status.st_size - len(mark)}\0".encode("utf-8", "surrogateescape"))
                 while chunk := file.read(1 << 20):
                     sha.update(chunk)
+            sha.update(own_source(format_of(path)).encode())
             self._hashed[path] = status.st_size, status.st_mtime_ns
         return sha.hexdigest()
 
@@ -80,7 +82,7 @@ class FileCorpus(Corpus):
                 yield Document(text, held_out, progress)
 
     def _split(self) -> Iterator[Document]:
-        if len(self.files) == 1 and not has_records(self.files[0][1]):
+        if len(self.files) == 1 and not has_documents(self.files[0][1]):
             path = self.files[0][1]
             text = read_text(path, self.lossy)
             self.check_unchanged(path)
@@ -91,8 +93,8 @@ class FileCorpus(Corpus):
         sizes = [_status(path).st_size for _, path in self.files]
         total, before = max(sum(sizes), 1), 0
         for (key, path), size in zip(self.files, sizes, strict=True):
-            if has_records(path):
-                for text, share in read_records(path, self.text_field):
+            if has_documents(path):
+                for text, share in read_documents(path, self.text_field):
                     yield Document(text, is_held_out(text, self.val_fraction), (before + share * size) / total)
             else:
                 held_out = is_held_out(key, self.val_fraction)

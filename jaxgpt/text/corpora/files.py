@@ -15,13 +15,11 @@ from pathlib import Path
 from jaxgpt.disk import resolve
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
+from jaxgpt.text.corpora.formats import endings, format_of
 from jaxgpt.text.corpora.locate import locate
-from jaxgpt.text.corpora.records import has_records
 from jaxgpt.text.corpora.utf8 import check_regular
 
 FIELD = "data.corpus"
-TEXT_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
-"""What else a folder is searched for; the last two hold rows of texts, for `data.columns`."""
 STDLIB_SKIPS = frozenset({"site-packages", "dist-packages", "__pycache__"})
 Files = tuple[tuple[str, Path], ...]
 """`(key, path)` in order of the keys, the paths relative to what all of them have in common."""
@@ -62,11 +60,11 @@ def _found(name: str) -> Files:
         file
         for folder in _folders(path)
         for file in _entries(folder)
-        if (file.suffix.lower() in TEXT_SUFFIXES or has_records(file)) and not file.is_dir()
+        if format_of(file) is not None and not file.is_dir()
     ]
     if not paths:
         raise ConfigError(
-            f"{FIELD}: {path} holds no .txt, .jsonl or .parquet; give a glob such as '{glob.escape(str(path))}/**/*.py'"
+            f"{FIELD}: {path} holds no {endings()}; give a glob such as '{glob.escape(str(path))}/**/*.py'"
         )
     return _keyed(paths)
 

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import first_line
 from jaxgpt.text.corpora.corpus import Corpus, Document, is_held_out
-from jaxgpt.text.corpora.records import text_of
-from jaxgpt.text.tokenizers.codec import first_line
+from jaxgpt.text.corpora.documents import text_of
 
 
 @dataclass(frozen=True)

@@ -69,3 +69,13 @@ def lines(path: Path) -> Iterator[tuple[int, int, str]]:
             if number == 1:
                 raw, start = unmarked(raw), start + len(raw) - len(unmarked(raw))
             yield number, end, decoded(raw, f"{path}:{number}", start)
+
+
+def sound(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair."""
+    return without_surrogates(text) == text
+
+
+def without_surrogates(text: str) -> str:
+    """`text`, with `?` for each half of a surrogate pair, which JSON can spell and no encoding can carry."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -161,8 +161,3 @@ def _token(value: Any) -> str | None:
     """The token that a setting names, alone or described."""
     name = value.get("content") if isinstance(value, dict) else value
     return name if isinstance(name, str) else None
-
-
-def first_line(error: Exception) -> str:
-    """The message of another library's error, kept to one line."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.spec.small_file import read_small
-from jaxgpt.text.corpora.records import sound
+from jaxgpt.text.corpora.utf8 import sound
 from jaxgpt.text.tokenizers.huggingface import MOST
 from jaxgpt.text.tokenizers.tokenizer_json import LARGEST, one_line, parsed
 

@@ -1,0 +1,89 @@
+"""Every format: documents, columns and scored pairs are its records; what is damaged is one line with its name."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.text.corpora.columns import find_names, read_columns, scored_pairs
+from jaxgpt.text.corpora.corpus import open_corpus
+from jaxgpt.text.corpora.formats import Format, format_of
+
+SEAM = "format"
+NAMES = ("text1", "text2", "score")
+ROWS = [("naïve café", "日本 語", "4.5"), ("one, two", 'he said "no"', "0"), ("three", "four\u2028five", "1.25")]
+
+
+def table(path, **how):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n", **how).writerows([NAMES, *ROWS])
+
+
+def senteval(path):
+    path.write_text("".join(f"{first}\t{second}\n" for first, second, _ in ROWS), encoding="utf-8")
+    path.with_name(path.name.replace("input", "gs")).write_text("".join(f"{score}\n" for *_, score in ROWS))
+
+
+WRITE = {
+    "csv": table,
+    "tsv": lambda path: table(path, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None),
+    "txt": lambda path: path.write_text("".join(f"{first}\n\n" for first, *_ in ROWS), encoding="utf-8"),
+    "jsonl": lambda path: path.write_text("\n".join(json.dumps(dict(zip(NAMES, row, strict=True))) for row in ROWS)),
+    "parquet": lambda path: pq.write_table(pa.table(dict(zip(NAMES, zip(*ROWS, strict=True), strict=True))), path),
+    "senteval": senteval,
+}
+
+
+@pytest.fixture
+def file(member: Format, by_kind, tmp_path) -> Path:
+    path = tmp_path / f"{member.prefix}rows{member.suffixes[0]}"
+    by_kind(WRITE)(path)
+    return path
+
+
+def test_a_files_name_tells_its_format_in_any_case_of_the_letters(member, file):
+    assert format_of(file) == format_of(file.with_name(file.name.upper())) == member
+    assert format_of(file.with_name(file.name + "x")) is None
+
+
+def test_records_come_in_order_with_their_place(member, file):
+    records = list(member.records(file, None if member.one_column else NAMES))
+    want = [row[:1] for row in ROWS] if member.one_column else ROWS
+    assert [tuple(record.fields.values()) for record in records] == want
+    places = [record.where.removeprefix(str(file)) for record in records]
+    assert all(place.startswith(":") for place in places) and len({*places}) == len(ROWS)
+    shares = [record.share for record in records]
+    assert shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
+    assert not member.documents or shares[-1] == 1
+
+
+def test_columns_and_scored_pairs_are_its_records(member, file):
+    if member.one_column:
+        assert read_columns(file) == [row[:1] for row in ROWS]
+        return
+    assert find_names(file, (NAMES[:2], NAMES)) == NAMES
+    assert read_columns(file, ("text2", "text1")) == [(second, first) for first, second, _ in ROWS]
+    first, second, scores = scored_pairs(file)
+    assert (first, second) == ([row[0] for row in ROWS], [row[1] for row in ROWS])
+    assert scores.tolist() == [float(row[2]) for row in ROWS]
+
+
+def test_documents_are_its_records_or_the_text_as_it_stands(member, file):
+    texts = [document.text for document in open_corpus(str(file), "text1", 0).documents()]
+    assert texts == ([row[0] for row in ROWS] if member.documents else [file.read_text(encoding="utf-8")])
+
+
+def test_what_is_damaged_is_one_line_that_names_the_file(member, file):
+    whole = file.read_bytes()
+    for raw in (whole[:-7] + b"\xff", b"\xff\xfe\0" + whole, b"\0\xc3\x28"):
+        file.write_bytes(raw)
+        with pytest.raises(ConfigError, match=str(file)) as caught:
+            read_columns(file, None if member.one_column else NAMES)
+        assert len(str(caught.value).splitlines()) == 1
+    file.unlink()
+    with pytest.raises(JaxgptError, match=f"{file}: cannot be read: No such file"):
+        read_columns(file, None if member.one_column else NAMES)
