@@ -55,12 +55,13 @@ class Stack(nn.Module):
         """
         block, position = self.block.clone(parent=None), self.block.spec.position
         if isinstance(position, Biased) and position.trained:
-            table = position.table(self.block.spec.num_heads)
-            layout = layout._replace(bias_table=self.param("bias", lambda _: jnp.asarray(table)))
+            layout = layout._replace(bias_table=jnp.asarray(position.table(self.block.spec.num_heads)))
         if self.is_initializing():
             params = self.param("layers", self._init, block, x_BTD[:1, :1], layout)
         else:  # read without Linen's shape check: decoding passes the layers already split
             params = self.get_variable("params", "layers")
+        if layout.bias_table is not None:  # declared last: an earlier parameter would change how the layers start
+            layout = layout._replace(bias_table=self.param("bias", lambda _: layout.bias_table))
         key = self.make_rng("dropout") if train and enabled(block.spec.dropout) else None
 
         def layer(layout: Layout, key: jax.Array | None, repeat: jax.Array | None = None) -> Layer:
