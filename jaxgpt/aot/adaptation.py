@@ -60,8 +60,14 @@ def _at(run: Run, path: str) -> Any:
 
 def _fills(run: Run, topology: Slice, sizes: dict[str, int]) -> bool:
     """Whether state and what the layers keep exceed a chip's memory, by a rule of thumb."""
-    layers, width = getattr(run.model, "num_layers", 0), getattr(run.model, "d_model", 0)
     tokens = run.batch_size * run.row_tokens / prod(sizes[axis] for axis in (*ROWS, "sequence")) / run.exec.accumulate
-    kept = tokens * layers * width * LAYER * jnp.dtype(run.dtype).itemsize / (sizes["tensor"] * sizes["pipeline"])
+    kept = (
+        tokens
+        * run.model.depth
+        * run.model.width
+        * LAYER
+        * jnp.dtype(run.dtype).itemsize
+        / (sizes["tensor"] * sizes["pipeline"])
+    )
     state = STATE * run.model.count() / prod(sizes[axis] for axis in sizes if axis not in ("data", "sequence"))
     return kept + state > topology.chip.memory

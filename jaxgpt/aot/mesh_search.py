@@ -39,7 +39,6 @@ class Tried(NamedTuple):
 def candidates(run: Run, topology: Slice, fixed: dict[str, int]) -> Iterator[Run]:
     """`run` adapted to every mesh that divides about as many rows, and the model's heads: of `fixed` sizes, tensor and
     sequence over SIZES, fsdp over the rest. Tokens are split only as far as there are more chips than rows."""
-    heads = getattr(run.model, "num_heads", 0)
     for sequence in [fixed["sequence"]] if "sequence" in fixed else SIZES:
         found = 0
         for tensor in [fixed["tensor"]] if "tensor" in fixed else SIZES:
@@ -49,7 +48,7 @@ def candidates(run: Run, topology: Slice, fixed: dict[str, int]) -> Iterator[Run
                 if topology.chips % taken:
                     continue
                 sizes["fsdp"] = topology.chips // taken
-            if heads % tensor:
+            if run.model.heads % tensor:
                 continue
             try:
                 trial = check(adapted(run.evolve(exec=run.exec.evolve(mesh=Mesh(**sizes))), topology), topology)

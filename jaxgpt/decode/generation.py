@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgpt.decode.loop import Inputs, Program, advance, begin, unstack
+from jaxgpt.decode.loop import Inputs, Program, advance, begin
 from jaxgpt.decode.sampling import Sampling
-from jaxgpt.models import Decoder
+from jaxgpt.models import Model
+from jaxgpt.nn.stack import unstack, unstacked
 from jaxgpt.ops.attention import Auto
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.spec.arguments import whole
@@ -26,7 +27,7 @@ MOST_NEW, MOST_SEED = 1_000_000, 2**32 - 1
 
 
 def generate(
-    model: Decoder,
+    model: Model,
     params: Any,
     prompts: Sequence[Sequence[int]],
     max_new: int,
@@ -47,11 +48,11 @@ def generate(
 
 def ready(params: Any) -> Any:
     """Parameters as decoding wants them, with their layers apart. Do it once when generating often; idempotent."""
-    return params if isinstance(params["blocks"]["layers"], tuple) else unstack(params)
+    return params if unstacked(params) else unstack(params)
 
 
 def stream(
-    model: Decoder,
+    model: Model,
     params: Any,
     prompts: Sequence[Sequence[int]],
     max_new: int,
@@ -66,7 +67,7 @@ def stream(
 
     `has_text`, bool, says which ids may be drawn (`Codec.has_text`): those that it does not reach, as of a padded
     vocabulary, may not. None: all. A row that outgrows the model's context goes on from its last half context, read
-    afresh, unless the model is endless (see Decoder.endless): then it simply goes on, in constant memory.
+    afresh, unless the model is endless (see Model.endless): then it simply goes on, in constant memory.
 
     Raises ConfigError for an empty prompt, an id outside the vocabulary, or a prompt longer than the context, and
     JaxgptError where the model computes NaN or infinity.
@@ -124,7 +125,7 @@ def _until(ids: list[int], eot: int | None, ended: list[bool], row: int) -> list
     return ids
 
 
-def _checked(model: Decoder, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+def _checked(model: Model, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     """The prompts as lists. Raises ConfigError naming the first that cannot be continued."""
     vocab, rows = model.vocab_size or 0, []
     for row, prompt in enumerate(prompts):
@@ -144,7 +145,7 @@ def _checked(model: Decoder, prompts: Sequence[Sequence[int]]) -> list[list[int]
     return rows
 
 
-def _drawable(model: Decoder, has_text: np.ndarray | None) -> np.ndarray | None:
+def _drawable(model: Model, has_text: np.ndarray | None) -> np.ndarray | None:
     """bool (V,), or None where every id of the model has a text, as is usual: then nothing is computed for it."""
     if has_text is None:
         return None

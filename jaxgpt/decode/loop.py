@@ -14,7 +14,6 @@ from flax import linen as nn
 from jaxgpt.decode.sampling import Steps, Values, draw
 from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.layout import Layout
-from jaxgpt.nn.stack import split_layers
 
 
 class Program(NamedTuple):
@@ -133,9 +132,3 @@ def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Arr
         done_B=done_B,
         finite=state.finite & jnp.all(jnp.isfinite(hidden_BD)),
     )
-
-
-@jax.jit
-def unstack(params: Any) -> Any:
-    """Parameters with their layers apart: without it a decoding loop would copy every weight on each call."""
-    return {**params, "blocks": {**params["blocks"], "layers": split_layers(params["blocks"]["layers"])}}

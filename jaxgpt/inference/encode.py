@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxgpt.models import Encoder, Model, Transformer
+from jaxgpt.models import Model
 from jaxgpt.ops.pooling import NAMES, Recipe, layered
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance, strings, whole
@@ -34,8 +34,7 @@ def recipe_for(model: Model, given: Recipe | None, pooling: str | None) -> Recip
 
     Raises ConfigError for a pooling that is not known.
     """
-    headed = isinstance(model, Transformer) and model.text_head is not None
-    recipe = given or Recipe(() if headed else ("mean" if isinstance(model, Encoder) else "last",))
+    recipe = given or Recipe((model.pooling,) if model.text_head is None else ())
     if pooling is None:
         return recipe
     instance("pooling", pooling, "the name of one, as 'mean'", str)

@@ -18,7 +18,7 @@ from jaxgpt.decode import Sampling, generate, ready, stream
 from jaxgpt.disk import resolve
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.interop.finite import fault, is_finite
-from jaxgpt.models import Decoder, Encoder, Model
+from jaxgpt.models import Model
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
@@ -82,7 +82,7 @@ class Loaded:
 
     def logits(self, tokens: ArrayLike) -> jax.Array:
         """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
-        if isinstance(self.model, Encoder) and not self.model.masked_head:
+        if not (self.model.continues or self.model.fills_in):
             raise ConfigError("model.masked_head: false, so these weights score no vocabulary; m.encode gives vectors")
         try:
             ids = np.asarray(tokens)
@@ -124,7 +124,7 @@ class Loaded:
         rows, ends = self._rows(prompts), self._ends
         eot = ends[0] if ends else None
         new = generate(
-            self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
+            self._continuing, self._ready, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
         )
         texts = [self.tokenizer.continuation(row, _until(ids, ends)) for row, ids in zip(rows, new, strict=True)]
         return [_cut(text, stops) for text in texts]
@@ -141,7 +141,7 @@ class Loaded:
         rows, ends = self._rows([prompt]), self._ends
         eot = ends[0] if ends else None
         known = self.tokenizer.has_text
-        for (piece,) in stream(self._decoder, self._ready, rows, max_new, sampling, seed, eot, self.dtype, known):
+        for (piece,) in stream(self._continuing, self._ready, rows, max_new, sampling, seed, eot, self.dtype, known):
             ids += piece
             text = self.tokenizer.continuation(rows[0], _until(ids, ends)).rstrip("\ufffd")
             if text.startswith(shown):
@@ -159,8 +159,8 @@ class Loaded:
         return encode(self._module, self._ready, self.tokenizer, texts, recipe, batch_size, quiet)
 
     @property
-    def _decoder(self) -> Decoder:
-        if not isinstance(self.model, Decoder):
+    def _continuing(self) -> Model:
+        if not self.model.continues:
             raise ConfigError(f"{self.model.kind}: fills in and encodes text, but does not continue it; use a decoder")
         return self.model
 

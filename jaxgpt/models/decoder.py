@@ -59,6 +59,16 @@ class Decoder(Transformer):
         return self.tied
 
     @property
+    def continues(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def pooling(self) -> str:
+        """The last token has seen all others."""
+        return "last"
+
+    @property
     def endless(self) -> bool:
         """Whether rows longer than the context mean something: positions count distances, and no pattern reaches as far
         back as the context."""

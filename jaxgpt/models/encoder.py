@@ -70,6 +70,16 @@ class Encoder(Transformer):
         return self.position_table + (self.token_types + tokens + pooler) * self.d_model + judge
 
     @property
+    def fills_in(self) -> bool:
+        """With a masked head."""
+        return self.masked_head
+
+    @property
+    def judges_pairs(self) -> bool:
+        """With the head for it, and an embedding for each segment."""
+        return self.next_sentence and self.token_types >= 2
+
+    @property
     def scores_by_table(self) -> bool:
         """See Transformer."""
         return self.masked_head

@@ -8,7 +8,9 @@ import jax
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.text_head import TextHead
 from jaxgpt.ops.attention import Case, Kernel, Numbering, Reference
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.spec import Seam
@@ -22,6 +24,8 @@ class Model(Seam, seam="model"):
     """Rows of the token table; None: as many as the tokenizer has."""
     context: Length
     """The longest sequence, in tokens."""
+    text_head: TextHead | None = None
+    """What the model says of a text as a whole, beside what it says of its tokens: `{kind: contrastive, ...}`."""
 
     @abstractmethod
     def build(
@@ -47,6 +51,65 @@ class Model(Seam, seam="model"):
         self, length: int, dtype: str, platform: str, numbering: Numbering, segments: bool, token_parts: int = 1
     ) -> dict[str, Case]:
         """What its layers ask of a kernel in training on rows of `length`, for each of `named_patterns`."""
+
+    @abstractmethod
+    def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> Cache:
+        """Empty caches for `rows` sequences of up to `slots` tokens."""
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """Layers one above another: what a loop walks along and a pipeline divides."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Channels of the residual stream."""
+
+    @property
+    @abstractmethod
+    def heads(self) -> int:
+        """Attention heads of a layer: what a mesh's tensor axis divides."""
+
+    @property
+    @abstractmethod
+    def layer_patterns(self) -> tuple[Pattern, ...]:
+        """Each layer's attention pattern."""
+
+    @property
+    def period(self) -> int:
+        """Layers after which patterns repeat."""
+        return 1
+
+    @property
+    def idle(self) -> int:
+        """Parameters that a token does not meet, such as those of experts that it is not sent to."""
+        return 0
+
+    @property
+    def continues(self) -> bool:
+        """Whether it scores the token that comes next, and so can write."""
+        return False
+
+    @property
+    def endless(self) -> bool:
+        """Whether rows longer than the context mean something to it."""
+        return False
+
+    @property
+    def fills_in(self) -> bool:
+        """Whether it scores tokens that are hidden from it."""
+        return False
+
+    @property
+    def judges_pairs(self) -> bool:
+        """Whether it tells if a row's second segment follows its first."""
+        return False
+
+    @property
+    def pooling(self) -> str:
+        """How its hidden states become a text's vector where nothing else says so (see jaxgpt.ops.pooling)."""
+        return "mean"
 
     def shapes(self) -> dict[str, Any]:
         """The parameter tree as shapes and dtypes; allocates nothing."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 from jax.typing import DTypeLike
 from pydantic import model_validator
 
@@ -17,7 +18,6 @@ from jaxgpt.models.model import Model
 from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.stack import Loop, Remat
-from jaxgpt.nn.text_head import TextHead
 from jaxgpt.nn.trunk import Trunk, TrunkSpec
 from jaxgpt.ops.attention import Kernel
 
@@ -29,8 +29,6 @@ class Transformer(TrunkSpec, Model):
     """A model of one trunk."""
 
     formerly: ClassVar[Mapping[str, str]] = {"head": "text_head"}
-    text_head: TextHead | None = None
-    """What the model says of a text as a whole, beside what it says of its tokens: `{kind: contrastive, ...}`."""
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -88,8 +86,28 @@ class Transformer(TrunkSpec, Model):
         """Parameters that a token does not meet: those of the experts that it is not sent to."""
         if not isinstance(self.feed_forward, Sparse):
             return 0
-        experts = self.shapes()["blocks"]["layers"]["feed_forward"]["experts"]
-        return round((1 - self.feed_forward.share) * sum(leaf.size for leaf in jax.tree.leaves(experts)))
+        leaves = flatten_dict(self.shapes()).items()
+        return round((1 - self.feed_forward.share) * sum(leaf.size for path, leaf in leaves if "experts" in path))
+
+    @property
+    def depth(self) -> int:
+        """num_layers."""
+        return self.num_layers
+
+    @property
+    def width(self) -> int:
+        """d_model."""
+        return self.d_model
+
+    @property
+    def heads(self) -> int:
+        """num_heads."""
+        return self.num_heads
+
+    @property
+    def period(self) -> int:
+        """Entries of `pattern`."""
+        return len(self.pattern)
 
 
 class TransformerModule(nn.Module):

@@ -1,6 +1,6 @@
 """A stack of equal blocks. Parameters are stacked with the layer as leading axis; the loop over them is a choice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -111,6 +111,25 @@ def split_layers(stacked: Any) -> tuple[Any, ...]:
     leaves, shape = jax.tree.flatten(stacked)
     split = [lax.split(leaf, [1] * leaf.shape[0], axis=0) for leaf in leaves]
     return tuple(jax.tree.unflatten(shape, [part[i][0] for part in split]) for i in range(len(split[0])))
+
+
+def unstacked(params: Any) -> bool:
+    """Whether the layers of all stacks in a tree of parameters are apart."""
+    if not isinstance(params, Mapping):
+        return True
+    return all(isinstance(tree, tuple) if name == "layers" else unstacked(tree) for name, tree in params.items())
+
+
+@jax.jit
+def unstack(params: Any) -> Any:
+    """Parameters with the layers of all stacks apart: a decoding loop that split them would copy all in each turn."""
+
+    def apart(tree: Any) -> Any:
+        if not isinstance(tree, Mapping):
+            return tree
+        return {name: split_layers(part) if name == "layers" else apart(part) for name, part in tree.items()}
+
+    return apart(params)
 
 
 def _scan(

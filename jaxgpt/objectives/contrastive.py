@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from pydantic import NonNegativeFloat
 
-from jaxgpt.models import Model, Transformer
+from jaxgpt.models import Model
 from jaxgpt.nn.contrastive import Contrastive as ContrastiveHead
 from jaxgpt.objectives.masked import Masking, needs_masked_head
 from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
@@ -89,15 +89,14 @@ class Contrastive(Objective):
             found.append(f"objective {self.kind} uses {self.most_texts} texts a row; data.columns has {texts}")
         if rows < 2:
             found.append(f"batch_size of {rows} row has no negatives in it for objective {self.kind}; use 2 or more")
-        head = model.text_head if isinstance(model, Transformer) else None
+        head = model.text_head
         if not isinstance(head, ContrastiveHead):
             found.append(
                 f"objective {self.kind} needs vectors of texts; "
                 "set model.text_head={kind: contrastive, pooling: mean}"
             )
-        elif isinstance(model, Transformer):
-            wide = [width for width in self.widths if width > head.size(model.d_model)]
-            found += [f"objective.widths {wide} exceed the vectors' {head.size(model.d_model)}"] if wide else []
+        elif wide := [width for width in self.widths if width > head.size(model.width)]:
+            found.append(f"objective.widths {wide} exceed the vectors' {head.size(model.width)}")
         return found + ([] if self.masking is None else needs_masked_head(model, f"{self.kind}'s masking"))
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from pydantic import Field, model_validator
 
-from jaxgpt.models import Encoder, Model
+from jaxgpt.models import Model
 from jaxgpt.objectives.framing import framed
 from jaxgpt.objectives.next_sentence import NextSentence
 from jaxgpt.objectives.objective import Batch, Objective
@@ -149,6 +149,6 @@ class MaskedLanguageModel(Objective):
 
 def needs_masked_head(model: Model, kind: str) -> list[str]:
     """Why `model` cannot fill in tokens."""
-    if isinstance(model, Encoder) and model.masked_head:
+    if model.fills_in:
         return []
     return [f"objective {kind} fills in tokens; it needs an encoder with masked_head, not model {model.kind}"]

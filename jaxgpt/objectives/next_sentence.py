@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from pydantic import Field, NonNegativeFloat
 
-from jaxgpt.models import Encoder, Model
+from jaxgpt.models import Model
 from jaxgpt.objectives.framing import Pairs, pair
 from jaxgpt.objectives.objective import Batch
 from jaxgpt.spec import Spec
@@ -30,7 +30,7 @@ class NextSentence(Spec):
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """Why no such pairs can be made, or judged, a line each."""
         found = []
-        if not (isinstance(model, Encoder) and model.next_sentence and model.token_types >= 2):
+        if not model.judges_pairs:
             found.append("objective.next_sentence needs an encoder with model.next_sentence, and model.token_types 2")
         if data.texts or data.documents == "separate":
             found.append("objective.next_sentence cuts windows; leave data.columns out, and set data.documents cross")

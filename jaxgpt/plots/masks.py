@@ -29,11 +29,10 @@ def draw_patterns(model: Any, length: int, path: Path) -> None:
     import matplotlib
 
     ending = checked(path, "--pattern")
-    patterns = getattr(model, "layer_patterns", ())
-    if not patterns:
+    if not model.layer_patterns:
         raise ConfigError(f"--pattern: model.kind '{model.kind}' has no attention patterns; leave the option out")
     with matplotlib.rc_context(STYLE):
-        save(_figure(views(patterns, model.num_heads), length, model), path, ending)
+        save(_figure(views(model.layer_patterns, model.heads), length, model), path, ending)
 
 
 def _figure(shown: tuple[View, ...], length: int, model: Any) -> "Figure":
@@ -72,8 +71,8 @@ def _facts(view: View, length: int, model: Any) -> list[str]:
     """Who uses the pattern, and what it keeps."""
     mean = mean_keys(view.pattern, length)
     share = f"{100 * mean / length:#.3g}".rstrip(".")
-    facts = [f"layer{'s'[: len(view.layers) > 1]} {numbers(view.layers)} of{HARD}{model.num_layers}"]
+    facts = [f"layer{'s'[: len(view.layers) > 1]} {numbers(view.layers)} of{HARD}{model.depth}"]
     if view.heads:
-        facts.append(f"head{'s'[: len(view.heads) > 1]} {numbers(view.heads)} of{HARD}{model.num_heads}")
+        facts.append(f"head{'s'[: len(view.heads) > 1]} {numbers(view.heads)} of{HARD}{model.heads}")
     facts += [f"{share}% of pairs", f"{mean:,.1f} keys a{HARD}query"]
     return [line for fact in facts for line in wrap(fact, 22)]

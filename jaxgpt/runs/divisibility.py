@@ -62,7 +62,7 @@ def _ways(sizes: Mapping[str, int]) -> int:
 def _other_mesh(run: "Run", sizes: Mapping[str, int]) -> str:
     """Sizes of a mesh of as many devices that divides all rows as they are: fewer parts of a batch, more of a matrix.
     Empty where there is none."""
-    common, heads = gcd(*(rows // parts for rows, parts in _rows(run).values())), getattr(run.model, "num_heads", 1)
+    common, heads = gcd(*(rows // parts for rows, parts in _rows(run).values())), run.model.heads
     devices = _ways(sizes) * sizes["tensor"]
     if any(rows % parts for rows, parts in _rows(run).values()):
         return ""

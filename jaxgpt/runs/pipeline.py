@@ -31,30 +31,27 @@ class Pipeline(Spec):
 def layer_loop(run: "Run") -> Loop:
     """What `run` loops over its layers with, on the mesh that is being traced for."""
     held = placement()
-    return pipelined(run, {} if held is None else held.mesh.shape) or run.exec.loop(_layers(run) or 1)
+    return pipelined(run, {} if held is None else held.mesh.shape) or run.exec.loop(run.model.depth)
 
 
 def pipelined(run: "Run", sizes: Mapping[str, int]) -> Pipelined | None:
     """The pipeline of a run on a mesh of these axes; None without one."""
     stages, repeats = sizes.get("pipeline", 1), run.exec.pipeline.repeats
-    layers = _layers(run)
-    if stages == 1 or layers is None:
+    if stages == 1:
         return None
     return Pipelined(
         stages=stages,
         microbatches=run.exec.pipeline.microbatches or _most(run, sizes),
         repeats=repeats,
-        layers=run.exec.loop(layers // (stages * repeats)),
+        layers=run.exec.loop(run.model.depth // (stages * repeats)),
     )
 
 
 def check_pipeline(run: "Run", sizes: Mapping[str, int]) -> None:
     """Raises ConfigError when the run does not fit the pipeline of a mesh of these axes."""
-    how, layers = pipelined(run, sizes), _layers(run)
-    if sizes.get("pipeline", 1) == 1:
+    how, layers = pipelined(run, sizes), run.model.depth
+    if how is None:
         return
-    if how is None or layers is None:
-        raise ConfigError(f"exec.mesh.pipeline: model '{run.model.kind}' has no layers to divide; use another axis")
     groups = how.stages * how.repeats
     named = f"exec.mesh.pipeline {how.stages} x exec.pipeline.repeats {how.repeats}"
     problems = []
@@ -62,7 +59,7 @@ def check_pipeline(run: "Run", sizes: Mapping[str, int]) -> None:
         problems.append(
             f"model.num_layers: {layers} layers do not divide into {named} groups; use a multiple of {groups}"
         )
-    period = len(getattr(run.model, "pattern", (None,)))
+    period = run.model.period
     if layers % groups == 0 and (layers // groups) % period:
         problems.append(
             f"model.pattern: a cycle of {period} does not divide the {layers // groups} layers of a stage, and "
@@ -82,10 +79,6 @@ def check_pipeline(run: "Run", sizes: Mapping[str, int]) -> None:
     ]
     if problems:
         raise ConfigError(problems)
-
-
-def _layers(run: "Run") -> int | None:
-    return getattr(run.model, "num_layers", None)
 
 
 def _ways(sizes: Mapping[str, int]) -> int:

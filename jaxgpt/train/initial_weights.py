@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.inference.load import load
-from jaxgpt.models import Model, Transformer
+from jaxgpt.models import Model
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError, diff
 from jaxgpt.text import Codec
@@ -73,8 +73,6 @@ def _head(name: str) -> bool:
 
 def _unlike(theirs: Model, ours: Model) -> list[str]:
     """Fields whose values make another function of the same weights."""
-    if not (isinstance(theirs, Transformer) and isinstance(ours, Transformer)):
-        return []
     told: list[dict[str, Any]] = [model.model_dump(mode="json", exclude={*OPEN, "kind"}) for model in (theirs, ours)]
     return [
         f"model.{name} is {old!r} in the weights' model; set it so"

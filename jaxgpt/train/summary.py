@@ -25,7 +25,7 @@ def summarize(run: Run) -> dict[str, Any]:
     return {
         "spec": run.model_dump(mode="json"),
         "params": model.count(),
-        "params_active": model.count() - getattr(model, "idle", 0),
+        "params_active": model.count() - model.idle,
         "flops_per_token": run.flops_per_token(),
         "flops_per_token_true": run.flops_per_token(dense=False),
         "tokens_per_step": run.batch_size * run.row_tokens,

@@ -65,9 +65,7 @@ def brute(pattern, length, cell):
 
 
 def model(*layer_patterns, num_heads=4):
-    return SimpleNamespace(
-        kind="any", layer_patterns=layer_patterns, num_layers=len(layer_patterns), num_heads=num_heads
-    )
+    return SimpleNamespace(kind="any", layer_patterns=layer_patterns, depth=len(layer_patterns), heads=num_heads)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.kind)
@@ -142,7 +140,7 @@ def test_pictures_of_any_length_and_number_are_drawn(length, layers, tmp_path):
 
 def test_a_model_without_patterns_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"--pattern: model.kind 'lstm' has no attention patterns; leave"):
-        draw_patterns(SimpleNamespace(kind="lstm"), 8, tmp_path / "a.png")
+        draw_patterns(SimpleNamespace(kind="lstm", layer_patterns=()), 8, tmp_path / "a.png")
 
 
 def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxgpt.disk import write_json_atomic
 from jaxgpt.interop.safetensors import write_tensors
 from jaxgpt.interop.sentence_transformers.read import MODES, MODULES, POOLINGS, PROMPTS, Dense
-from jaxgpt.models import Model, Transformer
+from jaxgpt.models import Model
 from jaxgpt.nn.contrastive import Contrastive
 from jaxgpt.ops.pooling import Recipe, normalise
 from jaxgpt.spec import ConfigError
@@ -36,7 +36,7 @@ def beheaded(model: Model, params: Mapping[str, Any]) -> tuple[Model, Mapping[st
 
     A learned temperature, which only training reads, is left behind. Raises ConfigError for a head of another kind.
     """
-    head = model.text_head if isinstance(model, Transformer) else None
+    head = model.text_head
     if head is None:
         return model, params, None
     if not isinstance(head, Contrastive):
@@ -54,8 +54,7 @@ def beheaded(model: Model, params: Mapping[str, Any]) -> tuple[Model, Mapping[st
 
 def write_modules(draft: Path, recipe: Recipe, model: Model, dtype: str) -> None:
     """Adds modules.json and what it lists to a Hugging Face folder. Raises ConfigError for what they cannot do."""
-    assert isinstance(model, Transformer)  # as those of all families are
-    steps: list[tuple[str, Any]] = [("Transformer", None), ("Pooling", _pooling(recipe.poolings, model.d_model))]
+    steps: list[tuple[str, Any]] = [("Transformer", None), ("Pooling", _pooling(recipe.poolings, model.width))]
     for step in recipe.after:
         if not isinstance(step, Dense) and step is not normalise:
             raise ConfigError(f"model: {step!r} after pooling has no form in a sentence-transformers folder")

@@ -71,7 +71,7 @@ def read_source(folder: Path) -> Source:
         )
     source = hf_folder.read_source(places[0])
     poolings = _poolings(places[1] / "config.json")
-    width = len(poolings) * getattr(source.model, "d_model", 0)
+    width = len(poolings) * source.model.width
     after: list[Callable[[jax.Array], jax.Array]] = []
     for kind, place in zip(kinds[2:], places[2:], strict=True):
         if kind == "Normalize":

@@ -40,7 +40,7 @@ def provenance(run: Run, prepared: TrainingData) -> dict[str, Any]:
         "val_tokens": prepared.val_tokens,
         "kernel": run.exec.kernel.kind,
         "kernels": kernels(run),
-        "layers": run.exec.loop(getattr(run.model, "num_layers", 1)),
+        "layers": run.exec.loop(run.model.depth),
     }
 
 
