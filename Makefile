@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-isa check slow parity trackers slurm ray bench tpu-compile clean
+.PHONY: demo test test-isa check slow parity trackers slurm ray docs bench tpu-compile clean
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -66,6 +66,14 @@ slurm: .venv/engines  ## a private Slurm cluster on this machine: a sweep surviv
 
 ray: .venv/engines  ## two raylets on this machine: a sweep survives the loss of one
 	$(BIN)/python -m pytest -m ray -n 0
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs]'
+	@touch $@
+
+docs: .venv/docs  ## the site in build/site/: pages, and the reference from docstrings; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open build/site/index.html"
 
 .venv-tpu/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-tpu
