@@ -29,13 +29,11 @@ from jax import lax
 
 from jaxgpt.nn.deal import AXIS, by_stage
 from jaxgpt.nn.layout import Layout, Memory
+from jaxgpt.nn.sown import Losses
 from jaxgpt.ops.random_masks import by_row, rows_of
 from jaxgpt.ops.sharding import constrain, placement
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import Count, Layers
-
-Losses = dict[str, jax.Array]
-"""Auxiliary losses by name, float32 scalars."""
 
 Stage = Callable[[Any, jax.Array, Layout, jax.Array, jax.Array | None], tuple[jax.Array, Losses]]
 """Parameters (K, ...), rows (b, T, D), their layout, the index of the first layer and of the repeat.

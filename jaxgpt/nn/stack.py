@@ -11,7 +11,8 @@ from jax import lax
 from jaxgpt.nn.block import Block
 from jaxgpt.nn.cache import Cache, LayerCache
 from jaxgpt.nn.layout import Layout, Memory
-from jaxgpt.nn.pipeline import Losses, Pipelined, pipeline
+from jaxgpt.nn.pipeline import Pipelined, pipeline
+from jaxgpt.nn.sown import Losses, sown_losses
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased
 from jaxgpt.spec.inputs import enabled
@@ -72,7 +73,7 @@ class Stack(nn.Module):
                 (x, held), sown = block.apply(
                     {"params": p}, x, layout, pattern, held, train, rngs=rngs, mutable=["losses"]
                 )
-                return x, held, _by_name(sown)
+                return x, held, sown_losses(sown)
 
             if self.remat == "none":
                 return one
@@ -166,15 +167,6 @@ def _unroll(
         outputs.append(x)
     x = jnp.stack(outputs) if every else x
     return x, None if cache is None else tuple(grown), _sum(losses)  # type: ignore[arg-type]
-
-
-def _by_name(sown: Any) -> Losses:
-    """What modules sowed, by the last name of each path."""
-    losses: dict[str, list[jax.Array]] = {}
-    for path, value in jax.tree_util.tree_leaves_with_path(sown):
-        names = [part.key for part in path if isinstance(part, jax.tree_util.DictKey)]
-        losses.setdefault(names[-1], []).append(value)
-    return {name: sum(values[1:], values[0]) for name, values in losses.items()}
 
 
 def _sum(losses: list[Losses]) -> Losses:

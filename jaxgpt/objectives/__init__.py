@@ -4,13 +4,14 @@ from jaxgpt.objectives.contrastive import Contrastive
 from jaxgpt.objectives.contrastive_losses import Angular, InfoNCE, NTXent, Triplet
 from jaxgpt.objectives.language_model import LanguageModel
 from jaxgpt.objectives.masked import MaskedLanguageModel
-from jaxgpt.objectives.objective import Objective
+from jaxgpt.objectives.objective import Loss, Objective
 
 __all__ = [
     "Angular",
     "Contrastive",
     "InfoNCE",
     "LanguageModel",
+    "Loss",
     "MaskedLanguageModel",
     "NTXent",
     "Objective",

@@ -4,7 +4,7 @@ B rows, C texts a row (anchor, positive, hard negatives), T tokens, D width, N =
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
@@ -14,8 +14,10 @@ from pydantic import NonNegativeFloat
 
 from jaxgpt.models import Model
 from jaxgpt.nn.contrastive import Contrastive as ContrastiveHead
+from jaxgpt.nn.sown import sown_losses
 from jaxgpt.objectives.masked import Masking, needs_masked_head
-from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
+from jaxgpt.objectives.objective import Batch, Objective
+from jaxgpt.objectives.texts import Embedding, Texts, in_parts, texts_of
 from jaxgpt.ops.contrastive import alignment, matryoshka, uniformity
 from jaxgpt.ops.pooling import normalise
 from jaxgpt.ops.random_masks import by_row
@@ -36,8 +38,11 @@ class Embedded(NamedTuple):
     """bool: rows that hold texts, and do not fill up the batch."""
     temperature: jax.Array | None
     """Where it is learned: in place of the objective's."""
-    same: Callable[[], jax.Array]
-    """Compares all rows' texts: bool (B, B), those with one and the same positive."""
+    positive_tokens_BT: jax.Array
+
+    def same_positive(self) -> jax.Array:
+        """bool (B, B): rows with one and the same text as positive."""
+        return (self.positive_tokens_BT[:, None] == self.positive_tokens_BT[None]).all(-1)
 
 
 class Contrastive(Objective):
@@ -108,79 +113,82 @@ class Contrastive(Objective):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """See Objective.loss. Rows of one text are evaluated under dropout too, always the same: without, the two
+        """See Loss. Rows of one text are evaluated under dropout too, always the same: without, the two
         copies would be equal. `aux/` has alignment and uniformity (Wang & Isola 2020), and the share of rows whose
         positive is nearest."""
-        z_CBD, aux = self._embed(model, params, batch, key)
-        valid_B = batch["segments"].any(1)
-        anchor_BD, positive_BD = z_CBD[0], z_CBD[1]
-        negative_NBD = z_CBD[2:] if len(z_CBD) > 2 else None
-        log_temperature = params.get("text_head", {}).get("log_temperature")
-        temperature = None if log_temperature is None else jnp.maximum(jnp.exp(log_temperature), COLDEST)
-        told_BT = batch.get("tokens_1", batch["tokens"])
-        same = lambda: (told_BT[:, None] == told_BT[None]).all(-1)  # noqa: E731
-        one = lambda a, p, n: self.rows(Embedded(a, p, n, valid_B, temperature, same))  # noqa: E731
-        loss_B = (matryoshka(one, self.widths) if self.widths else one)(anchor_BD, positive_BD, negative_NBD)
-        weight = jnp.sum(valid_B, dtype=jnp.float32)
+        drawn = jax.random.key(0) if key is None else key
+        texts = texts_of(batch, self.same_mask)
+        train = key is not None or "tokens_1" not in batch
+        embedding = in_parts(partial(self._embed, model, params, drawn, train, key is not None), texts, self.chunk)
+        aux = dict(embedding.losses)
+        if embedding.filled is not None:
+            total, count = embedding.filled
+            aux["masked"] = self.masking_weight * total / jnp.maximum(count, 1.0)
+        z = self._rows(jnp.moveaxis(embedding.z_BCD, 1, 0), params, batch)
+        loss_B = self._nested(z) if self.widths else self.rows(z)
+        weight = jnp.sum(z.valid_B, dtype=jnp.float32)
         contrast = jnp.sum(loss_B) / jnp.maximum(weight, 1.0)
         loss = sum(aux.values(), contrast)
-        a_BD, p_BD = normalise(jax.lax.stop_gradient(anchor_BD)), normalise(jax.lax.stop_gradient(positive_BD))
-        nearest_B = jnp.argmax(a_BD @ p_BD.T, -1) == jnp.arange(len(a_BD))
-        aux |= {"accuracy": jnp.sum(nearest_B & valid_B) / jnp.maximum(weight, 1.0)}
-        aux |= {"alignment": alignment(a_BD, p_BD), "uniformity": uniformity(a_BD)}
-        if temperature is not None:
-            aux["temperature"] = temperature
-        return loss, {"loss": contrast, "weight": weight} | {f"aux/{name}": value for name, value in aux.items()}
+        metrics = {"loss": contrast, "weight": weight}
+        return loss, metrics | {f"aux/{name}": value for name, value in (aux | _about(z)).items()}
 
-    def _embed(
-        self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """float32 (C, B, D), and what is added to the loss, by name."""
-        others = sum(name.startswith("tokens_") for name in batch)
-        train = key is not None or not others
-        drawn = jax.random.key(0) if key is None else key
-        copies = 1 if others else 2
-        names = ["", *(f"_{i}" for i in range(1, others + 1))] * copies
-        tokens_BCT, segments_BCT = (
-            jnp.stack([batch[kind + name] for name in names], 1) for kind in ("tokens", "segments")
+    def _embed(self, model: nn.Module, params: Any, key: jax.Array, train: bool, more: bool, texts: Texts) -> Embedding:
+        """`more`: with what is added to the contrast in training, losses of layers and of hidden tokens."""
+        B, C, T = texts.tokens_BCT.shape
+        with by_row(texts.number_BC.reshape(-1)):
+            z, sown = model.apply(
+                {"params": params},
+                texts.tokens_BCT.reshape(-1, T),
+                segments=texts.segments_BCT.reshape(-1, T),
+                train=train,
+                rngs={"dropout": key},
+                method="represent",
+                mutable=["losses"] if more else [],
+            )
+        filled = self._fill_in(model, params, jax.random.fold_in(key, 1), texts) if more else None
+        return Embedding(z.reshape(B, C, -1), sown_losses(sown), filled)
+
+    def _fill_in(
+        self, model: nn.Module, params: Any, key: jax.Array, texts: Texts
+    ) -> tuple[jax.Array, jax.Array] | None:
+        """Hides tokens of each row's first text: the summed cross-entropy of what the model reads there, and their
+        number."""
+        if self.masking is None:
+            return None
+        anchors = {
+            "tokens": texts.tokens_BCT[:, 0],
+            "segments": texts.segments_BCT[:, 0],
+            "words": texts.words_BT,
+        }
+        with by_row(texts.number_BC[:, 0]):
+            mean, count, _ = self.masking.loss(model, params, anchors, key, True, None)
+        return mean * count, count
+
+    def _rows(self, z_CBD: jax.Array, params: Any, batch: Batch) -> Embedded:
+        log_temperature = params.get("text_head", {}).get("log_temperature")
+        return Embedded(
+            anchor_BD=z_CBD[0],
+            positive_BD=z_CBD[1],
+            negative_NBD=z_CBD[2:] if len(z_CBD) > 2 else None,
+            valid_B=batch["segments"].any(1),
+            temperature=None if log_temperature is None else jnp.maximum(jnp.exp(log_temperature), COLDEST),
+            positive_tokens_BT=batch.get("tokens_1", batch["tokens"]),
         )
-        B, C = tokens_BCT.shape[:2]
-        size = B if self.chunk is None else max(n for n in range(1, min(self.chunk, B) + 1) if B % n == 0)
-        # A text's number decides its dropout: copies of one have different numbers, and parts see what the whole would.
-        rows_BC = jnp.arange(B)[:, None] * C + jnp.arange(C) * (0 if self.same_mask and not others else 1)
-        words_BT = batch.get("words", jnp.zeros((B, 0), jnp.int32))
 
-        def embed(tokens: jax.Array, segments: jax.Array, rows: jax.Array, words: jax.Array) -> Any:
-            flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
-            with by_row(flat(rows)):
-                z, sown = model.apply(
-                    {"params": params},
-                    flat(tokens),
-                    segments=flat(segments),
-                    train=train,
-                    rngs={"dropout": drawn},
-                    method="represent",
-                    mutable=["losses"] if key is not None else [],
-                )
-            told = None
-            if self.masking is not None and key is not None:
-                with by_row(rows[:, 0]):
-                    mine = {"tokens": tokens[:, 0], "segments": segments[:, 0], "words": words}
-                    mean, count, _ = self.masking.loss(model, params, mine, jax.random.fold_in(drawn, 1), True, None)
-                    told = mean * count, count
-            return z.reshape(-1, C, z.shape[-1]), sown_by_name(sown.get("losses", {})), told
+    def _nested(self, z: Embedded) -> jax.Array:
+        """float32 (B,): the losses of all `widths`."""
 
-        inputs = tokens_BCT, segments_BCT, rows_BC, words_BT
-        if size == B:
-            z_BCD, sown, told = embed(*inputs)
-        else:
-            # Neighbouring rows go to different parts, so that every device keeps a share of each.
-            cut = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(size, B // size, *x.shape[1:]), 1, 0), inputs)
-            z_PSCD, sown, told = jax.lax.map(jax.checkpoint(lambda part: embed(*part)), cut)
-            z_BCD = jnp.moveaxis(z_PSCD, 0, 1).reshape(B, C, -1)
-            sown = {name: value.mean() for name, value in sown.items()}
-            told = jax.tree.map(jnp.sum, told)
-        aux = dict(sown)
-        if told is not None:
-            aux["masked"] = self.masking_weight * told[0] / jnp.maximum(told[1], 1.0)
-        return jnp.moveaxis(z_BCD, 1, 0), aux
+        def rows(anchor_BD: jax.Array, positive_BD: jax.Array, negative_NBD: jax.Array | None) -> jax.Array:
+            return self.rows(z._replace(anchor_BD=anchor_BD, positive_BD=positive_BD, negative_NBD=negative_NBD))
+
+        return matryoshka(rows, self.widths)(z.anchor_BD, z.positive_BD, z.negative_NBD)
+
+
+def _about(z: Embedded) -> dict[str, jax.Array]:
+    """What is reported of a batch's embeddings besides their loss."""
+    a_BD, p_BD = (normalise(jax.lax.stop_gradient(x)) for x in (z.anchor_BD, z.positive_BD))
+    nearest_B = jnp.argmax(a_BD @ p_BD.T, -1) == jnp.arange(len(a_BD))
+    weight = jnp.sum(z.valid_B, dtype=jnp.float32)
+    metrics = {"accuracy": jnp.sum(nearest_B & z.valid_B) / jnp.maximum(weight, 1.0)}
+    metrics |= {"alignment": alignment(a_BD, p_BD), "uniformity": uniformity(a_BD)}
+    return metrics if z.temperature is None else metrics | {"temperature": z.temperature}

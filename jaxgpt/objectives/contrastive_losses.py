@@ -34,7 +34,7 @@ class InfoNCE(Contrastive, kind="info_nce"):
             symmetric=self.symmetric,
             hard_negative_weight=self.hard_negative_weight,
             false_negative_margin=self.false_negative_margin,
-            same_BB=z.same() if self.mask_duplicates else None,
+            same_BB=z.same_positive() if self.mask_duplicates else None,
             valid_B=z.valid_B,
         )
 

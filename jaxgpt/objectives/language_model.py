@@ -1,6 +1,6 @@
 """Next-token prediction."""
 
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,11 @@ from flax import linen as nn
 from pydantic import Field, NonNegativeFloat
 
 from jaxgpt.models import Model
-from jaxgpt.objectives.objective import Batch, Objective, sown_by_name
+from jaxgpt.nn.sown import sown_losses
+from jaxgpt.objectives.objective import Batch, Objective
 from jaxgpt.ops.losses import chunked_cross_entropy
 from jaxgpt.spec.sizes import Steps
-from jaxgpt.text import Codec, Data
+from jaxgpt.text import Data
 
 
 class LanguageModel(Objective):
@@ -27,14 +28,6 @@ class LanguageModel(Objective):
     chunk: Steps | None = None
     """Tokens whose logits exist at once; None: all. Large vocabularies want 1024 or so."""
 
-    @property
-    def words(self) -> None:
-        """See Objective."""
-
-    def settle(self, codec: Codec) -> Self:
-        """See Objective."""
-        return self
-
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """See Objective."""
         return [f"objective {self.kind} reads windows of a corpus; leave data.columns out"] if data.texts else []
@@ -42,7 +35,7 @@ class LanguageModel(Objective):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """See Objective.loss; `metrics["loss"]` is plain cross-entropy. In training the losses that layers sow (already
+        """See Loss; `metrics["loss"]` is plain cross-entropy. In training the losses that layers sow (already
         weighted, means over the batch) are added, and reported as `aux/<name>`."""
         rngs = {} if key is None else {"dropout": key}
         hidden_BTD, sown = model.apply(
@@ -67,7 +60,7 @@ class LanguageModel(Objective):
         w_BT = jnp.ones_like(nll_BT) if weights is None else weights
         total = jnp.sum(w_BT)
         safe = jnp.maximum(total, 1e-9)
-        aux = sown_by_name(sown.get("losses", {}))
+        aux = sown_losses(sown)
         loss = sum(aux.values(), jnp.sum(loss_BT * w_BT) / safe)
         metrics = {"loss": jnp.sum(nll_BT * w_BT) / safe, "weight": total}
         return loss, metrics | {f"aux/{name}": value for name, value in aux.items()}

@@ -129,7 +129,7 @@ class MaskedLanguageModel(Objective):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """See Objective.loss. Evaluation hides the same tokens of a batch each time, and makes the same pairs; of both
+        """See Loss. Evaluation hides the same tokens of a batch each time, and makes the same pairs; of both
         it reports the hidden tokens' loss, and in `aux/` what is told of pairs."""
         drawn = jax.random.key(0) if key is None else key
         frame = self.frame or ((), ())

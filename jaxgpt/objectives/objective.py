@@ -1,4 +1,4 @@
-"""The objective seam."""
+"""The objective seam: a loss, and what it asks of data and vocabulary."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -8,15 +8,29 @@ import jax
 from flax import linen as nn
 
 from jaxgpt.models import Model
-from jaxgpt.spec import Seam
+from jaxgpt.spec import Seam, Spec
 from jaxgpt.text import Codec, Data
 
 Batch = Mapping[str, jax.Array]
 """What `TrainingData.batch` makes, on the devices."""
 
 
-class Objective(Seam, seam="objective"):
-    """A loss over a batch."""
+class Loss(Spec):
+    """What a step minimises: one method."""
+
+    @abstractmethod
+    def loss(
+        self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The float32 scalar to minimise, and metrics.
+
+        Both are means over the batch's weight, which `metrics["weight"]` holds: parts of a batch add up exactly.
+        `metrics["loss"]` is what is reported as train/loss and val/loss. A key turns dropout on; None is evaluation.
+        """
+
+
+class Objective(Loss, Seam, seam="objective"):
+    """A loss to train a model by on a corpus. What it asks of data and vocabulary is nothing unless it says so."""
 
     next_token: ClassVar[bool] = False
     """Whether targets are the tokens that follow: then no pattern may show them."""
@@ -30,37 +44,18 @@ class Objective(Seam, seam="objective"):
         return None
 
     @property
-    @abstractmethod
     def words(self) -> bool | None:
         """Whether the batch's `words` number whole words (True) or tokens (False); None: it needs none."""
+        return None
 
-    @abstractmethod
     def settle(self, codec: Codec) -> Self:
         """With what the vocabulary decides. Raises ConfigError for a vocabulary that lacks what is needed."""
+        return self
 
-    @abstractmethod
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """Why it cannot train this model on batches of `rows` rows of such data, a line each."""
+        return []
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
         """What training costs by it for each token of `Run.row_tokens`, as `Model.flops_per_token` counts."""
         return model.flops_per_token(data.seq_len or model.context, dense)
-
-    @abstractmethod
-    def loss(
-        self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The float32 scalar to minimise, and metrics.
-
-        Both are means over the batch's weight, which `metrics["weight"]` holds: parts of a batch add up exactly.
-        `metrics["loss"]` is what is reported as train/loss and val/loss. A key turns dropout on; None is evaluation.
-        """
-
-
-def sown_by_name(sown: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """A collection's sums, whichever modules of the tree sowed them."""
-    sums: dict[str, jax.Array] = {}
-    for name, held in sown.items():
-        parts = sown_by_name(held) if isinstance(held, Mapping) else {name: sum(held)}
-        sums |= {part: sums.get(part, 0.0) + value for part, value in parts.items()}
-    return sums
