@@ -7,8 +7,8 @@ import pytest
 
 from jaxgpt.cli import main
 from jaxgpt.spec import dump_yaml
-from jaxgpt.text.corpora.corpus import open_corpus
 from jaxgpt.text.corpora.formats import Format
+from jaxgpt.text.corpora.named import open_corpus
 
 OWN = '''
 from jaxgpt.lab import Experiment

@@ -29,6 +29,7 @@ from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
 from jaxgpt.spec.errors import quote
 from jaxgpt.text import Codec
+from jaxgpt.text.tokenizers.saved import load_codec
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -227,7 +228,7 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
         raise ConfigError(f"dtype: XLA has no {dtype} for this processor; load in float32 or bfloat16")
     params = found[1] if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), found[1])
     _check_finite(params, found[1])
-    return Loaded(run, run.model, params, Codec.load(path / "tokenizer"), dtype or run.dtype)
+    return Loaded(run, run.model, params, load_codec(path / "tokenizer"), dtype or run.dtype)
 
 
 def computes(dtype: str) -> bool:

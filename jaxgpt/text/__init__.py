@@ -8,6 +8,7 @@ from jaxgpt.text.tokenizers.byte import Byte
 from jaxgpt.text.tokenizers.byte_bpe import ByteBPE
 from jaxgpt.text.tokenizers.char import Char
 from jaxgpt.text.tokenizers.codec import Codec
+from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.text.tokenizers.tokenizer import Tokenizer
 from jaxgpt.text.tokenizers.wordpiece import WordPiece
 
@@ -23,5 +24,6 @@ __all__ = [
     "TrainingData",
     "WordPiece",
     "batch_shapes",
+    "load_codec",
     "prepare",
 ]

@@ -28,9 +28,10 @@ from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance
 from jaxgpt.terminal import Watch, console
-from jaxgpt.text import Codec, TrainingData, prepare
+from jaxgpt.text import TrainingData, prepare
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.corpora.locate import locate
+from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train.device_batch import put
 from jaxgpt.train.initial_weights import started
 from jaxgpt.train.measurements import Record, Row
@@ -107,7 +108,7 @@ def ready(spec: Run, quiet: bool, out: Path | None = None) -> TrainingData:
         for remark in spec.remarks():
             console.print(f"warning: {remark}", markup=False, soft_wrap=True)
     saved = None if out is None or not spec.exec.accept_data else out / "tokenizer"
-    codec = Codec.load(saved) if saved is not None and saved.is_dir() else None
+    codec = load_codec(saved) if saved is not None and saved.is_dir() else None
     words = spec.objective.words
     return prepare(spec.data, spec.tokenizer, spec.model.context, quiet=quiet, codec=codec, words=words)
 

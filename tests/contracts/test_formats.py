@@ -10,8 +10,8 @@ import pytest
 
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.text.corpora.columns import find_names, read_columns, scored_pairs
-from jaxgpt.text.corpora.corpus import open_corpus
 from jaxgpt.text.corpora.formats import Format, format_of
+from jaxgpt.text.corpora.named import open_corpus
 
 SEAM = "format"
 NAMES = ("text1", "text2", "score")

@@ -30,6 +30,7 @@ from jaxgpt.spec import dump_yaml, load_yaml
 from jaxgpt.text import BPE, ByteBPE, Codec, Data, WordPiece, prepare
 from jaxgpt.text.batches.tokenfile import open_token_file
 from jaxgpt.text.tokenizers.byte import Byte
+from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train.state import State
 
 TEXT = "the quick brown fox jumps over the lazy dog; naïve, isn't it?\n" * 40
@@ -205,7 +206,7 @@ def build_tokenizers(folder: Path) -> None:
 
 
 def saved(name: str) -> Callable[[Path], object]:
-    return lambda folder: tried(Codec.load(folder / name))
+    return lambda folder: tried(load_codec(folder / name))
 
 
 def older(name: str) -> Callable[[Path], object]:

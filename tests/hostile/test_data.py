@@ -18,7 +18,7 @@ from jaxgpt.evals.sts import read_subsets
 from jaxgpt.text import Byte, ByteBPE, Char, Data, prepare
 from jaxgpt.text.batches.tokenfile import TokenWriter, open_token_file
 from jaxgpt.text.corpora.columns import read_columns
-from jaxgpt.text.corpora.corpus import open_corpus
+from jaxgpt.text.corpora.named import open_corpus
 
 TEXTS = [f"text {index}: naïve café, 日本 “語” 🙂\r\n\tline two " * (index % 4 + 1) for index in range(40)]
 PLAIN = "\n".join(TEXTS).encode()

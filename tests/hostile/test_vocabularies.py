@@ -19,6 +19,7 @@ from jaxgpt.interop.gguf.tokenizer import read_tokenizer, tokenizer_fields
 from jaxgpt.interop.hugging_face.tokenizer import read_codec
 from jaxgpt.text import BPE, ByteBPE, Codec, WordPiece
 from jaxgpt.text.batches.window_batches import spelled
+from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.text.tokenizers.sentencepiece import Pieces, read_llama2c, sentencepiece
 
 WORDS = ["don't stop the café 日本語 🙂 x=1; 1234 state_of_the_art hello world "] * 9
@@ -129,7 +130,7 @@ def whole_tokenizer(rng: random.Random, folder: Path) -> Codec | None:
     kind = {"BPE": ByteBPE, "WordPiece": WordPiece}.get(tree["model"]["type"], BPE)
     config = {"model_type": "roberta", "bos_token_id": 1, "eos_token_id": 0}
     ways: list[Callable] = [
-        Codec.load,
+        load_codec,
         lambda path: read_codec(path, config),
         lambda path: kind(path=str(path)).train(list),
     ]
@@ -145,7 +146,7 @@ def settings(rng: random.Random, folder: Path) -> Codec | None:
     raw = {name: damaged(tree, rng) if name == chosen else json.dumps(tree).encode() for name, tree in files.items()}
     config = mutated_tree({"bos_token_id": 1, "eos_token_id": [2, 3]}, rng)
     if rng.random() < 0.3:
-        return Codec.load(write(folder, {"tokenizer.json": json.dumps(trees()[0]).encode()} | raw))
+        return load_codec(write(folder, {"tokenizer.json": json.dumps(trees()[0]).encode()} | raw))
     return read_codec(write(folder, older | raw), config if isinstance(config, dict) else {})
 
 
@@ -226,7 +227,7 @@ def use(codec: Codec, folder: Path) -> None:
         codec.decode([index])
     spelled(codec)
     codec.save(folder)
-    assert Codec.load(folder).digest == codec.digest
+    assert load_codec(folder).digest == codec.digest
 
 
 def check(name: str, numbers: range, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rarely import rarely
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.checkpoint.retention import steps
 from jaxgpt.spec import ConfigError, JaxgptError
-from jaxgpt.text import Codec
+from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train import run
 from jaxgpt.train.program import program
 
@@ -101,13 +101,13 @@ def test_accepted_text_is_read_with_the_runs_own_tokenizer(spec, tmp_path, text)
     out = tmp_path / "learned"
     with pytest.raises(Crash):
         run(learned, out, quiet=True, watch=crash_at(3))
-    before = Codec.load(out / "tokenizer").digest
+    before = load_codec(out / "tokenizer").digest
     text.write_text(WORDS[::-1] * 60)
     refused_line = pytest.raises(ConfigError, match="tokenizer: has changed")
     with refused_line:
         run(learned, out, quiet=True)
     run(learned.evolve(exec=learned.exec.evolve(accept_data=True)), out, quiet=True)
-    assert Codec.load(out / "tokenizer").digest == before
+    assert load_codec(out / "tokenizer").digest == before
 
 
 @pytest.mark.parametrize("lost", ["config.yaml", "provenance.json"])

@@ -10,6 +10,7 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.text import BPE, ByteBPE, Codec, WordPiece
 from jaxgpt.text.tokenizers.huggingface import MOST, HuggingFaceCodec, add_template
+from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.text.tokenizers.tokenizer_json import one_line, read
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_codec(folder: Path, config: Mapping[str, Any]) -> Codec | None:
 def _read(folder: Path, config: Mapping[str, Any]) -> Codec | None:
     settings = _optional(folder / SETTINGS)
     if settings.get("form") in ("byte", "char"):  # an export of ours
-        return Codec.load(folder)
+        return load_codec(folder)
     named = {**_optional(folder / "special_tokens_map.json"), **settings}
     tokenizer = _tokenizer(folder, settings, named)
     if tokenizer is None:

@@ -14,9 +14,11 @@ from jaxgpt.text.batches.text_batches import prepare_texts, read_rows
 from jaxgpt.text.batches.tokenfile import TokenFile, TokenWriter, open_token_file
 from jaxgpt.text.batches.training_data import TrainingData
 from jaxgpt.text.batches.window_batches import WindowBatches, spelled
-from jaxgpt.text.corpora.corpus import Corpus, Document, is_held_out, open_corpus
+from jaxgpt.text.corpora.corpus import Corpus, Document, is_held_out
+from jaxgpt.text.corpora.named import open_corpus
 from jaxgpt.text.tokenizers.codec import Codec
 from jaxgpt.text.tokenizers.cut import LONGEST, between_words
+from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.text.tokenizers.tokenizer import Tokenizer
 
 CHUNK = LONGEST
@@ -101,7 +103,7 @@ def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data
 
         clear_drafts(folder.parent)
         tokenizer.train(texts).save(folder)
-    return Codec.load(folder)
+    return load_codec(folder)
 
 
 def _encode(corpus: Corpus, codec: Codec, folder: Path, made_of: str, quiet: bool) -> None:

@@ -15,7 +15,8 @@ from jaxgpt.text.batches.training_data import Shapes, TrainingData, text_shapes
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.batches.windows import Batch, window_order, with_words
 from jaxgpt.text.corpora.columns import read_columns
-from jaxgpt.text.corpora.corpus import Corpus, FileCorpus, is_held_out
+from jaxgpt.text.corpora.corpus import Corpus, is_held_out
+from jaxgpt.text.corpora.file_corpus import FileCorpus
 from jaxgpt.text.tokenizers.codec import Codec
 
 

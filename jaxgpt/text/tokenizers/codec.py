@@ -13,9 +13,8 @@ import numpy as np
 from jaxgpt.disk import atomic
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance, strings
-from jaxgpt.spec.small_file import read_small
 from jaxgpt.text.tokenizers.cut import between_words
-from jaxgpt.text.tokenizers.tokenizer_json import LARGEST, parsed, read, vouch
+from jaxgpt.text.tokenizers.tokenizer_json import vouch
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's name for the token that ends a document."""
@@ -132,32 +131,3 @@ class Codec(ABC):
         vouch(text)
         with atomic(Path(directory) / "tokenizer_config.json") as file:
             file.write(json.dumps(config, indent=2).encode())
-
-    @staticmethod
-    def load(directory: Path) -> "Codec":
-        """Reads what `save` wrote, or any folder with a `tokenizer.json`. Only JSON is read; no code runs.
-
-        Raises ConfigError naming the file that is missing or malformed.
-        """
-        from jaxgpt.text.tokenizers import byte, char, huggingface  # here: they subclass Codec
-
-        directory = Path(directory)
-        settings, path = directory / "tokenizer_config.json", directory / "tokenizer.json"
-        config = parsed(read_small(settings, LARGEST), settings) if settings.exists() else {}
-        match config.get("form"):
-            case "byte":
-                parsed(read_small(path, LARGEST), path)
-                return byte.ByteCodec()
-            case "char":
-                return char.CharCodec.from_json(parsed(read_small(path, LARGEST), path), path)
-        return huggingface.HuggingFaceCodec(
-            read(path),
-            _token(config.get("eos_token")),
-            _token(config.get("bos_token")) if "form" in config else None,  # elsewhere no text may start with it
-        )
-
-
-def _token(value: Any) -> str | None:
-    """The token that a setting names, alone or described."""
-    name = value.get("content") if isinstance(value, dict) else value
-    return name if isinstance(name, str) else None

@@ -14,8 +14,8 @@ import pytest
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.text import Char
-from jaxgpt.text.corpora.corpus import open_corpus
 from jaxgpt.text.corpora.files import stdlib_files
+from jaxgpt.text.corpora.named import open_corpus
 
 RECORDS = [f"document {index} " * (index % 5 + 1) for index in range(50)]
 
@@ -177,7 +177,7 @@ def test_empty_files_are_no_documents(tmp_path: Path):
 def test_text_is_utf8_whatever_the_locale(tmp_path: Path):
     (tmp_path / "a.txt").write_bytes("naïve 日本".encode())
     code = (
-        "import sys; from jaxgpt.text.corpora.corpus import open_corpus; "
+        "import sys; from jaxgpt.text.corpora.named import open_corpus; "
         "print([ascii(document.text) for document in open_corpus(sys.argv[1], 'text', 0).documents()])"
     )
     env = dict(os.environ) | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -137,7 +137,7 @@ def test_what_is_no_file_is_one_line(tmp_path: Path):
 
 
 def test_names_that_are_not_utf8_have_a_hash(tmp_path: Path):
-    from jaxgpt.text.corpora.corpus import open_corpus
+    from jaxgpt.text.corpora.named import open_corpus
 
     for name in (b"\xff.txt", b"\xfe.txt"):
         with open(os.fsencode(tmp_path) + b"/" + name, "wb") as file:

@@ -9,9 +9,10 @@ import pytest
 
 from jaxgpt.interop.hugging_face.tokenizer import read_codec
 from jaxgpt.spec import ConfigError
-from jaxgpt.text import ByteBPE, Codec
+from jaxgpt.text import ByteBPE
 from jaxgpt.text.tokenizers import tokenizer_json
 from jaxgpt.text.tokenizers.huggingface import HuggingFaceCodec
+from jaxgpt.text.tokenizers.saved import load_codec
 
 TEMPLATE = {
     "type": "TemplateProcessing",
@@ -61,7 +62,7 @@ def spoilt(tree: dict, place: str, value: object) -> str:
 def test_what_does_not_run_is_one_line(name: str, sound: dict, tmp_path: Path):
     (tmp_path / "tokenizer.json").write_text(spoilt(sound, *BAD[name]))
     ways = [
-        lambda: Codec.load(tmp_path),
+        lambda: load_codec(tmp_path),
         lambda: read_codec(tmp_path, {}),
         lambda: ByteBPE(path=str(tmp_path)).train(()),
     ]
@@ -78,7 +79,7 @@ def test_a_library_that_panics_here_after_all_is_one_line(sound: dict, tmp_path:
         tokenizer_json.vouch(text)
         (tmp_path / "tokenizer.json").write_text(text)
         with pytest.raises(ConfigError, match="token") as caught:
-            Codec.load(tmp_path)
+            load_codec(tmp_path)
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -113,12 +114,12 @@ def no_process(monkeypatch):
 def test_a_file_is_tried_out_once(sound: dict, tmp_path: Path, no_process, monkeypatch):
     monkeypatch.setenv("JAXGPT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "tokenizer.json").write_text(json.dumps(sound, indent=1))
-    first = Codec.load(tmp_path)
+    first = load_codec(tmp_path)
     no_process()
-    assert Codec.load(tmp_path).digest == first.digest
+    assert load_codec(tmp_path).digest == first.digest
     (tmp_path / "tokenizer.json").write_text(json.dumps(sound, indent=2))
     with pytest.raises(AssertionError, match="a process was started"):
-        Codec.load(tmp_path)
+        load_codec(tmp_path)
 
 
 def test_what_we_wrote_needs_no_process(sound: dict, tmp_path: Path, no_process, monkeypatch):
@@ -126,11 +127,11 @@ def test_what_we_wrote_needs_no_process(sound: dict, tmp_path: Path, no_process,
     no_process()
     ours = ByteBPE(vocab_size=280).train(lambda: ["some other words " * 9])
     ours.save(tmp_path / "ours")
-    assert Codec.load(tmp_path / "ours").digest == ours.digest
+    assert load_codec(tmp_path / "ours").digest == ours.digest
 
 
 def test_without_a_cache_folder_it_is_tried_out_each_time(sound: dict, tmp_path: Path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("JAXGPT_CACHE", str(tmp_path / "file"))
     (tmp_path / "tokenizer.json").write_text(json.dumps(sound, indent=3))
-    assert Codec.load(tmp_path).digest == Codec.load(tmp_path).digest
+    assert load_codec(tmp_path).digest == load_codec(tmp_path).digest
