@@ -1,6 +1,7 @@
-"""Rooms import only from lower floors; rooms on one floor never import each other; spec and text hold no jax."""
+"""Rooms import only from lower floors, never in a circle, within a room neither; spec and text hold no jax."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,23 @@ def test_imports_point_down(path):
             continue
         assert parts[1] in FLOOR, f"{path} imports {name}, which has no floor"
         assert FLOOR[parts[1]] < FLOOR[mine], f"{path} (floor {FLOOR[mine]}) imports {name} (floor {FLOOR[parts[1]]})"
+
+
+def module(path: Path) -> str:
+    return ".".join(("jaxgpt", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Those inside functions, and those for types alone, count too."""
+    modules = {module(path): path for path in FILES}
+    below = {
+        name: {said if said in modules else said.rpartition(".")[0] for said in imports(path)}
+        for name, path in modules.items()
+    }
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as error:
+        pytest.fail("a circle: " + " <- ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

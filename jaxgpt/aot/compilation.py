@@ -10,6 +10,7 @@ from jaxgpt.aot.adaptation import recomputed
 from jaxgpt.aot.roofline import Prediction, predict
 from jaxgpt.aot.topology import NO_PROBING, need_libtpu
 from jaxgpt.parallel.chips import Slice
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError, JaxgptError
@@ -55,7 +56,7 @@ def check_vocabulary(run: Run) -> None:
 def check(run: Run, topology: Slice) -> Run:
     """The run. Raises ConfigError for a mesh, batch, vocabulary or kernel that does not fit the slice."""
     check_vocabulary(run)
-    run.check_devices(topology.chips)
+    check_devices(run, topology.chips)
     kernels(run, "tpu", run.exec.mesh.shape(topology.chips)["sequence"])
     return run
 

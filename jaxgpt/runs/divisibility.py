@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from math import gcd, prod
-from typing import TYPE_CHECKING
 
 from jaxgpt.parallel.mesh import ROWS
+from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
 
-if TYPE_CHECKING:
-    from jaxgpt.runs.run import Run
 
-
-def check_divides(run: "Run", sizes: Mapping[str, int]) -> None:
+def check_divides(run: Run, sizes: Mapping[str, int]) -> None:
     """Raises ConfigError with one line for each number of rows, and for the tokens of a row, that a mesh of these axes
     does not divide; the line proposes numbers that it does, and a mesh of as many devices that suits them."""
     ways, problems = _ways(sizes), []
@@ -43,7 +40,7 @@ def nearest(number: int, of: int) -> int:
     return min(around(number, of), key=lambda multiple: (abs(multiple - number), multiple))
 
 
-def _rows(run: "Run") -> dict[str, tuple[int, int]]:
+def _rows(run: Run) -> dict[str, tuple[int, int]]:
     """Rows of each call and the parts that it is computed in, by the field that decides them. Later sizes of a ramp are
     multiples of its start."""
     parts = run.exec.accumulate
@@ -59,7 +56,7 @@ def _ways(sizes: Mapping[str, int]) -> int:
     return prod(sizes[axis] for axis in ROWS)
 
 
-def _other_mesh(run: "Run", sizes: Mapping[str, int]) -> str:
+def _other_mesh(run: Run, sizes: Mapping[str, int]) -> str:
     """Sizes of a mesh of as many devices that divides all rows as they are: fewer parts of a batch, more of a matrix.
     Empty where there is none."""
     common, heads = gcd(*(rows // parts for rows, parts in _rows(run).values())), run.model.heads

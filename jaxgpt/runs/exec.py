@@ -8,10 +8,19 @@ from jaxgpt.nn.stack import Remat
 from jaxgpt.ops.attention import Auto, Kernel
 from jaxgpt.ops.sharding import platform
 from jaxgpt.parallel import Mesh, Rules, Standard
-from jaxgpt.runs.pipeline import Pipeline
 from jaxgpt.runs.sinks import Sink
 from jaxgpt.spec import Spec
-from jaxgpt.spec.sizes import INT32, Length, Steps
+from jaxgpt.spec.sizes import INT32, Count, Layers, Length, Steps
+
+
+class Pipeline(Spec):
+    """How rows move through the stages that `exec.mesh.pipeline` counts; nothing on a mesh without."""
+
+    microbatches: Count | None = None
+    """Parts that a batch goes through in; None: as many as divide its rows, up to four a stage."""
+    repeats: Layers = 1
+    """Groups of layers that a stage holds, far apart (Narayanan et al. 2021, interleaved stages): rows come round as
+    often, and the bubble shrinks as often, for as many more permutes, and all weights moved once a step."""
 
 
 class Exec(Spec):

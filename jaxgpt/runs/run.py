@@ -7,10 +7,8 @@ from pydantic import Field, model_validator
 from jaxgpt.models import Model
 from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
-from jaxgpt.runs.divisibility import check_divides
 from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
-from jaxgpt.runs.pipeline import check_pipeline
 from jaxgpt.runs.schedules import Cosine, Schedule
 from jaxgpt.spec import ConfigError, Spec, stated
 from jaxgpt.spec.sizes import Length, Steps, Tokens
@@ -146,18 +144,6 @@ class Run(Spec):
             f"schedule.warmup: {self.schedule.warmup} steps of warm-up in a run of {self.steps}: the learning rate "
             f"ends at {self.steps / self.schedule.warmup:.2g} of optim.lr"
         ]
-
-    def check_devices(self, devices: int) -> None:
-        """Raises ConfigError when the run does not divide over the mesh. Called before anything is compiled."""
-        shape = self.exec.mesh.shape(devices)
-        check_divides(self, shape)
-        for axis in ("sequence", "pipeline") if self.objective.texts else ():
-            if shape[axis] > 1:
-                raise ConfigError(
-                    f"exec.mesh.{axis}: {shape[axis]}; objective {self.objective.kind} draws dropout for whole rows; "
-                    "split over data, fsdp or tensor"
-                )
-        check_pipeline(self, shape)
 
     def with_vocabulary(self, size: int) -> "Run":
         """The run with `model.vocab_size` settled. Raises ConfigError when the tokenizer's ids do not fit the table."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
+from jaxgpt.spec.explain import explain
 from jaxgpt.spec.plain import plain
 
 
@@ -34,11 +35,14 @@ class Spec(BaseModel):
     def _plainly(cls, value: Any, info: ValidationInfo) -> Any:
         return plain(value, cls.model_fields[str(info.field_name)].annotation)
 
+    @classmethod
+    def class_of(cls, value: Any) -> type["Spec"]:
+        """The class by which a field of this type validates `value`."""
+        return cls
+
     def evolve(self, **changes: object) -> Self:
         """A copy with some fields changed, validated again (pydantic's `model_copy` does not validate). Raises
         ConfigError where they do not fit."""
-        from jaxgpt.spec.explain import explain
-
         fields = {name: getattr(self, name) for name in type(self).model_fields} | changes
         try:
             return type(self).model_validate(fields)

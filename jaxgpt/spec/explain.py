@@ -5,11 +5,9 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from jaxgpt.spec.base import Spec
 from jaxgpt.spec.errors import ConfigError, did_you_mean, quote
-from jaxgpt.spec.seam import Seam
 
 MOST = 20
 """Problems that are listed."""
@@ -17,7 +15,7 @@ WORDS = {None: "null", True: "true", False: "false"}
 """How YAML spells what Python spells otherwise."""
 
 
-def explain(cls: type[Spec], tree: Any, error: ValidationError) -> ConfigError:
+def explain(cls: type[BaseModel], tree: Any, error: ValidationError) -> ConfigError:
     """A line for each problem, as far as there are not too many to read. `tree` was validated; None: it is unknown."""
     problems = error.errors(include_url=False)
     lines = [_line(cls, tree, problem) for problem in problems[:MOST]]
@@ -28,20 +26,17 @@ def spec_of(annotation: Any) -> Any:
     """The spec's class in a field's annotation, of a tuple's items if it is one; None where there is none."""
     if get_origin(annotation) in (Union, types.UnionType, tuple, Annotated):
         return next((spec for arg in get_args(annotation) if (spec := spec_of(arg))), None)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Spec) else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def member(cls: Any, value: Any) -> Any:
     """The class of `value`, of which its place says that it is a `cls`: a seam's member by its kind."""
-    if isinstance(value, Spec):
+    if isinstance(value, BaseModel):
         return type(value)
-    if cls is None or not issubclass(cls, Seam):
-        return cls
-    kind = value.get("kind") if isinstance(value, Mapping) else value
-    return cls._members.get(kind, cls) if isinstance(kind, str) else cls
+    return None if cls is None else cls.class_of(value)
 
 
-def _line(cls: type[Spec], tree: Any, problem: Any) -> str:
+def _line(cls: type[BaseModel], tree: Any, problem: Any) -> str:
     names, owner = _place(cls, tree, problem["loc"])
     path, message = ".".join(names), problem["msg"]
     if problem["type"] == "extra_forbidden":

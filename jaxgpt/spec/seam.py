@@ -8,6 +8,7 @@ A field annotated with the seam's base accepts an instance, a mapping with `kind
 
 import inspect
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import GetCoreSchemaHandler, SerializerFunctionWrapHandler, model_serializer
@@ -64,6 +65,12 @@ class Seam(Spec):
             cls._dispatch,
             serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.model_dump()),
         )
+
+    @classmethod
+    def class_of(cls, value: Any) -> type[Spec]:
+        """The member that `value` names, as far as it names one."""
+        kind = value.get("kind") if isinstance(value, Mapping) else value
+        return cls._members.get(kind, cls) if isinstance(kind, str) else cls
 
     @classmethod
     def _check_kind(cls, value: Any) -> Any:

@@ -20,6 +20,7 @@ from jaxgpt.runs.files.first_process import check_shared, desk
 from jaxgpt.runs.files.folder import RunDir
 from jaxgpt.runs.files.lock import RunLock
 from jaxgpt.runs.files.provenance import provenance, read_sources
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.identity import check_sources, claim, sources, stamp, suits
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.run import Run
@@ -59,7 +60,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     out, quiet = resolve(out), quiet or process_index() > 0
     with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as held:
         agree_on_run(spec)
-        spec.check_devices(len(training_devices()))
+        check_devices(spec, len(training_devices()))
         with together("prepare"):
             prepared = ready(spec, quiet, out)
         agree({"data.corpus": prepared.corpus_hash}, "give all hosts the same text")

@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxgpt.models import Model
 from jaxgpt.ops.sharding import Placement, constraining
 from jaxgpt.parallel import batch_sharding, placement_of, shardings, training_devices
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.pipeline import layer_loop
 from jaxgpt.runs.run import Run
@@ -46,7 +47,7 @@ def program(run: Run, devices: Sequence[jax.Device] | None = None) -> Program:
     """The programs of a run whose vocabulary is settled, on `devices` (default: `training_devices`), which need not be
     at hand. Compiles nothing; raises ConfigError for mesh or kernel."""
     devices = training_devices() if devices is None else devices
-    run.check_devices(len(devices))
+    check_devices(run, len(devices))
     kernels(run, devices[0].platform)
     return _program(signature(run), tuple(devices))
 

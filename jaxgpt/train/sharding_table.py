@@ -10,6 +10,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from jaxgpt.nn.pipeline import bubble
 from jaxgpt.ops.sharding import Placement, constraining, path_name
 from jaxgpt.parallel import split
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.pipeline import pipelined
 from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
@@ -29,7 +30,7 @@ def sharding_table(run: Run) -> dict[str, Any]:
     nothing. Raises ConfigError for a mesh that does not fit the batch.
     """
     mesh = AbstractMesh(*_axes(run))
-    run.check_devices(mesh.size)
+    check_devices(run, mesh.size)
     rules, leaves, remarks, used = run.exec.rules, [], [], set[str]()
     for path, leaf in (_state(run) | _batch(run) | _activations(run)).items():
         found = split(path, tuple(leaf.shape), rules, mesh)

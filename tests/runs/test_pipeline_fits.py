@@ -3,6 +3,7 @@
 import pytest
 
 from jaxgpt.nn.pipeline import Pipelined
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.pipeline import check_pipeline, layer_loop, pipelined
 from jaxgpt.spec import ConfigError
 
@@ -43,7 +44,7 @@ def test_refused_in_one_line(tiny, name):
 
 def test_a_run_refuses_its_pipeline_with_its_mesh(tiny):
     with pytest.raises(ConfigError, match=r"model\.num_layers: 2 layers"):
-        tiny(**{"exec.mesh": {"pipeline": 4, "data": 2}}).check_devices(8)
+        check_devices(tiny(**{"exec.mesh": {"pipeline": 4, "data": 2}}), 8)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from jaxgpt.runs import Run
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, apply_overrides, dump_yaml, load_yaml, parse
 from jaxgpt.train import program as program_module
 
@@ -119,7 +120,7 @@ def test_patience_needs_something_to_wait_for(tiny):
 
 def test_what_does_not_divide_is_answered_with_what_does(tiny):
     with pytest.raises(ConfigError) as refusal:
-        tiny(**{"batch_size": 12, "eval.batch_size": 5, "model.num_heads": 4}).check_devices(8)
+        check_devices(tiny(**{"batch_size": 12, "eval.batch_size": 5, "model.num_heads": 4}), 8)
     assert refusal.value.problems == [
         "batch_size: 12 rows do not divide over exec.mesh data x fsdp x expert = 8, accumulate = 1; use 8 or 16 rows",
         "eval.batch_size: 5 rows do not divide over exec.mesh data x fsdp x expert = 8, accumulate = 1; use 8 rows",
@@ -138,14 +139,14 @@ def test_what_is_proposed_for_a_mesh_fits_it(tiny, mesh):
         except ConfigError:
             continue
         try:
-            run.check_devices(devices)
+            check_devices(run, devices)
         except ConfigError as error:
             (line,) = error.problems
             counts, meshes = re.fullmatch(r".*; use (.*) rows(?:, or (.*))?", line).groups()
             for count in counts.split(" or "):
-                tiny(**fields | {"batch_size": int(count)}).check_devices(devices)
+                check_devices(tiny(**fields | {"batch_size": int(count)}), devices)
             if meshes:
                 found += 1
                 overrides = apply_overrides(run.model_dump(mode="json"), meshes.split(" "), Run)
-                parse(Run, overrides).check_devices(devices)
+                check_devices(parse(Run, overrides), devices)
     assert found

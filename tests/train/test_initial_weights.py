@@ -11,6 +11,7 @@ from jaxgpt.evals.heat import Heat, heat
 from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.inference.load import load
 from jaxgpt.runs import Run
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, apply_overrides, parse
 from jaxgpt.train import run
 from jaxgpt.train.initial_weights import _unlike
@@ -125,7 +126,7 @@ def test_every_text_counts_as_tokens(home, columns, texts):
 @pytest.mark.parametrize("axis", ["sequence", "pipeline"])
 def test_a_mesh_that_parts_rows_is_refused(home, axis):
     with pytest.raises(ConfigError, match=rf"exec\.mesh\.{axis}: 2; objective info_nce draws dropout for whole rows"):
-        second(home, **{f"exec.mesh.{axis}": 2}).check_devices(2)
+        check_devices(second(home, **{f"exec.mesh.{axis}": 2}), 2)
 
 
 def test_a_vocabulary_without_a_mask_is_refused(home):

@@ -1,0 +1,19 @@
+"""Whether a run fits the devices that it is to be spread over."""
+
+from jaxgpt.runs.divisibility import check_divides
+from jaxgpt.runs.pipeline import check_pipeline
+from jaxgpt.runs.run import Run
+from jaxgpt.spec import ConfigError
+
+
+def check_devices(run: Run, devices: int) -> None:
+    """Raises ConfigError when the run does not divide over the mesh. Called before anything is compiled."""
+    shape = run.exec.mesh.shape(devices)
+    check_divides(run, shape)
+    for axis in ("sequence", "pipeline") if run.objective.texts else ():
+        if shape[axis] > 1:
+            raise ConfigError(
+                f"exec.mesh.{axis}: {shape[axis]}; objective {run.objective.kind} draws dropout for whole rows; "
+                "split over data, fsdp or tensor"
+            )
+    check_pipeline(run, shape)
