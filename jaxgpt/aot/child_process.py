@@ -39,7 +39,7 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
         "tokens": run.batch_size * run.row_tokens,
         "flops_per_token": run.flops_per_token(),
         "flops_per_token_true": run.flops_per_token(dense=False),
-        "params_bytes": held(made.state.params),
+        "params_bytes": held(made.state.model_params),
         "optimizer_bytes": held(made.state.opt_state),
         "argument_bytes": memory.argument_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,

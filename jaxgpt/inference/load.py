@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import SingleDeviceSharding
 from jax.typing import ArrayLike
 
@@ -25,10 +25,12 @@ from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
 from jaxgpt.parallel.backend import start
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.run import Run
+from jaxgpt.runs.trainable import frozen_digest, merge_params, split_params
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
 from jaxgpt.spec.errors import quote
 from jaxgpt.text import Codec
+from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -221,14 +223,32 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
         run.model.shapes(),
         _placed(run.model, mesh, rules),
     )
-    found = restore(path / "ckpt", like, best=best, part="params" if run.ema is None else "ema")
+    trained, frozen = split_params(like, run.trainable)
+    found = restore(path / "ckpt", trained, best=best, part="params" if run.ema is None else "ema")
     if found is None:
         raise ConfigError(f"{path}: holds no checkpoint yet; train it first")
     if dtype is not None and not computes(dtype):
         raise ConfigError(f"dtype: XLA has no {dtype} for this processor; load in float32 or bfloat16")
-    params = found[1] if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), found[1])
-    _check_finite(params, found[1])
+    stored = found[1]
+    if frozen is not None:
+        stored = merge_params(stored, _frozen(path, run, frozen, found[2], mesh, rules))
+    params = stored if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), stored)
+    _check_finite(params, stored)
     return Loaded(run, run.model, params, load_codec(path / "tokenizer"), dtype or run.dtype)
+
+
+def _frozen(path: Path, run: Run, like: Any, meta: Mapping[str, Any], mesh: Mesh | None, rules: Rules | None) -> Any:
+    """The parameters that a run has left as they were, from where it started. Raises ConfigError where they changed."""
+    start = locate(str(run.start_name), "start")
+    base = flatten_dict(load(start, dtype="float32", mesh=mesh, rules=rules).params, sep="/")
+    own = {name: base[name] for name in flatten_dict(like, sep="/") if name in base}
+    frozen, before = unflatten_dict(own, sep="/"), str(meta.get("sources", {}).get("start"))
+    if (now := frozen_digest(frozen)) != before:
+        raise ConfigError(
+            f"start: {start} has changed since {path} was trained on its weights: SHA-256 {before[:16]}... then, "
+            f"{now[:16]}... now; put it back"
+        )
+    return frozen
 
 
 def computes(dtype: str) -> bool:

@@ -1,9 +1,9 @@
 """The sharding seam: tables from paths to mesh axes.
 
-Everything a run holds has a path: `params/blocks/layers/attention/q/weight`, `opt_state/...`, `gradients/...`,
-`ema/...`, `activations/residual`, `batch/tokens`. A table names the axes that split it. Tables are merged dimension by
-dimension, so ZeRO times Megatron is the two tables side by side, and an axis of size 1 splits nothing: one table serves
-every mesh.
+Everything a run holds has a path: `params/blocks/layers/attention/q/weight`, `frozen/...`, `opt_state/...`,
+`gradients/...`, `ema/...`, `activations/residual`, `batch/tokens`. A table names the axes that split it. Tables are
+merged dimension by dimension, so ZeRO times Megatron is the two tables side by side, and an axis of size 1 splits
+nothing: one table serves every mesh.
 """
 
 from abc import abstractmethod
@@ -59,7 +59,7 @@ class Zero(Rules):
 
     def tables(self) -> tuple[Table, ...]:
         """Each leaf along its largest dimension."""
-        roots = "|".join(("opt_state", "ema", "gradients", "params")[: self.stage + 1])
+        roots = "|".join(("opt_state", "ema", "gradients", "params|frozen")[: self.stage + 1])
         return (((rf"^({roots})/.*{LAYERS}", Spread("fsdp", skip=1)), (rf"^({roots})/", Spread("fsdp")), WHOLE),)
 
 

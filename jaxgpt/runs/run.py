@@ -1,8 +1,8 @@
 """Run: what is computed. Its digest is its identity."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from jaxgpt.models import Model
 from jaxgpt.objectives import LanguageModel, Objective
@@ -10,6 +10,7 @@ from jaxgpt.ops.patterns import sees_ahead
 from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.schedules import Cosine, Schedule
+from jaxgpt.runs.trainable import check_rule
 from jaxgpt.spec import ConfigError, Spec, stated
 from jaxgpt.spec.sizes import Length, Steps, Tokens
 from jaxgpt.text import Codec, Data, Tokenizer, batch_shapes
@@ -17,6 +18,7 @@ from jaxgpt.text.batches.training_data import Shapes
 
 SCHEMA = 1
 """Raised when a default comes to mean another computation."""
+Rule = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(check_rule)]
 MOST_TOKENS = 2**36
 """Of a batch, which a host makes in memory."""
 
@@ -56,6 +58,9 @@ class Run(Spec):
     start: str | None = None
     """A run, or a checkpoint that `jaxgpt.load` reads, whose weights this one starts from; a head that they lack starts
     fresh. `{seed}` stands for this run's seed. None: from scratch."""
+    trainable: tuple[Rule, ...] | None = None
+    """Regular expressions over paths of parameters (`bias$`, `^text_head/`): those in whose path one is found are
+    trained, the others stay as `start` has them, without gradient, average or place in a checkpoint. None: all."""
     batch_size: Length
     """Rows of a batch, over all devices and accumulation parts."""
     batch_ramp: BatchRamp | None = None
@@ -70,6 +75,11 @@ class Run(Spec):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What is computed in; parameters and optimiser state stay float32."""
     exec: Exec = Exec()
+
+    @property
+    def start_name(self) -> str | None:
+        """`start` with the seed filled in."""
+        return None if self.start is None else self.start.replace("{seed}", str(self.seed))
 
     @property
     def seq_len(self) -> int:
@@ -101,6 +111,8 @@ class Run(Spec):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         problems = []
+        if self.trainable is not None and self.start is None:
+            problems.append("trainable: what is not trained comes from other weights; name them in start")
         if self.seq_len > self.model.context:
             problems.append(f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}; shorten one")
         if self.batch_size % self.exec.accumulate:

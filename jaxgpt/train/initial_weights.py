@@ -1,5 +1,6 @@
 """Weights that a run starts from: another run's, or another library's checkpoint."""
 
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxgpt.inference.load import load
 from jaxgpt.models import Model
 from jaxgpt.runs.run import Run
+from jaxgpt.runs.trainable import frozen_digest
 from jaxgpt.spec import ConfigError, diff
 from jaxgpt.text import Codec
 from jaxgpt.text.corpora.locate import locate
@@ -37,34 +39,68 @@ PROBE = "The quick brown fox jumps over 13 lazy dogs; naïve, isn't it?"
 """By its ids two vocabularies are told apart."""
 
 
-def started(run: Run, codec: Codec, state: State) -> State:
-    """`state` with the weights that `run.start` names, and fresh ones for a head that it lacks; `{seed}` in the name is
-    the run's seed. As it is where there is no start.
+class Start:
+    """The weights that `run.start` names, on the devices where those of `like` lie. They are read when first needed."""
 
-    Raises ConfigError listing everything in which the model differs from the one those weights are of.
-    """
-    if run.start is None:
+    def __init__(self, run: Run, codec: Codec, like: State):
+        self._run, self._codec, self._like = run, codec, like
+
+    def sources(self) -> dict[str, str]:
+        """SHA-256 of what is frozen, which no checkpoint of the run holds, by the field that names it."""
+        return {} if self._like.frozen is None else {"start": frozen_digest(self._frozen)}
+
+    def begin(self, state: State) -> State:
+        """`state` with those weights, and its own for a head that they lack; as it is where there is no start.
+
+        Raises ConfigError listing everything in which the model differs from the one those weights are of.
+        """
+        if self._run.start is None:
+            return state
+        own = flatten_dict(state.params, sep="/")
+        params = unflatten_dict({name: self._weights.get(name, leaf) for name, leaf in own.items()}, sep="/")
+        average = None if state.ema is None else jax.tree.map(jnp.copy, params)
+        return self._done(state._replace(params=params, ema=average))
+
+    def go_on(self, state: State) -> State:
+        """A checkpoint's state with what is frozen. Raises ConfigError as `begin` does."""
+        return self._done(state)
+
+    def _done(self, state: State) -> State:
+        state = state._replace(frozen=None if self._like.frozen is None else self._frozen)
+        self.__dict__.pop("_weights", None)  # the state has them, and will give them away with each step
         return state
-    path = locate(run.start.replace("{seed}", str(run.seed)), "start")
-    source = load(path, dtype="float32", mesh=run.exec.mesh, rules=run.exec.rules)
-    problems = _unlike(source.model, run.model)
-    if source.codec is not None and source.codec.encode(PROBE) != codec.encode(PROBE):
-        problems.append(f"tokenizer: {path} has another; set tokenizer.path to its tokenizer.json")
-    ours, theirs = (flatten_dict(tree, sep="/") for tree in (state.params, source.params))
-    kept = {}
-    for name, leaf in ours.items():
-        held = theirs.get(name)
-        if held is not None and held.shape == leaf.shape:
-            kept[name] = jax.device_put(held, leaf.sharding)
-        elif held is None and _head(name):
-            kept[name] = leaf
-        else:
-            problems.append(f"{name}: {path} has {None if held is None else held.shape}, the model {leaf.shape}")
-    problems += [f"{name}: the model has no place for it" for name in theirs.keys() - ours.keys() if not _head(name)]
-    if problems:
-        raise ConfigError([f"start: {problem}" for problem in problems])
-    params = unflatten_dict(kept, sep="/")
-    return state._replace(params=params, ema=None if state.ema is None else jax.tree.map(jnp.copy, params))
+
+    @property
+    def _frozen(self) -> Any:
+        names = flatten_dict(self._like.frozen, sep="/")
+        return unflatten_dict({name: self._weights[name] for name in names}, sep="/")
+
+    @cached_property
+    def _weights(self) -> dict[str, jax.Array]:
+        """By path."""
+        run = self._run
+        path = locate(str(run.start_name), "start")
+        source = load(path, dtype="float32", mesh=run.exec.mesh, rules=run.exec.rules)
+        problems = _unlike(source.model, run.model)
+        if source.codec is not None and source.codec.encode(PROBE) != self._codec.encode(PROBE):
+            problems.append(f"tokenizer: {path} has another; set tokenizer.path to its tokenizer.json")
+        ours, theirs = (flatten_dict(tree, sep="/") for tree in (self._like.model_params, source.params))
+        frozen = flatten_dict(self._like.frozen or {}, sep="/")
+        weights = {}
+        for name, leaf in ours.items():
+            other = theirs.get(name)
+            if other is not None and other.shape == leaf.shape:
+                weights[name] = jax.device_put(other, leaf.sharding)
+            elif other is None and name in frozen:
+                problems.append(f"{name}: {path} lacks it, so it must be trained; let a rule of trainable name it")
+            elif other is not None or not _head(name):
+                shape = None if other is None else other.shape
+                problems.append(f"{name}: {path} has {shape}, the model {leaf.shape}")
+        extra = theirs.keys() - ours.keys()
+        problems += [f"{name}: the model has no place for it" for name in extra if not _head(name)]
+        if problems:
+            raise ConfigError([f"start: {problem}" for problem in problems])
+        return weights
 
 
 def _head(name: str) -> bool:

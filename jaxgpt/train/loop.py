@@ -34,7 +34,7 @@ from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train.device_batch import put
-from jaxgpt.train.initial_weights import started
+from jaxgpt.train.initial_weights import Start
 from jaxgpt.train.measurements import Record, Row
 from jaxgpt.train.program import Hyper, Program, hyper, program
 from jaxgpt.train.stop_signal import StopSignal
@@ -99,8 +99,8 @@ def ready(spec: Run, quiet: bool, out: Path | None = None) -> TrainingData:
         if process_count() > 1:
             raise ConfigError("eval.sts: measured by one process only; leave it out and use `jaxgpt eval` afterwards")
         read_subsets(locate(spec.eval.sts, "eval.sts"))
-    if spec.start is not None:
-        locate(spec.start.replace("{seed}", str(spec.seed)), "start")
+    if spec.start_name is not None:
+        locate(spec.start_name, "start")
     keep_freed_memory()
     if spec.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
@@ -129,14 +129,15 @@ def _train(
     key = jax.random.key(spec.seed)
     values = hyper(spec)
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
-    hashes, shared = sources(spec, prepared), spec.schedule.shared(spec.steps)
-    found = restore(out / "ckpt", compiled.state, suits=partial(suits, spec, out, hashes))
+    start_weights = Start(spec, prepared.codec, compiled.state)
+    hashes, shared = sources(spec, prepared) | start_weights.sources(), spec.schedule.shared(spec.steps)
+    found = restore(out / "ckpt", compiled.state.saved, suits=partial(suits, spec, out, hashes))
     if found is not None and found[2].get("mode", SOLO) != SOLO:
         raise ConfigError(
             f"{out}: its checkpoints were made with other runs as one program; start over in another --out"
         )
     first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
-    state = state if found else started(spec, prepared.codec, state)
+    state = start_weights.go_on(state) if found else start_weights.begin(state)
     alike, measures = similarity(spec, prepared.codec, mine), len(held_out) > 0 or spec.eval.sts is not None
     dropout_key = jax.random.fold_in(key, 1)
 
@@ -182,7 +183,7 @@ def _train(
                     with record.paused():
                         log.sync()
                         meta = record.meta() | stamp(spec, hashes)
-                        save(out / "ckpt", now, state, meta, spec.exec.keep, better, shared)
+                        save(out / "ckpt", now, state.saved, meta, spec.exec.keep, better, shared)
                         log.status(status="running", step=now, steps=spec.steps)
             if status is not None:
                 break

@@ -94,7 +94,7 @@ def _program(run: Run, devices: tuple[jax.Device, ...]) -> Program:
         step=jax.jit(
             pure.step, donate_argnums=0, in_shardings=(placed, rows, whole, whole), out_shardings=(placed, whole)
         ),
-        evaluate=jax.jit(pure.evaluate, in_shardings=(placed.params, rows, whole), out_shardings=whole),
+        evaluate=jax.jit(pure.evaluate, in_shardings=(placed.model_params, rows, whole), out_shardings=whole),
         state=jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placed),
         batch=rows,
     )

@@ -81,9 +81,8 @@ def _named(tree: Any, root: str = "") -> Shapes:
 
 
 def _state(run: Run) -> Shapes:
-    params = run.model.shapes()
-    state = jax.eval_shape(lambda p: init_state(run, p), params)
-    return _named(state) | _named(params, "gradients/")
+    state = jax.eval_shape(lambda p: init_state(run, p), run.model.shapes())
+    return _named(state) | _named(state.params, "gradients/")
 
 
 def _batch(run: Run) -> Shapes:

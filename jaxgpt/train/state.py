@@ -6,26 +6,41 @@ import jax
 import jax.numpy as jnp
 
 from jaxgpt.runs.run import Run
+from jaxgpt.runs.trainable import merge_params, split_params
 
 
 class State(NamedTuple):
-    """The train state: what a checkpoint holds."""
+    """The train state. A checkpoint holds all of it but what is frozen."""
 
     step: jax.Array
     """int32: updates made so far. Dropout keys and the learning rate are functions of it."""
     params: Any
-    """float32."""
+    """float32: those that are trained."""
     opt_state: Any
     ema: Any
-    """The averaged parameters, or None."""
+    """Their average, or None."""
+    frozen: Any = None
+    """float32: the model's other parameters, by paths of the same tree; None where all are trained."""
+
+    @property
+    def model_params(self) -> Any:
+        """All that the model has."""
+        return merge_params(self.params, self.frozen)
 
     @property
     def weights(self) -> Any:
         """What validation and sampling use: the average where there is one."""
-        return self.params if self.ema is None else self.ema
+        return self.model_params if self.ema is None else merge_params(self.ema, self.frozen)
+
+    @property
+    def saved(self) -> "State":
+        """What a checkpoint holds."""
+        return self._replace(frozen=None)
 
 
 def init_state(run: Run, params: Any) -> State:
-    """The state before the first update."""
+    """The state before the first update, of all the model's parameters. Raises ConfigError for `trainable` rules that
+    no parameter follows."""
+    params, frozen = split_params(params, run.trainable)
     average = None if run.ema is None else jax.tree.map(jnp.copy, params)
-    return State(jnp.zeros((), jnp.int32), params, run.optim.build().init(params), average)
+    return State(jnp.zeros((), jnp.int32), params, run.optim.build().init(params), average, frozen)

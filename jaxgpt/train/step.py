@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxgpt.objectives.objective import Batch
 from jaxgpt.ops.random_masks import by_row
 from jaxgpt.runs.run import Run
+from jaxgpt.runs.trainable import merge_params
 from jaxgpt.spec.inputs import bind
 from jaxgpt.train.gradient import Metrics, gradient
 from jaxgpt.train.state import State
@@ -24,11 +25,11 @@ def train_step(run: Run, model: nn.Module, state: State, batch: Batch, key: jax.
     An update whose loss or gradient is not finite changes nothing but the step count; the metric `skipped` says so. One
     that makes weights that are not finite cannot be taken back; the metric `finite` says so, and the run must end.
     """
-    key = jax.random.fold_in(key, state.step)
+    key, frozen, state = jax.random.fold_in(key, state.step), state.frozen, state.saved
 
     def loss(params: Any, batch: Batch, rows: jax.Array) -> tuple[jax.Array, Metrics]:
         with by_row(rows):
-            return run.objective.loss(model, params, batch, key)
+            return run.objective.loss(model, merge_params(params, frozen), batch, key)
 
     value, grads, metrics, value_at = gradient(loss, state.params, batch, run.exec.accumulate)
     optim = bind(run.optim, {"lr": run.optim.lr * run.schedule(state.step, run.steps)})
@@ -46,7 +47,13 @@ def train_step(run: Run, model: nn.Module, state: State, batch: Batch, key: jax.
 
     new = jax.lax.cond(sound, update, lambda state, _: state._replace(step=state.step + 1), state, grads)
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((new.params, new.ema))]).all()
-    return new, {**metrics, "grad_norm": norm, "lr": optim.lr, "skipped": ~sound, "finite": finite}
+    return new._replace(frozen=frozen), {
+        **metrics,
+        "grad_norm": norm,
+        "lr": optim.lr,
+        "skipped": ~sound,
+        "finite": finite,
+    }
 
 
 def eval_step(run: Run, model: nn.Module, params: Any, batch: Batch) -> Metrics:
