@@ -21,7 +21,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from jaxgpt.interop.hugging_face.export import write_folder
-from jaxgpt.interop.sentence_transformers.export import beheaded
+from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.models import BERT
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.runs import Run
@@ -122,7 +122,7 @@ def main() -> None:
     ours = Ours(run, batch)
     codec = WordPiece(vocab_size=40).train(lambda: ["a folder of sentence-transformers has a vocabulary"])
     with tempfile.TemporaryDirectory() as held:
-        model, params, recipe = beheaded(run.model, jax.tree.map(np.asarray, ours.state.params))
+        model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, ours.state.params))
         write_folder(Path(held) / "out", model, params, codec, recipe=recipe)
         peer = Peer(Path(held) / "out", batch)
     losses = ours.plain_loss(), peer.plain_loss()

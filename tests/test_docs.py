@@ -4,6 +4,7 @@ import ast
 import glob
 import re
 import shlex
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_what_is_named_by_its_module_is_there(path):
     lost = []
     for name in DOTTED.findall(texts(path)):
         parts = name.removeprefix("jaxgpt.").split(".")
-        if name.startswith("jaxgpt.") or (parts[0] in modules() and parts[0] not in others):
+        if name.startswith("jaxgpt.") or (parts[0] in modules() - sys.stdlib_module_names and parts[0] not in others):
             known = [b in names().get(a, set()) | names().get(a.title(), set()) for a, b in pairwise(parts)]
             if not all(known) and not re.search(r"\.(jsonl?|yaml|md|py|txt|tex|pdf|sh|lock|c)$", name):
                 lost.append(name)

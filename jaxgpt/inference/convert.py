@@ -15,7 +15,7 @@ from jaxgpt.inference.load import DTYPES, is_run, load
 from jaxgpt.interop.families.table import by_model
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.recognize import read_source
-from jaxgpt.interop.sentence_transformers.export import beheaded
+from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.models import Model
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.spec import ConfigError
@@ -97,7 +97,7 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
 def _read(source: Path, dtype: str, best: bool) -> _Held:
     if is_run(source):
         run = load(source, best)
-        model, params, recipe = beheaded(run.model, jax.tree.map(np.asarray, run.params))
+        model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, run.params))
         return _Held(model, params, run.codec, {}, recipe)
     opened = read_source(source)
     done = 0.0

@@ -12,11 +12,11 @@ from jaxgpt.disk import cache_dir, clear_drafts, resolve, strict, write_json_ato
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.backend import start
-from jaxgpt.parallel.processes.agreement import agree, from_first, process_count, process_index, together
+from jaxgpt.parallel.processes.agreement import agree, from_first, process_count, process_index, raise_together
 from jaxgpt.parallel.processes.watchdog import Watchdog
 from jaxgpt.runs.batch_rows import Rows
 from jaxgpt.runs.checkpoint.checkpoint import restore, save
-from jaxgpt.runs.files.first_process import check_shared, desk
+from jaxgpt.runs.files.first_process import check_shared, writer_folder
 from jaxgpt.runs.files.folder import RunDir
 from jaxgpt.runs.files.lock import RunLock
 from jaxgpt.runs.files.provenance import provenance, read_sources
@@ -61,20 +61,20 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as held:
         agree_on_run(spec)
         check_devices(spec, len(training_devices()))
-        with together("prepare"):
+        with raise_together("prepare"):
             prepared = ready(spec, quiet, out)
         agree({"data.corpus": prepared.corpus_hash}, "give all hosts the same text")
         spec = spec.settled(prepared.codec)
         compiled = program(spec)
-        with together("claim"):
-            mine = held.enter_context(desk(out))
+        with raise_together("claim"):
+            mine = held.enter_context(writer_folder(out))
             held.enter_context(RunLock(mine))
             clear_drafts(mine)
             claim(spec, mine)
         check_shared(out)
         done: Row | None = from_first("result", read_result(mine))
         if done is not None:
-            with together("sources"):
+            with raise_together("sources"):
                 check_sources(spec, out, read_sources(mine), sources(spec, prepared))
             return done
         return _train(spec, prepared, compiled, out, mine, quiet, watch, watchdog)
@@ -124,7 +124,7 @@ def _train(
     watch: Callable[[Row], None] | None,
     watchdog: Watchdog,
 ) -> Row:
-    """`mine` is the `desk`: checkpoints go to `out`, everything else there."""
+    """`mine` is the `writer_folder`: checkpoints go to `out`, everything else there."""
     rows = Rows(spec)
     key = jax.random.key(spec.seed)
     values = hyper(spec)

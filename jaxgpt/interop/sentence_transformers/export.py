@@ -31,7 +31,7 @@ PROJECTIONS = {"none": {}, "linear": {"dense": "Identity"}, "tanh": {"dense": "T
 """The contrastive head's layers, each with what follows it."""
 
 
-def beheaded(model: Model, params: Mapping[str, Any]) -> tuple[Model, Mapping[str, Any], Recipe | None]:
+def strip_head(model: Model, params: Mapping[str, Any]) -> tuple[Model, Mapping[str, Any], Recipe | None]:
     """A model without its head, its parameters, and the recipe that does what the head did; None: it had none.
 
     A learned temperature, which only training reads, is left behind. Raises ConfigError for a head of another kind.

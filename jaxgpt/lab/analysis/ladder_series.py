@@ -57,7 +57,7 @@ class Steeper:
     """p after Holm over all such comparisons."""
 
 
-def climb(findings: Findings) -> tuple[Series, ...]:
+def series_of(findings: Findings) -> tuple[Series, ...]:
     """The series of the experiment's ladder; none where it has no ladder."""
     ladder = findings.plan.experiment.ladder
     return tuple(_series(findings, name, arms) for name, arms in ladder.rungs.items()) if ladder else ()

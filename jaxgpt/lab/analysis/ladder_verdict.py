@@ -1,7 +1,7 @@
 """A ladder's answer: the law that its loss follows, and whether two series' exponents differ."""
 
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.analysis.ladder_series import Series, Steeper, climb, steeper
+from jaxgpt.lab.analysis.ladder_series import Series, Steeper, series_of, steeper
 from jaxgpt.lab.number_format import decimals, number, p_value, quantity, short
 from jaxgpt.lab.statistics.paired import CLAIM, Summary
 
@@ -12,7 +12,7 @@ _AXES = {"parameters": "parameters", "flops": "FLOPs", "tokens": "tokens"}
 def law_verdict(findings: Findings) -> str:
     """`Validation loss falls as parameters^−0.086 (95% interval −0.092 to −0.080, 6 seeds, 5 sizes from 49k to
     1.8M)`."""
-    experiment, series = findings.plan.experiment, climb(findings)
+    experiment, series = findings.plan.experiment, series_of(findings)
     fitted = [held for held in series if held.law]
     if not fitted or experiment.ladder is None:
         return f"No law can be fitted: {series[0].why}"

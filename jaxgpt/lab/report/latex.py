@@ -6,7 +6,7 @@ Needs \usepackage{booktabs} and nothing else; any of pdflatex, xelatex and luala
 import unicodedata
 
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.analysis.ladder_series import climb, steeper
+from jaxgpt.lab.analysis.ladder_series import series_of, steeper
 from jaxgpt.lab.number_format import AXES, NONE, quantity, with_unit
 from jaxgpt.lab.report.escape import one_line
 from jaxgpt.lab.report.tables.arms import arm_columns, arm_rows
@@ -53,7 +53,7 @@ def latex(findings: Findings) -> str:
         r"\smallskip",
     ]
     parts = [_tabular(arm_columns(findings), arm_rows(findings), "", _left_out(findings))]
-    series = climb(findings)
+    series = series_of(findings)
     if series:
         laws = [law_row(series, held) for held in series]
         parts.append(_tabular(law_columns(series), laws, "", LEFT_OUT))

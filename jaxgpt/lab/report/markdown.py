@@ -2,7 +2,7 @@
 
 from jaxgpt.lab.analysis.drift import drift
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.analysis.ladder_series import climb, steeper
+from jaxgpt.lab.analysis.ladder_series import series_of, steeper
 from jaxgpt.lab.analysis.verdict import verdict
 from jaxgpt.lab.number_format import AXES
 from jaxgpt.lab.report.escape import for_markdown, for_markdown_code
@@ -95,7 +95,7 @@ def _comparisons(findings: Findings, level: str) -> list[str]:
 
 
 def _laws(findings: Findings) -> list[str]:
-    series = climb(findings)
+    series = series_of(findings)
     if not series:
         return []
     parts = ["## The law", _table(law_columns(series), [law_row(series, held) for held in series])]

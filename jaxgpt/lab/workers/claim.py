@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from jaxgpt.lab.workers.liveness import Sheet, dead, generations, lock, machine, seems_alive, sheets
+from jaxgpt.lab.workers.liveness import ClaimFile, dead, generations, lock, machine, seems_alive, sheets
 from jaxgpt.spec import JaxgptError
 
 CLAIMS = "claims"
@@ -114,7 +114,7 @@ class Claim:
             os.close(self._handle)
             self._handle = None
 
-    def _create(self, dead: dict[int, Sheet], beating: bool = False) -> bool:
+    def _create(self, dead: dict[int, ClaimFile], beating: bool = False) -> bool:
         """Whether the unit is ours, given the generations that were judged dead. `beating`: the heart is at work."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -151,7 +151,7 @@ class Claim:
         self.drop()
         return self._create({}, beating=True)
 
-    def _ours(self, held: dict[int, Sheet]) -> bool:
+    def _ours(self, held: dict[int, ClaimFile]) -> bool:
         """Whether the file of our generation is still the one that we made. A torn one still is, and is mended by the
         next heartbeat."""
         if (sheet := held.get(self.generation)) is None or sheet.facts:
@@ -235,7 +235,7 @@ def take(
 
 def holders(folder: Path) -> list[Holder]:
     """Who holds what in the folder of claims, oldest first. Raises JaxgptError when the folder cannot be read."""
-    highest: dict[str, tuple[int, Sheet]] = {}
+    highest: dict[str, tuple[int, ClaimFile]] = {}
     try:
         claims = sheets(folder)
     except OSError as error:

@@ -23,7 +23,7 @@ _PATIENT = 3600.0
 _NAME = re.compile(r"(?P<key>.+)\.(?P<generation>\d{1,18})\.json")
 
 
-class Sheet(NamedTuple):
+class ClaimFile(NamedTuple):
     """One claim's file as it was read."""
 
     path: Path
@@ -37,7 +37,7 @@ class Sheet(NamedTuple):
         return self.facts.get("owner")
 
 
-class Sighting(NamedTuple):
+class LastSeen(NamedTuple):
     """What this process last saw of a claim, when, and for how many seconds it has seen no change."""
 
     text: bytes
@@ -47,10 +47,10 @@ class Sighting(NamedTuple):
     """Whether it has ever seen a change: then the holder lived while we looked."""
 
 
-_SEEN: dict[Path, Sighting] = {}
+_SEEN: dict[Path, LastSeen] = {}
 
 
-def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, Sheet]]:
+def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, ClaimFile]]:
     """Key, generation and content of each claim file. Opens each: on a network file system that asks the server."""
     try:
         names = os.listdir(folder)
@@ -67,11 +67,11 @@ def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, Sheet]
             if error.errno in (errno.ENOENT, errno.ESTALE):  # released since
                 continue
             raise
-        found.append((match["key"], int(match["generation"]), Sheet(folder / name, text, _parse(text))))
+        found.append((match["key"], int(match["generation"]), ClaimFile(folder / name, text, _parse(text))))
     return found
 
 
-def generations(folder: Path, key: str) -> dict[int, Sheet]:
+def generations(folder: Path, key: str) -> dict[int, ClaimFile]:
     """The claim files of one key, by generation. Raises OSError when one is there and cannot be read."""
     return {at: sheet for _, at, sheet in sheets(folder, key)}
 
@@ -113,7 +113,7 @@ _FACTS = {
 """What a claim says, and of which kind it is."""
 
 
-def dead(sheet: Sheet, stale: float) -> bool:
+def dead(sheet: ClaimFile, stale: float) -> bool:
     """Whether the holder is gone, by what the kernel says or by its silence over all calls of this process so far.
 
     A holder is silent for its own `stale` seconds, but no more than `LONGER` times ours; for ours when it died before
@@ -127,11 +127,11 @@ def dead(sheet: Sheet, stale: float) -> bool:
     silent, moved = 0.0, last is not None
     if last is not None and last.text == sheet.text:
         silent, moved = last.silent + min(now - last.at, patience / 3), last.moved
-    _SEEN[sheet.path] = Sighting(sheet.text, now, silent, moved)
+    _SEEN[sheet.path] = LastSeen(sheet.text, now, silent, moved)
     return silent >= patience
 
 
-def seems_alive(sheet: Sheet) -> bool:
+def seems_alive(sheet: ClaimFile) -> bool:
     """For people. The first look goes by the file's time, which is wrong where clocks are; later ones by whether the
     heartbeat moved while this process looked."""
     stale = min(sheet.facts.get("stale", 0.0), _PATIENT)
@@ -142,7 +142,7 @@ def seems_alive(sheet: Sheet) -> bool:
     return False
 
 
-def _here(sheet: Sheet) -> bool:
+def _here(sheet: ClaimFile) -> bool:
     """Whether this machine's kernel knows about the holder's lock."""
     return bool(sheet.facts.get("flock")) and sheet.facts.get("machine") == machine()
 

@@ -33,7 +33,7 @@ def store() -> Any:
     return distributed.global_state.client
 
 
-def everyones(topic: str, line: str = "") -> list[str]:
+def gather_lines(topic: str, line: str = "") -> list[str]:
     """Waits for all processes and returns the lines that they brought, in their order; empty ones are left out."""
     if process_count() == 1:
         return [line] if line else []
@@ -56,14 +56,14 @@ def from_first(topic: str, value: Any) -> Any:
 
 
 @contextmanager
-def together(topic: str, kind: type[Exception] = JaxgptError) -> Iterator[None]:
+def raise_together(topic: str, kind: type[Exception] = JaxgptError) -> Iterator[None]:
     """An error of this kind that one process raises inside, all raise at the end, where each waits for the others."""
     mine: Exception | None = None
     try:
         yield
     except kind as error:
         mine = error
-    lines = everyones(topic, "" if mine is None else str(mine))
+    lines = gather_lines(topic, "" if mine is None else str(mine))
     if mine is not None:
         raise mine
     if lines:
@@ -75,7 +75,7 @@ def agree(facts: Mapping[str, Any], remedy: str) -> None:
     if process_count() == 1:
         return
     first = from_first("facts", facts)
-    with together("agree"):
+    with raise_together("agree"):
         differs = diff(first, json.loads(json.dumps(facts)))
         if differs:
             raise ConfigError(

@@ -18,7 +18,7 @@ import time
 from types import TracebackType
 from typing import NoReturn
 
-from jaxgpt.parallel.processes.agreement import everyones, process_count, process_index, store
+from jaxgpt.parallel.processes.agreement import gather_lines, process_count, process_index, store
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import console
 
@@ -64,7 +64,7 @@ class Watchdog:
             return
         if error is None:
             self._done = True
-            everyones("done")  # while the others work, this one still beats and judges
+            gather_lines("done")  # while the others work, this one still beats and judges
             self._over.set()
             return
         self._over.set()

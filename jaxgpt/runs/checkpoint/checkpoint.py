@@ -20,7 +20,7 @@ from typing import Any
 import jax
 
 from jaxgpt.disk import strict
-from jaxgpt.parallel.processes.agreement import from_first, process_count, process_index, together
+from jaxgpt.parallel.processes.agreement import from_first, process_count, process_index, raise_together
 from jaxgpt.runs.checkpoint.arrays import describe, finish, named_leaves, restore_arrays, save_arrays
 from jaxgpt.runs.checkpoint.leaf_names import dropped, stored_names
 from jaxgpt.runs.checkpoint.manifest import DamagedError, Manifest, UnreadableError, verify, write_manifest
@@ -28,12 +28,12 @@ from jaxgpt.runs.checkpoint.retention import (
     best_step,
     draft_of,
     folder_name,
-    loud,
     mark_best,
     publish,
     retain,
     start_draft,
     steps,
+    warn,
 )
 from jaxgpt.runs.files.lock import in_use
 from jaxgpt.spec import ConfigError, JaxgptError
@@ -104,7 +104,7 @@ def restore(
     directory = Path(directory)
     for _ in range(RETRIES):
         folders = steps(directory)
-        with together("candidates"):
+        with raise_together("candidates"):
             order = list(_candidates(directory, folders, step, best))
         try:
             return _first_sound(directory, folders, from_first("steps", order), like, part, suits)
@@ -125,14 +125,14 @@ def _first_sound(
     damaged: list[str] = []
     for number in order:
         try:
-            with together("verify", DamagedError):
+            with raise_together("verify", DamagedError):
                 manifest = _sound(directory, folders, number)
             if not suits(number, manifest.meta):
                 continue
             older = stored_names(manifest.leaves, wanted)
             stored = {older.get(name, name): leaf for name, leaf in wanted.items()}
             _check_match(folders[number], manifest, stored, part)
-            with together("read", DamagedError):
+            with raise_together("read", DamagedError):
                 leaves = restore_arrays(folders[number] / "arrays", stored)
         except DamagedError as error:
             if process_count() == 1 and steps(directory).get(number) != folders[number]:
@@ -159,7 +159,7 @@ class _GoneError(Exception):
 @contextmanager
 def _stage(final: Path) -> Iterator[None]:
     """A part of a save, which all processes end together."""
-    with together(f"save {final.name}"):
+    with raise_together(f"save {final.name}"):
         try:
             yield
         except (OSError, ValueError, RuntimeError, JaxgptError, DamagedError) as error:
@@ -181,7 +181,7 @@ def _sound(directory: Path, folders: dict[int, Path], number: int) -> Manifest:
 
 def _say(line: str) -> None:
     if process_index() == 0:
-        loud(line)
+        warn(line)
 
 
 def _candidates(directory: Path, folders: dict[int, Path], step: int | None, best: bool) -> Iterator[int]:

@@ -18,7 +18,7 @@ from jaxgpt.terminal import console
 _STEP = re.compile(r"(\.replaced_)?step_(\d{8,})")
 
 
-def loud(line: str) -> None:
+def warn(line: str) -> None:
     """One red line on the console, never wrapped."""
     console.print(line, style="bold red", markup=False, soft_wrap=True)
 
@@ -71,9 +71,9 @@ def best_step(directory: Path) -> int | None:
     try:
         return int(json.loads(read_small(path))["step"]) if os.path.lexists(path) else None
     except ConfigError as error:
-        loud(str(error))
+        warn(str(error))
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        loud(f"{path} cannot be read ({type(error).__name__})")
+        warn(f"{path} cannot be read ({type(error).__name__})")
     return None
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jaxgpt.parallel.processes.agreement import from_first, process_count, process_index, together
+from jaxgpt.parallel.processes.agreement import from_first, process_count, process_index, raise_together
 from jaxgpt.spec import JaxgptError
 
 
 @contextmanager
-def desk(out: Path) -> Iterator[Path]:
+def writer_folder(out: Path) -> Iterator[Path]:
     """Where this process keeps a run's files: `out` in the first process, a folder that goes with it in the others.
 
     So all do the same, and one leaves something. Checkpoints are not kept here: all processes write them together.
@@ -30,10 +30,10 @@ def check_shared(out: Path) -> None:
     # A name that nobody has looked for: network file systems remember for a while what was not there.
     mark = out / f".shared_{from_first('mark', uuid.uuid4().hex)}"
     try:
-        with together("write the mark"):
+        with raise_together("write the mark"):
             if process_index() == 0:
                 mark.touch()
-        with together("see the mark"):
+        with raise_together("see the mark"):
             if not mark.exists():
                 raise JaxgptError(
                     f"{out.absolute()}: process {process_index()} does not see what process 0 writes there; "

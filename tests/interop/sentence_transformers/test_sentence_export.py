@@ -12,7 +12,7 @@ import jaxgpt
 from jaxgpt.inference.convert import convert
 from jaxgpt.inference.load import Loaded
 from jaxgpt.interop.hugging_face.export import write_folder
-from jaxgpt.interop.sentence_transformers.export import beheaded
+from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.interop.sentence_transformers.read import Dense
 from jaxgpt.models import BERT, GPT2, Llama, RoBERTa
 from jaxgpt.ops.pooling import Recipe, normalise
@@ -56,7 +56,7 @@ def loaded(body, head, weights):
 
 
 def export(m, target, dtype="float32"):
-    model, params, recipe = beheaded(m.model, m.params)
+    model, params, recipe = strip_head(m.model, m.params)
     write_folder(target, model, params, m.tokenizer, dtype=dtype, recipe=recipe)
     return target
 
@@ -124,7 +124,7 @@ def test_a_vocabulary_that_cannot_pad_is_refused(weights, tmp_path):
     with pytest.raises(ConfigError, match="tokenizer: has no token to pad with"):
         export(dataclasses.replace(m, codec=CharCodec("abc")), tmp_path / "out")
     with pytest.raises(ConfigError, match="there is no vocabulary"):
-        write_folder(tmp_path / "out", *beheaded(m.model, m.params)[:2], recipe=Recipe(("mean",)))
+        write_folder(tmp_path / "out", *strip_head(m.model, m.params)[:2], recipe=Recipe(("mean",)))
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.analysis.ladder_series import WORDS, Series, climb
+from jaxgpt.lab.analysis.ladder_series import WORDS, Series, series_of
 from jaxgpt.lab.analysis.ladder_verdict import raised
 from jaxgpt.lab.number_format import short, with_unit
 from jaxgpt.lab.report.escape import for_figure
@@ -22,7 +22,7 @@ def draw_ladder(ax: "Axes", findings: Findings) -> None:
     """Dots for the seeds, diamonds for their geometric mean, the law as a line with the 95% band of its mean."""
     from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-    experiment, series = findings.plan.experiment, climb(findings)
+    experiment, series = findings.plan.experiment, series_of(findings)
     colour = of_series([held.name for held in series])
     ax.set_xscale("log")
     ax.set_yscale("log")

@@ -2,7 +2,7 @@
 
 from jaxgpt.lab.analysis.drift import drift
 from jaxgpt.lab.analysis.findings import Contrast, Findings
-from jaxgpt.lab.analysis.ladder_series import climb, steeper
+from jaxgpt.lab.analysis.ladder_series import series_of, steeper
 from jaxgpt.lab.analysis.verdict import shown, verdict
 from jaxgpt.lab.number_format import AXES
 from jaxgpt.lab.report.arm_colours import of_arms
@@ -119,7 +119,7 @@ def _heat_runs(findings: Findings) -> str:
 
 
 def _laws(findings: Findings) -> str:
-    series = climb(findings)
+    series = series_of(findings)
     if not series:
         return ""
     rows = [list(map(for_html, law_row(series, held))) for held in series]
