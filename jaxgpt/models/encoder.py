@@ -16,8 +16,8 @@ from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.head import MaskedHead, Pooler
 from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.norm import LayerNorm, Norm
+from jaxgpt.nn.norm_place import NormPlace, PostNorm
 from jaxgpt.nn.stack import Loop, Remat
-from jaxgpt.nn.sublayer import NormPlace
 from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.attention import Kernel, Reference
@@ -33,7 +33,7 @@ class Encoder(Transformer):
     context: Length = 512
     pattern: tuple[Pattern, ...] = (Bidirectional(),)
     norm: Norm = LayerNorm(eps=1e-12)
-    norm_place: NormPlace = "post"
+    norm_place: NormPlace = PostNorm()
     feed_forward: FeedForward = MLP(activation=GELU())
     embed_norm: Norm | None = LayerNorm(eps=1e-12)
     residual_init: ResidualInit = "plain"

@@ -7,7 +7,7 @@ from pydantic import PositiveFloat
 from jaxgpt.models.decoder import Decoder
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
-from jaxgpt.nn.sublayer import NormPlace
+from jaxgpt.nn.norm_place import BothNorms, NormPlace
 from jaxgpt.ops.activations import GELUTanh
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
 from jaxgpt.ops.positions import Position, Rotary
@@ -45,7 +45,7 @@ class Gemma2(Decoder, kind="gemma2"):
     pattern: tuple[Pattern, ...] = (Banded(window=4096), Causal())
     position: Position = Rotary(pairing="half")
     norm: Norm = RMSNorm(eps=1e-6, zero_centered=True)
-    norm_place: NormPlace = "both"
+    norm_place: NormPlace = BothNorms()
     feed_forward: FeedForward = Gated(activation=GELUTanh())
     soft_cap: PositiveFloat | None = 50.0
     logit_cap: PositiveFloat | None = 30.0

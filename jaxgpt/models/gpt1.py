@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
-from jaxgpt.nn.sublayer import NormPlace
+from jaxgpt.nn.norm_place import NormPlace, PostNorm
 from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.spec.sizes import Length
 
@@ -13,6 +13,6 @@ class GPT1(Decoder, kind="gpt1"):
 
     citation = "Radford et al. 2018, section 4.1"
     sizes: ClassVar[dict[str, dict[str, Any]]] = {"117m": {"num_layers": 12, "d_model": 768, "num_heads": 12}}
-    norm_place: NormPlace = "post"
+    norm_place: NormPlace = PostNorm()
     residual_init: ResidualInit = "plain"
     context: Length = 512

@@ -14,7 +14,8 @@ from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import LayerNorm, Norm
-from jaxgpt.nn.sublayer import NormPlace, Sublayer
+from jaxgpt.nn.norm_place import NormPlace, PreNorm
+from jaxgpt.nn.sublayer import Sublayer
 from jaxgpt.ops.attention import Kernel
 from jaxgpt.ops.patterns import Bidirectional, Pattern
 from jaxgpt.ops.positions import Learned, NoPosition, Position
@@ -35,7 +36,7 @@ class BlockSpec(Spec):
     """Width of a head; None: d_model / num_heads."""
     position: Position = Learned()
     norm: Norm = LayerNorm()
-    norm_place: NormPlace = "pre"
+    norm_place: NormPlace = PreNorm()
     residual: Residual = "sequential"
     """Whether the feed-forward layer sees what attention has added, or both read the same stream (GPT-NeoX, PaLM),
     through one norm (GPT-J). Parallel sublayers are pre-norm."""

@@ -19,6 +19,7 @@ from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
+from jaxgpt.nn.norm_place import PreNorm
 from jaxgpt.nn.stack import Loop, Remat, Stack
 from jaxgpt.ops.attention import Case, Kernel, Numbering, case_of_layer
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach, shares
@@ -67,9 +68,10 @@ class TrunkSpec(BlockSpec):
                 problems.append(f"position.width {width} must be even and at most d_head {self.head_width}")
             if width is None and self.head_width % 2:
                 problems.append(f"rotary positions need an even d_head, got {self.head_width}")
-        if self.residual != "sequential" and self.norm_place != "pre":
+        if self.residual != "sequential" and not isinstance(self.norm_place, PreNorm):
             problems.append(
-                f"residual {self.residual} is pre-norm; set norm_place pre instead of {self.norm_place}, or sequential"
+                f"residual {self.residual} is pre-norm; set norm_place pre instead of {self.norm_place.kind}, or "
+                "sequential"
             )
         if isinstance(self.position, Added) and self.context * self.d_model > MOST_IN_TABLE:
             problems.append(
@@ -155,7 +157,7 @@ class TrunkSpec(BlockSpec):
 
 class Trunk(nn.Module):
     """Embedding, blocks and final norm. Parameters `embed`, `norm_embed` (where the spec has one), `blocks`,
-    `norm_final` (unless post-norm, which ends with a norm anyway)."""
+    `norm_final` (where norm_place asks for one)."""
 
     spec: TrunkSpec
     kernel: Kernel
@@ -184,7 +186,7 @@ class Trunk(nn.Module):
         self.norm_embed = None if spec.embed_norm is None else spec.embed_norm.module("norm_embed")
         block = Block(spec, spec.linears(self.dtype), self.kernel, parent=None)
         self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat)
-        self.norm_final = spec.norm.module("norm_final") if spec.norm_place != "post" else None
+        self.norm_final = spec.norm.module("norm_final") if spec.norm_place.final_norm else None
         self.drop = Dropout(spec.dropout)
 
     def __call__(

@@ -10,6 +10,7 @@ from jaxgpt.interop.hugging_face.config import Config, Small, activation_name, i
 from jaxgpt.models import Encoder
 from jaxgpt.nn.feed_forward import MLP
 from jaxgpt.nn.norm import LayerNorm
+from jaxgpt.nn.norm_place import PostNorm
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.patterns import Bidirectional
 from jaxgpt.ops.positions import Learned
@@ -119,7 +120,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "position": (starts >= 1 if dialect.offset else starts == 0, _positions(dialect)),
         "norm": (isinstance(model.norm, LayerNorm) and model.norm.bias, "layer, with bias"),
         "embed_norm": (model.embed_norm == model.norm, "that of the blocks"),
-        "norm_place": (model.norm_place == "post", "post"),
+        "norm_place": (model.norm_place == PostNorm(), "post"),
         "residual": (model.residual == "sequential", "sequential"),
         "feed_forward": (known, f"mlp with one of {', '.join(ACTIVATIONS)}"),
         "pattern": (set(model.pattern) == {Bidirectional()}, "bidirectional"),

@@ -10,6 +10,7 @@ from jaxgpt.interop.hugging_face.config import Config, Small, activation_name, i
 from jaxgpt.interop.hugging_face.rope import read_rope, rope_key, rope_keys
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import Decoder
+from jaxgpt.nn.norm_place import BothNorms
 from jaxgpt.ops.positions import Turning
 from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
@@ -27,7 +28,7 @@ def names(model: Decoder) -> NameMap:
     """The tensors of a model."""
     interleaved = isinstance(model.position, Turning) and model.position.pairing == "interleaved"
     paired = {"q": model.num_heads, "k": model.kv_heads} if interleaved else {}
-    norms = NORMS_ON_BOTH_SIDES if model.norm_place == "both" else NORMS
+    norms = NORMS_ON_BOTH_SIDES if model.norm_place == BothNorms() else NORMS
     rows = [Row("embed_tokens.weight", ("embed/token",))]
     for theirs, ours in norms.items():
         rows.append(Row(f"layers.{{i}}.{theirs}.weight", (f"{LAYER}/{ours}/scale",)))

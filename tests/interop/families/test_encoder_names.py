@@ -111,7 +111,7 @@ def test_what_is_not_followed_is_one_line(config, line):
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"norm_place": "pre"}, r"model\.norm_place: 'pre'; Hugging Face's 'bert' has post only"),
+        ({"norm_place": "pre"}, r"model\.norm_place: PreNorm\(\); Hugging Face's 'bert' has post only"),
         ({"pattern": "causal"}, r"model\.pattern: .*bidirectional only"),
         ({"embed_norm": None}, r"model\.embed_norm: None; .* that of the blocks only"),
         ({"position": "rotary"}, r"model\.position: .* learned, without an offset, only"),
@@ -130,6 +130,8 @@ def test_what_cannot_be_said_is_one_line(fields, line):
 def test_an_encoder_finds_the_family_that_can_say_it():
     assert by_model(Encoder(**SIZE)).model_type == "bert"
     assert by_model(RoBERTa(**SIZE)).model_type == "roberta"
-    with pytest.raises(ConfigError, match=r"model\.norm_place: 'pre'; Hugging Face's '(bert|roberta)' has post only"):
+    with pytest.raises(
+        ConfigError, match=r"model\.norm_place: PreNorm\(\); Hugging Face's '(bert|roberta)' has post only"
+    ):
         by_model(Encoder(**SIZE, norm_place="pre"))
     assert by_model(GPT2(**SIZE)).model_type == "gpt2"

@@ -1,0 +1,87 @@
+"""The norm place seam: where the norms of a sublayer stand. B batch, T tokens, D model width."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import jax
+
+from jaxgpt.ops.sharding import constrain
+from jaxgpt.spec import Seam
+
+Norms = Callable[[str, jax.Array], jax.Array]
+"""`norms(suffix, x)` applies the sublayer's norm of that suffix, "" for its first; each at most once a call."""
+Drop = Callable[[jax.Array], jax.Array]
+
+
+class NormPlace(Seam, seam="norm_place"):
+    """Base of all places of norms."""
+
+    @property
+    @abstractmethod
+    def final_norm(self) -> bool:
+        """Whether a stack of such sublayers ends with a norm of its own: its output has passed none."""
+
+    @abstractmethod
+    def read(self, x_BTD: jax.Array, norms: Norms) -> jax.Array:
+        """What a part is given of the residual stream."""
+
+    @abstractmethod
+    def add(self, x_BTD: jax.Array, y_BTD: jax.Array, norms: Norms, drop: Drop) -> jax.Array:
+        """The residual stream with what the part gives, dropped out by `drop`."""
+
+
+class PreNorm(NormPlace, kind="pre"):
+    """Before each sublayer."""
+
+    citation = "Radford et al. 2019 (GPT-2), section 2.3; Xiong et al. 2020"
+
+    @property
+    def final_norm(self) -> bool:
+        """The stream itself is never normalised."""
+        return True
+
+    def read(self, x_BTD: jax.Array, norms: Norms) -> jax.Array:
+        """Normalised."""
+        return norms("", x_BTD)
+
+    def add(self, x_BTD: jax.Array, y_BTD: jax.Array, norms: Norms, drop: Drop) -> jax.Array:
+        """The plain sum."""
+        return x_BTD + drop(y_BTD)
+
+
+class PostNorm(NormPlace, kind="post"):
+    """After the residual sum."""
+
+    citation = "Vaswani et al. 2017, section 3.1; Radford et al. 2018 (GPT-1), section 4.1"
+
+    @property
+    def final_norm(self) -> bool:
+        """The last sublayer's is one."""
+        return False
+
+    def read(self, x_BTD: jax.Array, norms: Norms) -> jax.Array:
+        """The stream as it is."""
+        return x_BTD
+
+    def add(self, x_BTD: jax.Array, y_BTD: jax.Array, norms: Norms, drop: Drop) -> jax.Array:
+        """The sum, normalised."""
+        return norms("", x_BTD + drop(y_BTD))
+
+
+class BothNorms(NormPlace, kind="both"):
+    """Before each sublayer, and again before what it gives is added."""
+
+    citation = "Gemma Team 2024 (Gemma 2), section 2"
+
+    @property
+    def final_norm(self) -> bool:
+        """The stream itself is never normalised."""
+        return True
+
+    def read(self, x_BTD: jax.Array, norms: Norms) -> jax.Array:
+        """Normalised."""
+        return norms("", x_BTD)
+
+    def add(self, x_BTD: jax.Array, y_BTD: jax.Array, norms: Norms, drop: Drop) -> jax.Array:
+        """The sum with what was normalised."""
+        return x_BTD + drop(constrain(norms("_after", y_BTD), "residual"))
