@@ -25,6 +25,7 @@ from accelerators import Slice, named
 
 from jaxgpt.parallel.mesh import across
 from jaxgpt.runs import Run
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, JaxgptError, dump_yaml, load_yaml
 
 JOB = "slice"
@@ -102,7 +103,7 @@ def check(run: Run, part: Slice, slices: int) -> None:
     """Raises ConfigError, one line, when the run's mesh or batch does not fit `slices` times these chips."""
     chips = part.chips * slices
     try:
-        run.check_devices(chips)
+        check_devices(run, chips)
     except ConfigError as error:
         shape = f"{slices} x {part.shape}" if slices > 1 else part.shape
         raise ConfigError(

@@ -70,7 +70,7 @@ def own_source(form: Format | None) -> str:
         return ""
     try:
         return inspect.getsource(type(form))
-    except OSError:  # typed at a prompt
+    except (OSError, TypeError):  # typed at a prompt
         return type(form).__qualname__
 
 

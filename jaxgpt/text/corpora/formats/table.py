@@ -25,7 +25,7 @@ class Table(Format):
 
     @abstractmethod
     def reader(self, texts: Iterable[str]) -> Any:
-        """A `csv.reader` of the lines."""
+        """What the standard library reads the lines with."""
 
     def records(self, path: Path, names: Sequence[str] | None = None) -> Iterator[Record]:
         """See Format. Empty lines are skipped."""
