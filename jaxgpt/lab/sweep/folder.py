@@ -97,18 +97,25 @@ class Sweep:
 
     def plan(self) -> Plan:
         """The runs that are reported. Before tuning has ended its learning rates stand for those to come."""
-        tuned = self.tuned() or {}
-        rates = {arm: found.lr for arm, found in tuned.items()}
-        with self._named():
-            return plan(
-                self.experiment,
-                self.name,
-                seeds=self.seeds,
-                command=self.command,
-                spec=self.spec,
-                rates=rates or None,
-                pacer=self._seconds,
-            )
+        rates = {arm: tuned.lr for arm, tuned in (self.tuned() or {}).items()}
+        key = tuple(rates.items())
+        if key not in self._resolved:
+            with self._named():
+                self._resolved[key] = plan(
+                    self.experiment,
+                    self.name,
+                    seeds=self.seeds,
+                    command=self.command,
+                    spec=self.spec,
+                    rates=rates or None,
+                    pacer=self._seconds,
+                )
+        return self._resolved[key]
+
+    @cached_property
+    def _resolved(self) -> dict[tuple[tuple[str, float], ...], Plan]:
+        """By tuned rates: resolving every arm again each time that somebody asks took a second in large sweeps."""
+        return {}
 
     def plans(self) -> list[Plan]:
         """All stages, in order."""

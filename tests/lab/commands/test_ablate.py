@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from jaxgpt.lab import ablate
+from jaxgpt.lab.sweep import plan as sweep_plan
+from jaxgpt.lab.sweep.plan import resolve
 from jaxgpt.spec import ConfigError
 
 TEXT = """
@@ -42,6 +44,13 @@ def test_question_in_table_out(question, trainer, capsys):
         assert expected in said
     assert f"jaxgpt ablate {question.name} steps=4 lab.fuse=off --seeds 6" in (written.parent / "report.md").read_text()
     assert len(trainer.ran) == 12
+
+
+def test_every_run_is_resolved_once(question, monkeypatch, trainer):
+    calls = []
+    monkeypatch.setattr(sweep_plan, "resolve", lambda *args: calls.append(args) or resolve(*args))
+    ablate(question, ["steps=4", "lab.fuse=off"], 2, None)
+    assert len(calls) == 1
 
 
 def test_a_typo_is_told_before_anything_runs(question, trainer, tmp_path):
