@@ -27,20 +27,21 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     """Bytes a chip, collectives, seconds to compile: all that the compiled step tells."""
     devices = slice_devices(topology)
     began = time.perf_counter()
-    made = program(run, devices)
-    lowered = made.step.lower(made.state, batch(run, made), *map(_shapes, (jax.random.key(0), hyper(run))))  # type: ignore[attr-defined]
+    programs = program(run, devices)
+    key_and_inputs = map(_shapes, (jax.random.key(0), hyper(run)))
+    lowered = programs.step.lower(programs.state, batch(run, programs), *key_and_inputs)  # type: ignore[attr-defined]
     traced = time.perf_counter()
     compiled = lowered.compile()
     done = time.perf_counter()
     text, memory = compiled.as_text(), compiled.memory_analysis()
-    where = places(list(made.batch.mesh.devices.flat), topology)
+    where = places(list(programs.batch.mesh.devices.flat), topology)
     return {
-        "kernels": kernels(run, "tpu", made.batch.mesh.shape["sequence"]),
+        "kernels": kernels(run, "tpu", programs.batch.mesh.shape["sequence"]),
         "tokens": run.batch_size * run.row_tokens,
         "flops_per_token": run.flops_per_token(),
         "flops_per_token_true": run.flops_per_token(dense=False),
-        "params_bytes": held(made.state.model_params),
-        "optimizer_bytes": held(made.state.opt_state),
+        "params_bytes": bytes_per_device(programs.state.model_params),
+        "optimizer_bytes": bytes_per_device(programs.state.opt_state),
         "argument_bytes": memory.argument_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "memory_bytes": memory.argument_size_in_bytes
@@ -58,24 +59,24 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     }
 
 
-def batch(run: Run, made: Program) -> dict[str, jax.ShapeDtypeStruct]:
+def batch(run: Run, programs: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """What training gives the step, as shapes."""
-    return {name: jax.ShapeDtypeStruct(*array, sharding=made.batch) for name, array in run.batch_shapes().items()}
+    return {name: jax.ShapeDtypeStruct(*array, sharding=programs.batch) for name, array in run.batch_shapes().items()}
 
 
-def held(tree: Any) -> int:
+def bytes_per_device(tree: Any) -> int:
     """Bytes that one device holds."""
     leaves = jax.tree.leaves(tree)
     sizes = [jax.ShapeDtypeStruct(leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in leaves]
     return sum(leaf.size * leaf.dtype.itemsize for leaf in sizes)
 
 
-def spoken(found: list[Collective], where: list[Place], topology: Slice) -> dict[str, Any]:
+def spoken(moved: list[Collective], where: list[Place], topology: Slice) -> dict[str, Any]:
     """By kind: how many, bytes, seconds; and the largest, with the operation that it came from."""
-    seconds = taken(found, where, topology)
-    out: dict[str, Any] = {kind: {**total._asdict(), "seconds": seconds[kind]} for kind, total in totals(found).items()}
+    seconds = taken(moved, where, topology)
+    out: dict[str, Any] = {kind: {**total._asdict(), "seconds": seconds[kind]} for kind, total in totals(moved).items()}
     for kind, row in out.items():
-        largest = max((one for one in found if one.kind == kind), key=lambda one: one.bytes * one.times)
+        largest = max((each for each in moved if each.kind == kind), key=lambda each: each.bytes * each.times)
         row["largest"] = {"bytes": largest.bytes, "times": largest.times, "group": largest.group, "of": largest.source}
     return out
 

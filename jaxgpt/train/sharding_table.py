@@ -33,8 +33,8 @@ def sharding_table(run: Run) -> dict[str, Any]:
     check_devices(run, mesh.size)
     rules, leaves, remarks, used = run.exec.rules, [], [], set[str]()
     for path, leaf in (_state(run) | _batch(run) | _activations(run)).items():
-        found = split(path, tuple(leaf.shape), rules, mesh)
-        spec = PartitionSpec() if found is None else found.spec
+        layout = split(path, tuple(leaf.shape), rules, mesh)
+        spec = PartitionSpec() if layout is None else layout.spec
         names = [axis for part in spec for axis in ((part,) if isinstance(part, str) else part or ())]
         used |= set(names)
         ways = prod(mesh.shape[name] for name in names)
@@ -45,7 +45,7 @@ def sharding_table(run: Run) -> dict[str, Any]:
                 "parts": ways, "bytes": whole, "bytes_per_device": whole // ways,
             }
         )  # fmt: skip
-        for axis in found.refused if found is not None else ():
+        for axis in layout.refused if layout is not None else ():
             remarks.append(
                 f"{path} {list(leaf.shape)} is not split over {axis}: no dimension is a multiple of its size"
             )
@@ -53,8 +53,8 @@ def sharding_table(run: Run) -> dict[str, Any]:
         if size > 1 and axis not in used:
             remarks.append(f"exec.mesh.{axis} = {size} splits nothing: exec.rules {rules.kind} does not name it")
     kinds = {leaf["path"].split("/")[0]: 0 for leaf in leaves}
-    for held in leaves:
-        kinds[held["path"].split("/")[0]] += held["bytes_per_device"]
+    for row in leaves:
+        kinds[row["path"].split("/")[0]] += row["bytes_per_device"]
     how = pipelined(run, mesh.shape)
     stages = how and {
         "stages": how.stages,
@@ -91,11 +91,11 @@ def _batch(run: Run) -> Shapes:
 
 def _activations(run: Run) -> Shapes:
     """What the model names while its loss is traced, as it would be on one device."""
-    found: Shapes = {}
+    named: Shapes = {}
 
     def note(path: str, shape: tuple[int, ...]) -> None:
         if path.startswith("activations/"):
-            found.setdefault(path, jax.ShapeDtypeStruct(shape, jnp.dtype(run.dtype)))
+            named.setdefault(path, jax.ShapeDtypeStruct(shape, jnp.dtype(run.dtype)))
 
     def loss(params: Any, batch: Any) -> Any:
         with constraining(Placement(AbstractMesh((), ()), note)):
@@ -103,7 +103,7 @@ def _activations(run: Run) -> Shapes:
 
     batch = {name.split("/")[1]: leaf for name, leaf in _batch(run).items()}
     jax.eval_shape(loss, run.model.shapes(), batch)
-    return found
+    return named
 
 
 def _text(spec: PartitionSpec, rank: int) -> str:

@@ -93,9 +93,9 @@ class TextBatches(TrainingData):
     def _gather(self, parts: Sequence[EncodedRows], sources_B: np.ndarray, index_B: np.ndarray) -> Batch:
         out: Batch = {}
         for source in range(len(parts)):
-            mine = sources_B == source
-            for name, rows in parts[source].rows(index_B[mine], self.seq_len).items():
-                out.setdefault(name, np.empty((len(index_B), *rows.shape[1:]), rows.dtype))[mine] = rows
+            rows_B = sources_B == source
+            for name, rows in parts[source].rows(index_B[rows_B], self.seq_len).items():
+                out.setdefault(name, np.empty((len(index_B), *rows.shape[1:]), rows.dtype))[rows_B] = rows
         return with_words(out, self.starts_V)
 
 
@@ -126,8 +126,8 @@ def prepare_texts(
     )
     if len({part.columns for part in train}) > 1:
         raise ConfigError("data.corpus: sources have rows of different numbers of texts; set data.columns")
-    for corpus, part, held in zip(corpora, train, val, strict=True):
-        if not len(part) or (data.val_fraction and not len(held)):
+    for corpus, part, rest in zip(corpora, train, val, strict=True):
+        if not len(part) or (data.val_fraction and not len(rest)):
             what = "holds out all rows" if not len(part) else "holds out no row"
             raise ConfigError(f"data.val_fraction: {data.val_fraction} {what} of '{corpus.name}'; change it")
     return TextBatches(
@@ -144,21 +144,21 @@ def prepare_texts(
     )
 
 
-_KEPT: dict[tuple[str, ...], tuple[EncodedRows, EncodedRows]] = {}
+_NEWEST: dict[tuple[str, ...], tuple[EncodedRows, EncodedRows]] = {}
 
 
 def _encoded(data: Data, codec: Codec, corpus: Corpus, digest: str, length: int) -> tuple[EncodedRows, EncodedRows]:
     """Rows that train, and rows that are held out. The newest are remembered: a sweep asks for the same many times."""
     key = (digest, codec.digest, str(length), data.model_dump_json())
-    if key not in _KEPT:
+    if key not in _NEWEST:
         rows = read_rows(corpus, data)
-        held = [is_held_out(row[0], data.val_fraction) for row in rows]
-        parts = [[row for row, out in zip(rows, held, strict=True) if out is which] for which in (False, True)]
+        held_out = [is_held_out(row[0], data.val_fraction) for row in rows]
+        parts = [[row for row, out in zip(rows, held_out, strict=True) if out is which] for which in (False, True)]
         columns = len(rows[0]) if rows else 1
-        while len(_KEPT) >= 4:
-            _KEPT.pop(next(iter(_KEPT)))
-        _KEPT[key] = (_texts(codec, parts[0], columns, length), _texts(codec, parts[1], columns, length))
-    return _KEPT[key]
+        while len(_NEWEST) >= 4:
+            _NEWEST.pop(next(iter(_NEWEST)))
+        _NEWEST[key] = (_texts(codec, parts[0], columns, length), _texts(codec, parts[1], columns, length))
+    return _NEWEST[key]
 
 
 def _texts(codec: Codec, rows: Sequence[tuple[str, ...]], columns: int, length: int) -> EncodedRows:

@@ -110,7 +110,7 @@ def open_token_file(path: Path, vocab_size: int, made_of: str | None = None) -> 
     if len(raw) < _HEADER:
         raise refuse(len(raw), f"ends inside the header of {_HEADER} bytes")
     fields, checksum = raw[: _FIELDS.size].tobytes(), raw[_FIELDS.size : _HEADER].tobytes()
-    magic, version, item, count, documents, held_size, held_made_of = _FIELDS.unpack(fields)
+    magic, version, item, count, documents, size_in_file, made_of_in_file = _FIELDS.unpack(fields)
     if magic != MAGIC:
         raise refuse(0, f"{magic!r} is not the magic of a token file, {MAGIC!r}")
     if version != VERSION:
@@ -126,10 +126,10 @@ def open_token_file(path: Path, vocab_size: int, made_of: str | None = None) -> 
     sha.update(fields)
     if sha.digest() != checksum:
         raise refuse(_HEADER, f"SHA-256 from here on is {sha.hexdigest()[:12]}, the header says {checksum.hex()[:12]}")
-    if held_size != vocab_size:
-        raise refuse(32, f"made for a vocabulary of {held_size}, the tokenizer has {vocab_size}")
-    if made_of is not None and held_made_of.hex() != made_of:
-        raise refuse(40, f"made of {held_made_of.hex()[:12]}, expected {made_of[:12]}")
+    if size_in_file != vocab_size:
+        raise refuse(32, f"made for a vocabulary of {size_in_file}, the tokenizer has {vocab_size}")
+    if made_of is not None and made_of_in_file.hex() != made_of:
+        raise refuse(40, f"made of {made_of_in_file.hex()[:12]}, expected {made_of[:12]}")
     ids_N = np.asarray(raw[_HEADER:end_of_ids].view(DTYPES[item]))
     if count and int(ids_N.max()) >= vocab_size:
         bad = int(np.argmax(ids_N >= vocab_size))

@@ -63,15 +63,15 @@ def scored_pairs(path: Path) -> ScoredPairs:
     Raises ConfigError as `read_columns` does, and for a score that is no finite number.
     """
     first, second, scores = [], [], []
-    for where, (one, two, score) in _rows(path, find_names(path, SCORED), 3):
+    for where, (text, other, score) in _rows(path, find_names(path, SCORED), 3):
         try:
             value = float(score)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise ConfigError(f"{where}: score {quote(score, 40)} is no number; expected text, text, score")
-        first.append(one)
-        second.append(two)
+        first.append(text)
+        second.append(other)
         scores.append(value)
     return ScoredPairs(first, second, np.array(scores))
 

@@ -28,11 +28,11 @@ Files = tuple[tuple[str, Path], ...]
 def stdlib_files() -> Files:
     """The running Python's own library as source text, its tests included: about 30 MB on every machine."""
     root = Path(sysconfig.get_path("stdlib"))
-    found = []
+    paths = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in STDLIB_SKIPS]  # never entered: they can be vast
-        found += [Path(folder, name) for name in names if name.endswith(".py")]
-    return tuple(sorted((path.relative_to(root).as_posix(), path) for path in found if path.is_file()))
+        paths += [Path(folder, name) for name in names if name.endswith(".py")]
+    return tuple(sorted((path.relative_to(root).as_posix(), path) for path in paths if path.is_file()))
 
 
 def find_files(name: str) -> Files:

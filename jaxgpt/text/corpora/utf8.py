@@ -52,9 +52,9 @@ def decoded(raw: bytes, where: Path | str, start: int = 0) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         name = next((name for mark, name in OTHERS if not start and raw.startswith(mark)), None)
-        found, source = ("", "ENCODING") if name is None else (f", but {name}", name)
+        encoding, source = ("", "ENCODING") if name is None else (f", but {name}", name)
         raise ConfigError(
-            f"{where}: not UTF-8 at byte {start + error.start}{found}; convert it (iconv -f {source} -t UTF-8), or "
+            f"{where}: not UTF-8 at byte {start + error.start}{encoding}; convert it (iconv -f {source} -t UTF-8), or "
             "leave it out"
         ) from None
 

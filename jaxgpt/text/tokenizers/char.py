@@ -53,9 +53,9 @@ class CharCodec(Codec):
     def _ranks(self, text: str) -> np.ndarray:
         points = np.frombuffer(text.encode("utf-32-le", "replace"), "<u4")
         ids = np.searchsorted(self._points_V, points)
-        found = self._points_V[np.minimum(ids, self.vocab_size - 1)] == points if self.vocab_size else points < 0
-        if not found.all():
-            where = int(np.argmin(found))
+        known = self._points_V[np.minimum(ids, self.vocab_size - 1)] == points if self.vocab_size else points < 0
+        if not known.all():
+            where = int(np.argmin(known))
             raise ConfigError(
                 f"text: character {text[where]!r} at offset {where} is not among the {self.vocab_size} of the char "
                 "tokenizer; remove it, or use the byte or byte_bpe tokenizer"

@@ -117,14 +117,14 @@ def merges(pieces: Pieces) -> list[tuple[str, str]]:
         raise ConfigError(
             f"tokenizer: piece {quote(long)} has {len(long):,} characters; at most {LONGEST_PIECE} are read"
         )
-    found = []
+    merges = []
     for index in np.argsort(-np.asarray(pieces.scores, np.float64), kind="stable").tolist():
         text = pieces.texts[index]
         if normal.get(text) != index:
             continue
         cuts = [(text[:cut], text[cut:]) for cut in range(len(text) - 1, 0, -1)]
-        found += [pair for pair in cuts if pair[0] in normal and pair[1] in normal]
-    return found
+        merges += [pair for pair in cuts if pair[0] in normal and pair[1] in normal]
+    return merges
 
 
 def read_llama2c(path: Path, size: int) -> Pieces:
