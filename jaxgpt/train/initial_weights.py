@@ -47,7 +47,7 @@ class Start:
 
     def sources(self) -> dict[str, str]:
         """SHA-256 of what is frozen, which no checkpoint of the run holds, by the field that names it."""
-        return {} if self._like.frozen is None else {"start": frozen_digest(self._frozen)}
+        return {} if self.frozen is None else {"start": frozen_digest(self.frozen)}
 
     def begin(self, state: State) -> State:
         """`state` with those weights, and its own for a head that they lack; as it is where there is no start.
@@ -59,19 +59,13 @@ class Start:
         own = flatten_dict(state.params, sep="/")
         params = unflatten_dict({name: self._weights.get(name, leaf) for name, leaf in own.items()}, sep="/")
         average = None if state.ema is None else jax.tree.map(jnp.copy, params)
-        return self._done(state._replace(params=params, ema=average))
-
-    def go_on(self, state: State) -> State:
-        """A checkpoint's state with what is frozen. Raises ConfigError as `begin` does."""
-        return self._done(state)
-
-    def _done(self, state: State) -> State:
-        state = state._replace(frozen=None if self._like.frozen is None else self._frozen)
-        self.__dict__.pop("_weights", None)  # the state has them, and will give them away with each step
-        return state
+        return state._replace(params=params, ema=average, frozen=self.frozen)
 
     @property
-    def _frozen(self) -> Any:
+    def frozen(self) -> Any:
+        """The part that is not trained; None where all is. Raises ConfigError as `begin` does."""
+        if self._like.frozen is None:
+            return None
         names = flatten_dict(self._like.frozen, sep="/")
         return unflatten_dict({name: self._weights[name] for name in names}, sep="/")
 

@@ -137,7 +137,8 @@ def _train(
             f"{out}: its checkpoints were made with other runs as one program; start over in another --out"
         )
     first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
-    state = start_weights.go_on(state) if found else start_weights.begin(state)
+    state = state._replace(frozen=start_weights.frozen) if found else start_weights.begin(state)
+    del start_weights
     alike, measures = similarity(spec, prepared.codec, mine), len(held_out) > 0 or spec.eval.sts is not None
     dropout_key = jax.random.fold_in(key, 1)
 

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from close import assert_close
 from flax.traverse_util import flatten_dict
 
 from jaxgpt.inference.load import load
 from jaxgpt.runs.checkpoint.manifest import verify
 from jaxgpt.spec import ConfigError
 from jaxgpt.train import run
+from jaxgpt.train.fused.loop import run_fused
+from jaxgpt.train.fused.program import refusal
 from jaxgpt.train.program import program
 from jaxgpt.train.summary import summarize
 
@@ -91,6 +94,35 @@ def test_weights_that_changed_underneath_are_refused(some, little, tmp_path):
         run(changed, out, quiet=True)
     with pytest.raises(ConfigError, match=r"^start: .*base has changed since .*run was trained .* put it back"):
         load(out)
+
+
+@pytest.mark.parametrize("rules", [list(RULES), None], ids=["some", "all"])
+def test_lanes_start_from_weights_and_share_what_is_frozen(some, tmp_path, rules):
+    """Each is its solo run to rounding, killed in between or not, and is loaded as one."""
+    runs = [some(seed=3, trainable=rules), some(seed=4, trainable=rules)]
+    outs = [tmp_path / "a", tmp_path / "b"]
+
+    def stop(lane, row):
+        if row["step"] == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_fused(runs, outs, quiet=True, watch=stop)
+    results = run_fused(runs, outs, quiet=True)
+    assert [result["status"] for result in results] == ["finished", "finished"]
+    alone = run(runs[1], tmp_path / "alone", quiet=True)
+    assert results[1]["train/loss"] == pytest.approx(alone["train/loss"], rel=2e-4)
+    assert results[1]["val/loss"] == pytest.approx(alone["val/loss"], rel=2e-4)
+    assert_close(load(outs[1]).params["norm_final"], load(tmp_path / "alone").params["norm_final"], 1e-3)
+    first, second, base = (flat(load(folder).params) for folder in (*outs, some.base))
+    for path in base:
+        frozen = rules is not None and not trained(path)
+        assert np.array_equal(first[path], base[path]) == np.array_equal(first[path], second[path]) == frozen, path
+
+
+def test_lanes_share_no_weights_that_each_seed_has_of_its_own(some):
+    assert refusal(some()) is None and "for every seed" in refusal(some(start="base{seed}"))
+    assert refusal(some(start="base{seed}", trainable=None)) is None
 
 
 @pytest.mark.parametrize(

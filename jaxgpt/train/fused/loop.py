@@ -21,6 +21,7 @@ from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
 from jaxgpt.text import TrainingData
 from jaxgpt.train.fused.program import FusedProgram, fused_program
+from jaxgpt.train.initial_weights import Start
 from jaxgpt.train.loop import due, ready
 from jaxgpt.train.measurements import Row
 from jaxgpt.train.program import hyper, signature
@@ -91,15 +92,22 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
     keys, values = keys_and_inputs([lane.run for lane in lanes], compiled)
     dropout_keys = fold(keys, 1)
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
-    hashes, shared = sources(spec, prepared), spec.schedule.shared(spec.steps)
+    starts = _starts(lanes, prepared, compiled)
+    hashes, shared = sources(spec, prepared) | starts[0].sources(), spec.schedule.shared(spec.steps)
     found = _restore(lanes, compiled, hashes)
     metas: Sequence[Row | None] = [None] * len(lanes)
     first = 0
     if found is None:
         state = compiled.init(fold(keys, 0), values)
+        if spec.start is not None:
+            drawn = jax.device_get(state.saved)
+            alone = [jax.tree.map(lambda x, i=i: x[i], drawn) for i in range(len(lanes))]
+            state = compiled.stack([own.begin(one).saved for own, one in zip(starts, alone, strict=True)])
     else:
         first, states, metas = found
         state = compiled.stack(states)
+    state = state._replace(frozen=starts[0].frozen)
+    del starts
 
     with ExitStack() as files, StopSignal() as stop, Watch("fused", spec.steps, "steps", first, quiet) as line:
         for lane, meta, tell in zip(lanes, metas, told, strict=True):
@@ -145,7 +153,7 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
                 with ExitStack() as pauses:
                     for lane in open_lanes:
                         pauses.enter_context(lane.record.paused())
-                    held = jax.device_get(state)
+                    held = jax.device_get(state.saved)
                     for lane in saved:
                         if not lane.record.broken:
                             lane.save(now, held, better[lane], stamp(lane.run, hashes), shared)
@@ -156,6 +164,14 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
         for lane in lanes:
             if lane.result is None:  # killed between its last checkpoint and its result
                 lane.end("finished", first)
+
+
+def _starts(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram) -> list[Start]:
+    """Of each lane; lanes that start from the same weights share it."""
+    place = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=compiled.whole)  # noqa: E731
+    like = jax.tree.map(place, compiled.lane)
+    by_name = {lane.run.start_name: Start(lane.run, prepared.codec, like) for lane in lanes}
+    return [by_name[lane.run.start_name] for lane in lanes]
 
 
 def keys_and_inputs(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Array, Any]:
@@ -169,7 +185,7 @@ def _restore(
     lanes: list[Lane], compiled: FusedProgram, hashes: Mapping[str, str]
 ) -> tuple[int, list[Any], list[Row]] | None:
     """`(step, states, metas)` at the newest step of which every lane has a checkpoint made fused; None: start over."""
-    like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), compiled.lane)
+    like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), compiled.lane.saved)
     common = set.intersection(*(set(steps(lane.out / "ckpt")) for lane in lanes))
     for step in sorted(common, reverse=True):
         found = [

@@ -10,19 +10,22 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.run import Run
+from jaxgpt.runs.trainable import merge_params
 from jaxgpt.spec import ConfigError
-from jaxgpt.train.program import Functions, functions, hyper, signature
+from jaxgpt.train.program import Functions, Hyper, functions, hyper, signature
 from jaxgpt.train.state import State
 
 
 @dataclass(frozen=True)
 class FusedProgram(Functions):
-    """Jitted functions over lanes: all arguments and results lead with L, but `evaluate`'s batch, which all share."""
+    """Jitted functions over lanes: all arguments and results lead with L, but `evaluate`'s batch and what is frozen,
+    which all share. `init` leaves zeros for what is frozen."""
 
     size: int
     """L."""
@@ -42,8 +45,10 @@ def refusal(run: Run) -> str | None:
     mesh = run.exec.mesh.model_dump()
     if any(size != 1 for name, size in mesh.items() if name != "data") or mesh["data"] not in (-1, 1):
         return f"exec.mesh {mesh} spreads one run over devices, where fusing spreads runs"
-    if run.start is not None or run.eval.sts is not None:
-        return "start and eval.sts are about one run's weights"
+    if run.eval.sts is not None:
+        return "eval.sts is about one run's weights"
+    if run.trainable is not None and run.start_name != run.start:
+        return "start names other weights for every seed, and what is not trained is shared"
     if run.batch_ramp is not None:
         return "batch_ramp changes the batch's shape while it trains"
     return "several processes share this run" if jax.process_count() > 1 else None
@@ -67,26 +72,41 @@ def _program(run: Run, width: int, devices: int) -> FusedProgram:
     mesh = Mesh(np.array(jax.devices()[:devices]), ("lanes",), axis_types=(AxisType.Auto,))
     split, whole = PartitionSpec("lanes"), PartitionSpec()
     pure = functions(run)
+    lane = jax.eval_shape(pure.init, jax.random.key(0), hyper(run))
+    state = State(0, 0, 0, 0, frozen=None)  # type: ignore[arg-type]  # axes
+    weights = merge_params(jax.tree.map(lambda _: 0, lane.params), jax.tree.map(lambda _: None, lane.frozen))
 
-    def fuse(call: Callable[..., Any], shared: tuple[int, ...] = (), arguments: int = 4) -> Callable[..., Any]:
-        axes = tuple(None if i in shared else 0 for i in range(arguments))
+    def init(key: jax.Array, values: Hyper) -> State:
+        drawn = pure.init(key, values)
+        return drawn._replace(frozen=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), drawn.frozen))
+
+    def fuse(call: Callable[..., Any], axes: tuple[Any, ...], out: Any = 0) -> Callable[..., Any]:
+        """`axes` and `out`, trees over arguments and results: 0 where they lead with lanes, None where all share."""
 
         def on_device(*args: Any) -> Any:
             if width > 1:
-                return jax.vmap(call, axes)(*args)
+                return jax.vmap(call, axes, out)(*args)
             # A batch of one would cost a tenth more on a CPU.
-            one = (jax.tree.map(lambda x: x[0], a) if axis == 0 else a for a, axis in zip(args, axes, strict=True))
-            return jax.tree.map(lambda x: x[None], call(*one))
+            return _where_lanes(lambda x: x[None], out, call(*_where_lanes(lambda x: x[0], axes, args)))
 
-        specs = tuple(whole if axis is None else split for axis in axes)
-        return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+        places = [jax.tree.map(lambda axis: whole if axis is None else split, t, is_leaf=_none) for t in (axes, out)]
+        return jax.shard_map(on_device, mesh=mesh, in_specs=places[0], out_specs=places[1], check_vma=False)
 
     return FusedProgram(
-        init=jax.jit(fuse(pure.init, arguments=2)),
-        step=jax.jit(fuse(pure.step), donate_argnums=0),
-        evaluate=jax.jit(fuse(pure.evaluate, shared=(1,), arguments=3)),
+        init=jax.jit(fuse(init, (0, 0), state)),
+        step=jax.jit(fuse(pure.step, (state, 0, 0, 0), (state, 0)), donate_argnums=0),
+        evaluate=jax.jit(fuse(pure.evaluate, (weights, None, 0))),
         size=width * devices,
-        lane=jax.eval_shape(pure.init, jax.random.key(0), hyper(run)),
+        lane=lane,
         lanes=NamedSharding(mesh, split),
         whole=NamedSharding(mesh, whole),
     )
+
+
+def _none(axis: Any) -> bool:
+    return axis is None
+
+
+def _where_lanes(change: Callable[[Any], Any], axes: Any, tree: Any) -> Any:
+    """`tree` with its leaves changed but where `axes`, a prefix of it, has None."""
+    return jax.tree.map(lambda axis, sub: sub if axis is None else jax.tree.map(change, sub), axes, tree, is_leaf=_none)
