@@ -1,11 +1,14 @@
 """The identity of a run: what tells it from all others, in this version and the next."""
 
+import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgpt.runs import Run
+from jaxgpt.runs.identity import claim
 from jaxgpt.runs.run import BatchRamp
-from jaxgpt.spec import digest
+from jaxgpt.spec import ConfigError, digest, dump_yaml
 
 CHANGES = {
     "objective": {"kind": "language_model", "label_smoothing": 0.1},
@@ -48,3 +51,14 @@ def test_a_new_field_changes_no_identity_and_any_change_does(tiny, names, last):
 
 def test_identity_leaves_out_how_it_is_computed(tiny):
     assert tiny(**{"exec.remat": "block"}).identity() == tiny().identity() != tiny(seed=1).identity()
+
+
+def test_a_folder_of_before_a_field_was_added_is_the_runs_own(tiny, tmp_path):
+    spec = tiny()
+    fields = yaml.safe_load(dump_yaml(spec))
+    for newer in ("trainable", "ema", "eval"):
+        del fields[newer]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(fields))
+    claim(spec, tmp_path)
+    with pytest.raises(ConfigError, match=r"ema: .* holds a run with None, this one has 0\.9"):
+        claim(tiny(ema=0.9), tmp_path)
