@@ -14,7 +14,7 @@ from jaxgpt.spec.sizes import Length
 
 YARN_ONLY = ("attention_factor", "mscale", "mscale_all_dim")
 """Keys that give YaRN another magnitude than the paper's."""
-Theta, Factor = Annotated[float, Field(gt=0, le=1e30)], Annotated[float, Field(gt=1, le=1e6)]
+Theta, Factor = Annotated[float, Field(ge=1, le=1e30)], Annotated[float, Field(gt=1, le=1e6)]
 
 
 def read_rope(config: Config, context: int, theta_key: str = "rope_theta") -> dict[str, Any]:

@@ -20,7 +20,8 @@ Pairing = Literal["interleaved", "half"]
 class Turning(Rotated):
     """Pairs of channels turn by an angle proportional to the position, each pair at its own rate."""
 
-    theta: float = Field(default=10000.0, gt=0, le=1e30)
+    theta: float = Field(default=10000.0, ge=1, le=1e30)
+    """Below 1 later pairs would turn faster than the first, by what no float32 holds."""
     pairing: Pairing = "interleaved"
     """`interleaved` pairs channels (2i, 2i+1) as RoFormer does; `half` pairs (i, i + K/2) as Llama-type weights do."""
 
