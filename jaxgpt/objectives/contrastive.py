@@ -73,36 +73,36 @@ class Contrastive(Objective):
 
     @property
     def whole_batch(self) -> str:
-        """See Objective."""
+        """A batch's other rows are negatives."""
         return "takes a batch's other rows as negatives; use objective.chunk, which is exact"
 
     @property
     def words(self) -> bool | None:
-        """See Objective."""
+        """What the masking hides, where there is one."""
         return None if self.masking is None else self.masking.whole_word
 
     def settle(self, codec: Codec) -> Self:
-        """See Objective."""
+        """With the vocabulary's `[MASK]`, where tokens are hidden."""
         return self if self.masking is None else self.evolve(masking=self.masking.settle(codec, "objective.masking"))
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
-        """See Objective."""
-        found, texts = [], data.texts
+        """It needs texts, two rows or more, and a head that makes vectors as wide as `widths`."""
+        problems, texts = [], data.texts
         if not texts:
-            found.append(f"objective {self.kind} compares texts; say with data.columns which of a record's")
+            problems.append(f"objective {self.kind} compares texts; say with data.columns which of a record's")
         if self.most_texts is not None and texts > self.most_texts:
-            found.append(f"objective {self.kind} uses {self.most_texts} texts a row; data.columns has {texts}")
+            problems.append(f"objective {self.kind} uses {self.most_texts} texts a row; data.columns has {texts}")
         if rows < 2:
-            found.append(f"batch_size of {rows} row has no negatives in it for objective {self.kind}; use 2 or more")
+            problems.append(f"batch_size of {rows} row has no negatives in it for objective {self.kind}; use 2 or more")
         head = model.text_head
         if not isinstance(head, ContrastiveHead):
-            found.append(
+            problems.append(
                 f"objective {self.kind} needs vectors of texts; "
                 "set model.text_head={kind: contrastive, pooling: mean}"
             )
         elif wide := [width for width in self.widths if width > head.size(model.width)]:
-            found.append(f"objective.widths {wide} exceed the vectors' {head.size(model.width)}")
-        return found + ([] if self.masking is None else needs_masked_head(model, f"{self.kind}'s masking"))
+            problems.append(f"objective.widths {wide} exceed the vectors' {head.size(model.width)}")
+        return problems + ([] if self.masking is None else needs_masked_head(model, f"{self.kind}'s masking"))
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
         """See Objective. No token gets logits, but those of anchors that are filled in, which are read once more."""

@@ -25,7 +25,7 @@ class InfoNCE(Contrastive, kind="info_nce"):
     """Whether rows with one and the same positive are left out of each other's negatives."""
 
     def rows(self, z: Embedded) -> jax.Array:
-        """See Contrastive."""
+        """Cross-entropy in nats of picking the positive, at the learned temperature where the model has one."""
         return info_nce(
             z.anchor_BD,
             z.positive_BD,
@@ -48,7 +48,7 @@ class NTXent(Contrastive, kind="nt_xent"):
     temperature: PositiveFloat = 0.05
 
     def rows(self, z: Embedded) -> jax.Array:
-        """See Contrastive."""
+        """Mean cross-entropy in nats of a row's two views picking each other."""
         temperature = self.temperature if z.temperature is None else z.temperature
         return nt_xent(z.anchor_BD, z.positive_BD, temperature, valid_B=z.valid_B)
 
@@ -64,7 +64,7 @@ class Triplet(Contrastive):
     distance: Literal["cosine", "euclidean"] = "euclidean"
 
     def rows(self, z: Embedded) -> jax.Array:
-        """See Contrastive."""
+        """How far the positive is from being nearer than the negative by the margin."""
         negative_BD = None if z.negative_NBD is None else z.negative_NBD[0]
         return triplet(z.anchor_BD, z.positive_BD, negative_BD, self.margin, self.distance, valid_B=z.valid_B)
 
@@ -79,5 +79,5 @@ class Angular(Contrastive):
     """Degrees."""
 
     def rows(self, z: Embedded) -> jax.Array:
-        """See Contrastive."""
+        """By how far the angles at other rows' positives exceed `alpha`, as a smooth maximum."""
         return angular(z.anchor_BD, z.positive_BD, self.alpha, valid_B=z.valid_B)

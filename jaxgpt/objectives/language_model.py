@@ -29,7 +29,7 @@ class LanguageModel(Objective):
     """Tokens whose logits exist at once; None: all. Large vocabularies want 1024 or so."""
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
-        """See Objective."""
+        """It needs windows of a corpus."""
         return [f"objective {self.kind} reads windows of a corpus; leave data.columns out"] if data.texts else []
 
     def loss(

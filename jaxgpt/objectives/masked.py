@@ -59,7 +59,7 @@ class Masking(Spec):
         states (B, T, D)."""
         masks, dropout = jax.random.split(key)
         size = model.spec.vocab_size
-        read_BT, told_BT = hide(
+        read_BT, target_BT = hide(
             masks, batch["tokens"], batch["words"], self.rate, self.random, self.kept, self.mask_id or 0, size
         )
         hidden_BTD = model.apply(
@@ -75,13 +75,13 @@ class Masking(Spec):
         all_BTD = hidden_BTD
         targets_BT = batch["tokens"]
         if self.predictions is not None and self.predictions < targets_BT.shape[1]:
-            _, at_BP = jax.lax.top_k(told_BT.astype(jnp.float32), self.predictions)
+            _, at_BP = jax.lax.top_k(target_BT.astype(jnp.float32), self.predictions)
             hidden_BTD = jnp.take_along_axis(hidden_BTD, at_BP[..., None], 1)
-            targets_BT, told_BT = (jnp.take_along_axis(x, at_BP, 1) for x in (targets_BT, told_BT))
+            targets_BT, target_BT = (jnp.take_along_axis(x, at_BP, 1) for x in (targets_BT, target_BT))
         unembed = lambda h: model.apply({"params": params}, h, method="unembed")  # noqa: E731
         _, nll_BT = chunked_cross_entropy(unembed, hidden_BTD, targets_BT, chunk)
-        count = jnp.sum(told_BT, dtype=jnp.float32)
-        return jnp.sum(jnp.where(told_BT, nll_BT, 0.0)) / jnp.maximum(count, 1.0), count, all_BTD
+        count = jnp.sum(target_BT, dtype=jnp.float32)
+        return jnp.sum(jnp.where(target_BT, nll_BT, 0.0)) / jnp.maximum(count, 1.0), count, all_BTD
 
 
 class MaskedLanguageModel(Objective):
@@ -100,30 +100,30 @@ class MaskedLanguageModel(Objective):
 
     @property
     def whole_batch(self) -> str | None:
-        """See Objective."""
+        """Pairs are made of a batch's rows; without them every row's loss is its own."""
         return None if self.next_sentence is None else "pairs a batch's rows with each other; use exec.remat=block"
 
     @property
     def words(self) -> bool | None:
-        """See Objective."""
+        """Whole words where they are hidden whole, else tokens."""
         return self.masking.whole_word
 
     def settle(self, codec: Codec) -> "MaskedLanguageModel":
-        """See Objective."""
+        """With the vocabulary's `[MASK]` and the frame of a row."""
         frame = codec.frame if self.frame is None else self.frame
         if self.next_sentence is not None and not all(frame):
             raise ConfigError("objective.frame: the tokenizer has no [CLS] and [SEP]; use wordpiece, or name their ids")
         return self.evolve(masking=self.masking.settle(codec, "objective.masking"), frame=frame)
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
-        """See Objective."""
-        found = needs_masked_head(model, self.kind)
+        """It needs a masked head, one text a row, and for next sentence what that needs."""
+        problems = needs_masked_head(model, self.kind)
         if data.texts > 1:
-            found.append(f"objective {self.kind} reads one text a row; set data.columns 1 or data.apart")
-        return found + ([] if self.next_sentence is None else self.next_sentence.problems(model, data, rows))
+            problems.append(f"objective {self.kind} reads one text a row; set data.columns 1 or data.apart")
+        return problems + ([] if self.next_sentence is None else self.next_sentence.problems(model, data, rows))
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
-        """See Objective."""
+        """Logits are made for `masking.predictions` tokens of a row alone."""
         return self.masking.flops_per_token(model, data.seq_len or model.context, dense)
 
     def loss(
@@ -139,9 +139,9 @@ class MaskedLanguageModel(Objective):
                 read["tokens"], read["words"] = framed(batch["tokens"], batch["words"], *frame)
             loss, count, _ = self.masking.loss(model, params, read, drawn, key is not None, self.chunk)
             return loss, {"loss": loss, "weight": count}
-        pairs, made, valid_B = self.next_sentence.pairs(batch, jax.random.fold_in(drawn, 1), frame)
+        pairs, paired, valid_B = self.next_sentence.pairs(batch, jax.random.fold_in(drawn, 1), frame)
         loss, count, hidden_BTD = self.masking.loss(model, params, pairs, drawn, key is not None, self.chunk)
-        judged, accuracy = self.next_sentence.loss(model, params, hidden_BTD, made, valid_B)
+        judged, accuracy = self.next_sentence.loss(model, params, hidden_BTD, paired, valid_B)
         whole = loss if key is None else loss + self.next_sentence.weight * judged
         aux = {"aux/next_sentence": judged, "aux/next_sentence_accuracy": accuracy}
         return whole, {"loss": loss, "weight": count} | aux

@@ -29,34 +29,38 @@ class NextSentence(Spec):
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """Why no such pairs can be made, or judged, a line each."""
-        found = []
+        problems = []
         if not model.judges_pairs:
-            found.append("objective.next_sentence needs an encoder with model.next_sentence, and model.token_types 2")
+            problems.append(
+                "objective.next_sentence needs an encoder with model.next_sentence, and model.token_types 2"
+            )
         if data.texts or data.documents == "separate":
-            found.append("objective.next_sentence cuts windows; leave data.columns out, and set data.documents cross")
+            problems.append(
+                "objective.next_sentence cuts windows; leave data.columns out, and set data.documents cross"
+            )
         length = data.seq_len or model.context
         if length < 5:
-            found.append(f"objective.next_sentence needs rows of 5 tokens; data.seq_len is {length}")
+            problems.append(f"objective.next_sentence needs rows of 5 tokens; data.seq_len is {length}")
         if rows < 2:
-            found.append(f"batch_size of {rows} row has no other segment for objective.next_sentence; use 2 or more")
-        return found
+            problems.append(f"batch_size of {rows} row has no other segment for objective.next_sentence; use 2 or more")
+        return problems
 
     def pairs(self, batch: Batch, key: jax.Array, frame: Frame) -> tuple[Batch, Pairs, jax.Array]:
         """The batch as pairs, how they were made, and which rows hold text to their end, bool (B,)."""
         tokens_BT = batch["tokens"]
-        made = pair(key, tokens_BT, batch["words"], self.swapped, *frame)
+        paired = pair(key, tokens_BT, batch["words"], self.swapped, *frame)
         weights_BT = batch.get("weights", jnp.ones(tokens_BT.shape, jnp.float32))
         whole_B = (weights_BT > 0).all(1)
-        valid_B = whole_B & whole_B[made.partner_B]
-        read = {"tokens": made.tokens_BT, "words": made.words_BT, "token_types": made.types_BT}
-        return read, made, valid_B
+        valid_B = whole_B & whole_B[paired.partner_B]
+        read = {"tokens": paired.tokens_BT, "words": paired.words_BT, "token_types": paired.types_BT}
+        return read, paired, valid_B
 
     def loss(
-        self, model: nn.Module, params: Any, hidden_BTD: jax.Array, made: Pairs, valid_B: jax.Array
+        self, model: nn.Module, params: Any, hidden_BTD: jax.Array, paired: Pairs, valid_B: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Mean cross-entropy in nats a pair, and the share that is judged right."""
         logits_B2 = model.apply({"params": params}, hidden_BTD, method="follows").astype(jnp.float32)
-        right_B = made.swapped_B.astype(jnp.int32)
+        right_B = paired.swapped_B.astype(jnp.int32)
         nll_B = -jnp.take_along_axis(jax.nn.log_softmax(logits_B2), right_B[:, None], 1)[:, 0]
         count = jnp.maximum(jnp.sum(valid_B, dtype=jnp.float32), 1.0)
         hit_B = (jnp.argmax(logits_B2, -1) == right_B) & valid_B

@@ -25,8 +25,8 @@ def hide(
     chosen, how, other = map(row_keys, jax.random.split(key, 3))
     B, T = tokens_BT.shape
     draw_BT = jnp.take_along_axis(uniform(chosen, (B, T + 1)), words_BT, 1)
-    told_BT = (draw_BT < rate) & (words_BT > 0)
+    target_BT = (draw_BT < rate) & (words_BT > 0)
     how_BT = uniform(how, (B, T))
     any_BT = (uniform(other, (B, T)) * vocab_size).astype(tokens_BT.dtype)
     hidden_BT = jnp.where(how_BT < random, any_BT, jnp.where(how_BT < random + kept, tokens_BT, mask_id))
-    return jnp.where(told_BT, hidden_BT, tokens_BT), told_BT
+    return jnp.where(target_BT, hidden_BT, tokens_BT), target_BT

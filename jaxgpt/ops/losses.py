@@ -64,9 +64,9 @@ def chunked_cross_entropy(
         return x[..., : T // S].reshape(B, T)
 
     @jax.checkpoint
-    def one(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def losses_of(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         hidden, targets = part
         return cross_entropy(unembed(hidden), targets, label_smoothing, z_loss)
 
-    loss, nll = jax.lax.map(one, (cut(hidden_BTD), cut(targets_BT)))
+    loss, nll = jax.lax.map(losses_of, (cut(hidden_BTD), cut(targets_BT)))
     return join(loss), join(nll)

@@ -43,11 +43,11 @@ def fold_in(key: jax.Array, data: int | jax.Array) -> jax.Array:
 
 def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """float32 in [0, 1); of (B,) keys each draws a row of it."""
-    return jax.vmap(lambda one: jax.random.uniform(one, shape[1:]))(key) if key.ndim else jax.random.uniform(key, shape)
+    return jax.vmap(lambda row: jax.random.uniform(row, shape[1:]))(key) if key.ndim else jax.random.uniform(key, shape)
 
 
 def bernoulli(key: jax.Array, probability: float | jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """bool of that shape; of (B,) keys each draws a row of it."""
     if not key.ndim:
         return jax.random.bernoulli(key, probability, shape)
-    return jax.vmap(lambda one: jax.random.bernoulli(one, probability, shape[1:]))(key)
+    return jax.vmap(lambda row: jax.random.bernoulli(row, probability, shape[1:]))(key)

@@ -108,12 +108,12 @@ def router_z(logits_TE: jax.Array) -> jax.Array:
 
 def _best(logits: jax.Array, k: int) -> jax.Array:
     """Indices of the k largest, (..., k). XLA splits this over devices; for `lax.top_k` it would gather all rows."""
-    found = []
+    chosen = []
     for _ in range(k):
-        found.append(jnp.argmax(logits, -1))
-        taken = found[-1][..., None] == jnp.arange(logits.shape[-1])
+        chosen.append(jnp.argmax(logits, -1))
+        taken = chosen[-1][..., None] == jnp.arange(logits.shape[-1])
         logits = jnp.where(taken, -jnp.inf, logits)
-    return jnp.stack(found, -1)
+    return jnp.stack(chosen, -1)
 
 
 def _ranks(expert_N: jax.Array, experts: int) -> tuple[jax.Array, jax.Array]:

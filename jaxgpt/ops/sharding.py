@@ -66,21 +66,21 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 def token_shards() -> int:
     """See `Placement.token_shards`; 1 on one device."""
-    held = placement()
-    return 1 if held is None else held.token_shards
+    current = placement()
+    return 1 if current is None else current.token_shards
 
 
 def platform() -> str:
     """`cpu`, `gpu` or `tpu`: that of the devices which a program is traced for, at hand or not; else the default."""
-    held = placement()
-    if held is None or isinstance(held.mesh, AbstractMesh):
+    current = placement()
+    if current is None or isinstance(current.mesh, AbstractMesh):
         return jax.default_backend()
-    return str(held.mesh.devices.flat[0].platform)
+    return str(current.mesh.devices.flat[0].platform)
 
 
 def _put(x: jax.Array, path: str) -> jax.Array:
-    held = placement()
-    spec = None if held is None else held.spec(path, x.shape)
-    if held is None or spec is None:
+    current = placement()
+    spec = None if current is None else current.spec(path, x.shape)
+    if current is None or spec is None:
         return x
-    return jax.lax.with_sharding_constraint(x, jax.sharding.NamedSharding(held.mesh, spec))
+    return jax.lax.with_sharding_constraint(x, jax.sharding.NamedSharding(current.mesh, spec))

@@ -24,7 +24,7 @@ class Auto(Chooser):
     short, reference; where devices share a row's tokens, ring. A run's provenance.json says what it chose."""
 
     def choose(self, case: Case) -> Kernel:
-        """See Chooser.choose."""
+        """The kernel for a case, in the order of preference that the class tells."""
         if case.token_parts > 1:
             return Ring()
         pairs = case.queries * case.keys
@@ -41,9 +41,9 @@ class Auto(Chooser):
         return Reference() if pairs <= SMALL else Chunked()
 
     def refusal(self, case: Case) -> str | None:
-        """Never: one of the kernels can."""
+        """None: one of the kernels can compute the case."""
         return None
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend."""
+        """Attention by the kernel that `choose` names."""
         return self.choose(case).compute(q_BHTK, k_BGSK, v_BGSK, scores, case)

@@ -36,11 +36,11 @@ class Chunked(Kernel):
     """Keys at once. None: 128 to 512 on a CPU, 512 on an accelerator."""
 
     def refusal(self, case: Case) -> str | None:
-        """Never."""
+        """None: it computes every case."""
         return None
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend."""
+        """Attention block by block; key blocks that the pattern leaves empty at both ends are skipped."""
         B, H, T, _ = q_BHTK.shape
         S = k_BGSK.shape[2]
         block_q, block_k = self.sizes(B * H, T, S, case.platform)
@@ -73,10 +73,10 @@ class Tiling(NamedTuple):
 @lru_cache(maxsize=64)
 def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[np.ndarray, np.ndarray]:
     row = np.arange(length, dtype=np.int32)
-    kept = kept_blocks(Arrangement(pattern.allows, row, row, is_relative(pattern)), block_q, block_k)
-    any_kept = kept.any(1)
-    first = np.where(any_kept, kept.argmax(1), 0)
-    last = np.where(any_kept, kept.shape[1] - kept[:, ::-1].argmax(1), 0)
+    needed = kept_blocks(Arrangement(pattern.allows, row, row, is_relative(pattern)), block_q, block_k)
+    any_needed = needed.any(1)
+    first = np.where(any_needed, needed.argmax(1), 0)
+    last = np.where(any_needed, needed.shape[1] - needed[:, ::-1].argmax(1), 0)
     return first.astype(np.int32), last.astype(np.int32)
 
 
@@ -121,8 +121,8 @@ def forward(
     def row(_: None, x: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
         number, first, last, q_BHTK, side = x
 
-        def visit(j: jax.Array, held: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-            out, top, total = held
+        def visit(j: jax.Array, so_far: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            out, top, total = so_far
             k_BGSK, v_BGSK, k_side = _at(keys, j)
             s, _ = tile_scores(tiling.rule, q_BHTK, k_BGSK, table, side, k_side)
             new_top = jnp.maximum(top, jnp.max(s, -1, keepdims=True))
@@ -161,14 +161,14 @@ def backward(
     trained = tiling.rule.position is not None and tiling.rule.position.trained
 
     def row(carry: Any, x: Any) -> tuple[Any, jax.Array]:
-        number, first, last, q_BHTK, side, mine = x
+        number, first, last, q_BHTK, side, known_row = x
 
-        def visit(j: jax.Array, held: Any) -> Any:
-            dq, dk, dv, d_table = held
+        def visit(j: jax.Array, so_far: Any) -> Any:
+            dq, dk, dv, d_table = so_far
             k_BGSK, v_BGSK, k_side = _at(keys, j)
             shape = (*q_BHTK.shape[:3], tiling.block_k)
             keep = None if dropout is None else _keep(dropout, number, j, shape)
-            more = tile_back(tiling.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, mine, keep)
+            more = tile_back(tiling.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, known_row, keep)
             dk, dv = dk.at[j].add(more[1]), dv.at[j].add(more[2])
             return dq + more[0], dk, dv, None if d_table is None else d_table + more[3]
 
@@ -176,8 +176,8 @@ def backward(
         return tuple(carry), dq.astype(dtype)
 
     numbers, cut = np.arange(tiling.first.size, dtype=np.int32), partial(blocks, block=tiling.block_q)
-    mine = Known(cut(known.do), cut(known.log_sum, fill=NEVER), cut(known.delta))
-    rows = (numbers, tiling.first, tiling.last, cut(q), side_blocks(both[0], tiling.block_q), mine)
+    known_row = Known(cut(known.do), cut(known.log_sum, fill=NEVER), cut(known.delta))
+    rows = (numbers, tiling.first, tiling.last, cut(q), side_blocks(both[0], tiling.block_q), known_row)
     zeros = jnp.zeros(keys[0].shape, jnp.float32)
     carry, dq = lax.scan(row, (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None), rows)
     dk, dv = (join(x)[:, :, : k.shape[2]] for x in carry[:2])

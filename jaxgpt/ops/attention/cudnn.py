@@ -41,7 +41,7 @@ class Cudnn(Kernel):
         return None
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend."""
+        """Attention by `jax.nn.dot_product_attention`, which has cuDNN's kernel."""
         T = q_BHTK.shape[2]
         left, right = band(scores.pattern, T) or (T - 1, 0)
         o_BTHK = jax.nn.dot_product_attention(

@@ -39,7 +39,7 @@ class Gathered(Kernel):
         return None if why is None else f"cannot compute by {self.inner.kind}, which {why}"
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend."""
+        """Attention by `inner` on each device, from its own queries to the keys of all."""
         split = split_of(q_BHTK.shape)
         if split is None or k_BGSK.shape[2] != q_BHTK.shape[2]:
             return self.inner.compute(q_BHTK, k_BGSK, v_BGSK, scores, case)

@@ -15,7 +15,7 @@ class Reference(Kernel):
     citation = "Vaswani et al. 2017, section 3.2.1"
 
     def refusal(self, case: Case) -> str | None:
-        """Never."""
+        """None: it computes every case."""
         return None
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:

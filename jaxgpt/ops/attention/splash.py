@@ -134,7 +134,7 @@ def _kernel(
         block_kv_dq=block,
     )
     with jax.ensure_compile_time_eval():  # the first call is inside a trace, whose values a cache must not keep
-        made = make_splash_mha(
+        kernel = make_splash_mha(
             MultiHeadMask([Computed()]),
             block_sizes=sizes,
             head_shards=1,
@@ -143,7 +143,7 @@ def _kernel(
             interpret=interpret,
         )
     pairs.cache_clear()  # splash keeps the mask
-    return jax.tree.map(np.asarray, made)
+    return jax.tree.map(np.asarray, kernel)
 
 
 def _pairs(pattern: Pattern, q: int, k: int, rows: int, columns: int) -> np.ndarray:
@@ -172,14 +172,14 @@ def _shares(
 ) -> tuple[Mesh | AbstractMesh | None, dict[str, int], tuple[str, ...], tuple[str, ...]]:
     """The mesh, its axes that no shard_map around has taken, and those of them that split rows and heads; no mesh where
     the whole call is one device's."""
-    held = placement()
-    if held is None or held.mesh.size == 1:
+    current = placement()
+    if current is None or current.mesh.size == 1:
         return None, {}, (), ()
     around = jax.sharding.get_abstract_mesh()
-    mesh = held.mesh if around.empty else around
+    mesh = current.mesh if around.empty else around
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
     free = {name: mesh.shape[name] for name, kind in kinds if kind != AxisType.Manual}
-    rows, heads = (*(held.spec("activations/heads", shape) or PartitionSpec()), None, None)[:2]
+    rows, heads = (*(current.spec("activations/heads", shape) or PartitionSpec()), None, None)[:2]
     return (mesh if free else None), free, _free(rows, free), _free(heads, free)
 
 

@@ -56,12 +56,12 @@ class Split(NamedTuple):
 
 def split_of(shape: tuple[int, ...]) -> Split | None:
     """How queries (B, H, T, K) are split; None where each device has whole rows."""
-    held = placement()
-    spec = None if held is None else held.spec("activations/heads", shape)
-    if held is None or spec is None:
+    current = placement()
+    spec = None if current is None else current.spec("activations/heads", shape)
+    if current is None or spec is None:
         return None
     around = jax.sharding.get_abstract_mesh()
-    mesh = held.mesh if around.empty else around
+    mesh = current.mesh if around.empty else around
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
     free = frozenset(name for name, kind in kinds if kind != AxisType.Manual and mesh.shape[name] > 1)
     rows, heads, tokens, *_ = [_axes(entry, free) for entry in (*spec, None, None, None)]

@@ -60,14 +60,14 @@ def kept_blocks(part: Arrangement, block_q: int, block_k: int) -> np.ndarray:
         total = np.concatenate([[0], np.cumsum(seen)])
         nearest = before + block_q * np.arange(Q)[:, None] - block_k * np.arange(K)[None, :] - (block_k - 1)
         return total[nearest + block_q + block_k - 1] > total[nearest]
-    kept = np.zeros((Q, K), bool)
+    needed = np.zeros((Q, K), bool)
     for start, seen in strips(part.allows, part.queries, part.keys, block_q):
         rows = -(-seen.shape[0] // block_q)
         padded = np.zeros((rows * block_q, K * block_k), bool)
         padded[: seen.shape[0], : seen.shape[1]] = seen
         first = start // block_q
-        kept[first : first + rows] = padded.reshape(rows, block_q, K, block_k).any(axis=(1, 3))
-    return kept
+        needed[first : first + rows] = padded.reshape(rows, block_q, K, block_k).any(axis=(1, 3))
+    return needed
 
 
 @lru_cache(maxsize=256)

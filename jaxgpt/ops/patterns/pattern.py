@@ -64,10 +64,10 @@ def beyond(value: Seam, context: int, path: str) -> list[str]:
     """One line for each field measured in positions that exceeds a context, in a pattern and in those it is made of."""
     problems = []
     for name, field in type(value).model_fields.items():
-        held = getattr(value, name)
-        if EXTENT in field.metadata and held > context:
-            problems.append(f"{path}.{name} {held} exceeds context {context}; use at most {context}")
-        for i, part in enumerate(held if isinstance(held, tuple) else ()):
+        content = getattr(value, name)
+        if EXTENT in field.metadata and content > context:
+            problems.append(f"{path}.{name} {content} exceeds context {context}; use at most {context}")
+        for i, part in enumerate(content if isinstance(content, tuple) else ()):
             problems += beyond(part, context, f"{path}.{name}.{i}") if isinstance(part, Pattern) else []
     return problems
 

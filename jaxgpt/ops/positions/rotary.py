@@ -153,8 +153,8 @@ class RotaryLlama3(Turning, kind="rotary_llama3"):
         """θ^(−2i/K), divided by factor as far as the ramp says, which is linear in how often a pair turns."""
         rates = plain_rates(self.theta, d_head)
         turns = self.trained * rates / (2 * np.pi)
-        kept = np.clip((turns - self.slow) / (self.fast - self.slow), 0, 1)
-        return rates * kept + rates / self.factor * (1 - kept)
+        unscaled = np.clip((turns - self.slow) / (self.fast - self.slow), 0, 1)
+        return rates * unscaled + rates / self.factor * (1 - unscaled)
 
     def magnitude(self) -> float:
         """1."""

@@ -47,7 +47,7 @@ class BlockSparse(Kernel):
         return self.block or (best_block(pattern, length) if platform == "cpu" else BLOCKS[-1])
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend."""
+        """Attention over the blocks of the pattern's plan; the block size goes by the platform."""
         B, H, T, _ = q_BHTK.shape
         block = min(self.block_for(scores.pattern, T, case.platform), T)
         at_once = max(1, SCORES_AT_ONCE.get(case.platform, 2**26) // (B * H * block**2))
@@ -69,13 +69,13 @@ def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Sid
 
 
 def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: Any) -> tuple[jax.Array, Any]:
-    found = [_part_forward(how, i, q, k, v, table, both, dropout) for i in range(len(how.parts))]
-    if len(found) == 1:
-        out, log_sum = found[0]
+    results = [_part_forward(how, i, q, k, v, table, both, dropout) for i in range(len(how.parts))]
+    if len(results) == 1:
+        out, log_sum = results[0]
     else:
-        log_sum = jax.nn.logsumexp(jnp.stack([part[1] for part in found]), 0)
+        log_sum = jax.nn.logsumexp(jnp.stack([part[1] for part in results]), 0)
         # A row that no part sees keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
-        out = jnp.sum(jnp.stack([part * jnp.exp(log - log_sum)[..., None] for part, log in found]), 0)
+        out = jnp.sum(jnp.stack([part * jnp.exp(log - log_sum)[..., None] for part, log in results]), 0)
     out = out.astype(q.dtype)
     return out, (q, k, v, table, both, dropout, out, log_sum)
 
@@ -114,22 +114,22 @@ def _part_forward(
 ) -> tuple[jax.Array, jax.Array]:
     """Output (B, H, T, K) and log-sum (B, H, T) of one part, float32."""
     part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
-    rows, held = _cut(how, part, q, k, v, both)
+    rows, keys_by_block = _cut(how, part, q, k, v, both)
 
-    def one(number: jax.Array, row: _Queries, keys: _Keys) -> tuple[jax.Array, jax.Array]:
+    def visit(number: jax.Array, row: _Queries, keys: _Keys) -> tuple[jax.Array, jax.Array]:
         s, _ = tile_scores(rule, row.q, keys.k, table, row.side, keys.side)
         top = jnp.maximum(jnp.max(s, -1, keepdims=True), FLOOR)
         w = jnp.exp(s - top)
         total = jnp.sum(w, -1, keepdims=True)
-        kept = w if dropout is None else w * _keep(dropout, index, number, w.shape)
+        w_kept = w if dropout is None else w * _keep(dropout, index, number, w.shape)
         total = jnp.maximum(total, TINY)
-        return mix(kept, keys.v) / total, (top + jnp.log(total))[..., 0]
+        return mix(w_kept, keys.v) / total, (top + jnp.log(total))[..., 0]
 
     def step(_: None, ids: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
-        return None, jax.vmap(one)(ids[0], _rows(rows, ids[0]), _beside(held, ids[1]))
+        return None, jax.vmap(visit)(ids[0], _rows(rows, ids[0]), _beside(keys_by_block, ids[1]))
 
-    found = [lax.scan(step, None, (group.rows, group.keys))[1] for group in part.groups]
-    out, log_sum = (_in_order(how, part, [pair[i] for pair in found], q.shape[2]) for i in (0, 1))
+    results = [lax.scan(step, None, (group.rows, group.keys))[1] for group in part.groups]
+    out, log_sum = (_in_order(how, part, [pair[i] for pair in results], q.shape[2]) for i in (0, 1))
     return out, log_sum
 
 
@@ -148,11 +148,11 @@ def _part_backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Gradients for queries, keys, values and table from one part, float32."""
     part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
-    rows, held = _cut(how, part, q, k, v, both)
+    rows, keys_by_block = _cut(how, part, q, k, v, both)
     cut = partial(_blocks, order=part.queries, block=how.block)
     known = Known(cut(do), cut(log_sum, fill=NEVER), cut(delta))
 
-    def one(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
+    def visit(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
         shape = (*row.q.shape[:3], keys.k.shape[2])
         keep = None if dropout is None else _keep(dropout, index, number, shape)
         return tile_back(rule, row.q, keys.k, keys.v, table, row.side, keys.side, back, keep)
@@ -160,19 +160,19 @@ def _part_backward(
     def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
         dk, dv, d_table = carry
         row, back = _rows((rows, known), ids[0])
-        dq, dk_new, dv_new, d_table_new = jax.vmap(one)(ids[0], row, back, _beside(held, ids[1]))
+        dq, dk_new, dv_new, d_table_new = jax.vmap(visit)(ids[0], row, back, _beside(keys_by_block, ids[1]))
         dk, dv = (_add(whole, new, ids[1]) for whole, new in ((dk, dk_new), (dv, dv_new)))
         return (dk, dv, None if d_table is None else d_table + d_table_new.sum(0)), dq
 
-    zeros = jnp.zeros(held.k.shape, jnp.float32)
+    zeros = jnp.zeros(keys_by_block.k.shape, jnp.float32)
     trained = rule.position is not None and rule.position.trained
     carry: Any = (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None)
-    found = []
+    results = []
     for group in part.groups:
         carry, dq = lax.scan(step, carry, (group.rows, group.keys))
-        found.append(dq)
+        results.append(dq)
     dk, dv = (_back_to_row(join(x), part.keys, k.shape[2]) for x in carry[:2])
-    return _in_order(how, part, found, q.shape[2]), dk, dv, carry[2]
+    return _in_order(how, part, results, q.shape[2]), dk, dv, carry[2]
 
 
 def _keep(dropout: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -206,14 +206,15 @@ def _rows(tree: Any, numbers: jax.Array) -> Any:
     return jax.tree.map(lambda x: jnp.take(x, numbers, axis=0, mode="clip"), tree)
 
 
-def _beside(held: _Keys, ids: jax.Array) -> _Keys:
+def _beside(keys_by_block: _Keys, ids: jax.Array) -> _Keys:
     """For each of R rows its M key blocks side by side, by `ids` (R, M): (R, B, G, M·b, K)."""
 
-    def one(x: jax.Array, axis: int) -> jax.Array:
+    def beside(x: jax.Array, axis: int) -> jax.Array:
         x = jnp.moveaxis(jnp.take(x, ids, axis=0, mode="clip"), 1, axis)
         return x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
 
-    return _Keys(one(held.k, 3), one(held.v, 3), jax.tree.map(lambda x: one(x, x.ndim - 1), held.side))
+    side = jax.tree.map(lambda x: beside(x, x.ndim - 1), keys_by_block.side)
+    return _Keys(beside(keys_by_block.k, 3), beside(keys_by_block.v, 3), side)
 
 
 def _add(whole: jax.Array, new: jax.Array, ids: jax.Array) -> jax.Array:
@@ -225,13 +226,13 @@ def _add(whole: jax.Array, new: jax.Array, ids: jax.Array) -> jax.Array:
     )
 
 
-def _in_order(how: _How, part: Part, found: list[jax.Array], length: int) -> jax.Array:
+def _in_order(how: _How, part: Part, results: list[jax.Array], length: int) -> jax.Array:
     """The groups' results (steps, R, B, H, b, ...) -> (B, H, T, ...) in the row's order."""
     numbers = np.concatenate([group.rows.reshape(-1) for group in part.groups])
     count = -(-part.queries.size // how.block)
     at = np.empty(count + 1, np.int64)
     at[numbers] = np.arange(numbers.size)
-    taken = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in found])
+    taken = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in results])
     whole = taken if _is_row(at[:count], taken.shape[0]) else jnp.take(taken, at[:count], axis=0)
     return _back_to_row(join(whole), part.queries, length)
 

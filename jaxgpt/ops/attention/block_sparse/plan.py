@@ -38,9 +38,9 @@ def plan(pattern: Pattern, length: int, block: int, at_once: int) -> tuple[Part,
     """The parts of a row of `length` tokens in blocks of `block`. `at_once`: most key blocks visited in one step."""
     parts = []
     for part in arrangements(pattern, length):
-        kept = kept_blocks(part, block, block)
-        counts = np.maximum(kept.sum(1), 1)
-        groups = [_group(kept, rows, int(counts[rows].max()), at_once) for rows in _cut(counts)]
+        needed = kept_blocks(part, block, block)
+        counts = np.maximum(needed.sum(1), 1)
+        groups = [_group(needed, rows, int(counts[rows].max()), at_once) for rows in _cut(counts)]
         parts.append(Part(part.allows, part.queries, part.keys, tuple(groups)))
     return tuple(parts)
 
@@ -55,10 +55,10 @@ def best_block(pattern: Pattern, length: int) -> int:
     """The block size that makes visits cheapest on a CPU."""
     cost = dict.fromkeys(BLOCKS, 0.0)
     for part in arrangements(pattern, length):
-        kept = kept_blocks(part, BLOCKS[0], BLOCKS[0])
+        needed = kept_blocks(part, BLOCKS[0], BLOCKS[0])
         for block in BLOCKS:
             n = block // BLOCKS[0]
-            padded = np.pad(kept, [(0, -size % n) for size in kept.shape])
+            padded = np.pad(needed, [(0, -size % n) for size in needed.shape])
             Q, K = padded.shape
             tiles = padded.reshape(Q // n, n, K // n, n).any(axis=(1, 3)).sum()
             cost[block] += float(tiles) * block**2 * (1 + EDGE / block)
@@ -71,11 +71,11 @@ def visited(pattern: Pattern, length: int, block: int) -> float:
     return sum(sizes) * block**2 / length**2
 
 
-def _group(kept: np.ndarray, rows: np.ndarray, width: int, at_once: int) -> Group:
-    ahead = np.argsort(~kept[rows], axis=1, kind="stable")[:, :width]  # kept blocks first, then any others
+def _group(needed: np.ndarray, rows: np.ndarray, width: int, at_once: int) -> Group:
+    ahead = np.argsort(~needed[rows], axis=1, kind="stable")[:, :width]  # kept blocks first, then any others
     R = min(max(1, at_once // width), rows.size)
     missing = -rows.size % R
-    rows = np.concatenate([rows, np.full(missing, kept.shape[0])])
+    rows = np.concatenate([rows, np.full(missing, needed.shape[0])])
     keys = np.concatenate([ahead, np.repeat(ahead[-1:], missing, 0)])
     return Group(rows.reshape(-1, R).astype(np.int32), keys.reshape(-1, R, width).astype(np.int32))
 

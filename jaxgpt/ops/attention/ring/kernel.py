@@ -49,11 +49,11 @@ class Ring(Kernel):
     """The blocks that a device computes in, and what computes rows that are whole."""
 
     def refusal(self, case: Case) -> str | None:
-        """Never."""
+        """None: it computes every case; rows that no devices share it leaves to `inner`."""
         return None
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend."""
+        """Attention with keys that go around the mesh axes that split `activations/heads`."""
         B, H, T, _ = q_BHTK.shape
         split = split_of(q_BHTK.shape)
         if split is None or k_BGSK.shape[2] != T:
@@ -97,8 +97,8 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: 
         shape = queries.arrays[0].shape
         start = jnp.zeros(shape, jnp.float32), jnp.full(shape[:-1], FLOOR)
 
-        def compute(held: _Pieces, visits: Visits, done: Any, _: None) -> tuple[Any, None]:
-            return _visits_forward(how, visits, queries, held, table, both, dropout, done), None
+        def compute(passing: _Pieces, visits: Visits, done: Any, _: None) -> tuple[Any, None]:
+            return _visits_forward(how, visits, queries, passing, table, both, dropout, done), None
 
         (out, log_sum), _ = _around(how, keys, compute, start, None)
         return _collected(how, out.astype(q.dtype)), (queries, keys, log_sum)
@@ -130,10 +130,10 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
         pieces = (*queries.arrays, *keys.arrays)
         dq, *none = (jnp.zeros(x.shape, jnp.float32) for x in pieces)
 
-        def compute(held: _Pieces, visits: Visits, stays: Any, sums: Any) -> tuple[Any, Any]:
+        def compute(passing: _Pieces, visits: Visits, stays: Any, sums: Any) -> tuple[Any, Any]:
             dq, d_table = stays
             start = (dq, *none, d_table)
-            dq, *own, d_table = _visits_backward(how, visits, queries, held, table, both, dropout, known, start)
+            dq, *own, d_table = _visits_backward(how, visits, queries, passing, table, both, dropout, known, start)
             # Added last: the sums of earlier steps arrive while this step computes.
             return (dq, d_table), [x + y for x, y in zip(own, sums, strict=True)]
 
@@ -165,17 +165,17 @@ def _around(how: _How, keys: _Pieces, compute: Callable[..., Any], stays: Any, g
     the next `stays` and `goes`. Equal hops are one loop, so that the program does not grow with the devices."""
 
     def turn(hop: int, carry: Any, visits: Visits) -> tuple[Any, None]:
-        held, stays, goes = carry
-        coming = _hop(how, held, hop)  # under way while this step computes
-        stays, goes = compute(held, visits, stays, goes)
+        passing, stays, goes = carry
+        coming = _hop(how, passing, hop)  # under way while this step computes
+        stays, goes = compute(passing, visits, stays, goes)
         return (coming, stays, _hop(how, goes, hop)), None
 
     device = lax.axis_index(how.split.tokens)
-    mine = jax.tree.map(lambda x: jnp.asarray(x)[:, device], how.plan.visits)
+    own = jax.tree.map(lambda x: jnp.asarray(x)[:, device], how.plan.visits)
     carry = keys, stays, goes
     for hop, steps in how.plan.legs:
-        carry, _ = lax.scan(partial(turn, hop), carry, jax.tree.map(lambda x, steps=steps: x[steps], mine))
-    stays, goes = compute(carry[0], jax.tree.map(lambda x: x[-1], mine), *carry[1:])
+        carry, _ = lax.scan(partial(turn, hop), carry, jax.tree.map(lambda x, steps=steps: x[steps], own))
+    stays, goes = compute(carry[0], jax.tree.map(lambda x: x[-1], own), *carry[1:])
     return stays, _hop(how, goes, -how.plan.offsets[-1])
 
 
@@ -185,8 +185,8 @@ def _visits_forward(
     """`done`: output (p, B, H, t, K) and log-sum (p, B, H, t) of the earlier steps, float32."""
 
     def visit(which: jax.Array, done: Any) -> Any:
-        at, tiling, one = _visit(how, visits, which, queries, keys, both, dropout)
-        part, log_part = forward(tiling, *one.arrays, table, one.sides, one.dropout, jnp.float32)
+        at, tiling, pair = _visit(how, visits, which, queries, keys, both, dropout)
+        part, log_part = forward(tiling, *pair.arrays, table, pair.sides, pair.dropout, jnp.float32)
         out, log_sum = (_at(x, at[0]) for x in done)
         joint = jnp.logaddexp(log_sum, log_part)
         # A row that nothing has seen yet keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
@@ -212,9 +212,9 @@ def _visits_backward(
     """`sums`: gradients of queries, keys and values, (p, B, X, t, K), and of the table or None, float32."""
 
     def visit(which: jax.Array, sums: Any) -> Any:
-        at, tiling, one = _visit(how, visits, which, queries, keys, both, dropout)
-        mine = Known(*(_at(x, at[0]) for x in known))
-        *new, d_table = backward(tiling, *one.arrays, table, one.sides, one.dropout, mine, jnp.float32)
+        at, tiling, pair = _visit(how, visits, which, queries, keys, both, dropout)
+        own = Known(*(_at(x, at[0]) for x in known))
+        *new, d_table = backward(tiling, *pair.arrays, table, pair.sides, pair.dropout, own, jnp.float32)
         *whole, d_sum = sums
         added = [x.at[slot].add(more) for x, more, slot in zip(whole, new, (at[0], at[1], at[1]), strict=True)]
         return *added, None if d_sum is None else d_sum + d_table
@@ -237,10 +237,10 @@ def _visit(
     slots, pieces, first, last = (_at(x, which) for x in visits[1:])
     arrays: list[jax.Array] = []
     met = []
-    for held, side, slot, piece in zip((queries, keys), both, slots, pieces, strict=True):
-        arrays += [_at(x, slot) for x in held.arrays]
-        pos = _at(side.pos.reshape(-1, how.plan.piece), piece) if held.pos is None else _at(held.pos, slot)[:, 0]
-        met.append(Side(pos, None if held.segment is None else _at(held.segment, slot)[:, 0]))
+    for whole, side, slot, piece in zip((queries, keys), both, slots, pieces, strict=True):
+        arrays += [_at(x, slot) for x in whole.arrays]
+        pos = _at(side.pos.reshape(-1, how.plan.piece), piece) if whole.pos is None else _at(whole.pos, slot)[:, 0]
+        met.append(Side(pos, None if whole.segment is None else _at(whole.segment, slot)[:, 0]))
     if dropout is not None:
         key = jax.random.wrap_key_data(dropout.key)
         for piece in pieces:

@@ -92,7 +92,7 @@ def _spans(
     Q, K = -(-piece // block_q), -(-piece // block_k)
     if pattern is None:
         return np.zeros((pieces, pieces, Q), np.int32), np.full((pieces, pieces, Q), K, np.int32)
-    find = _found_by_distance if is_relative(pattern) else _found
+    find = _needed_by_distance if is_relative(pattern) else _needed
     table = find(pattern, pieces, piece, block_q, block_k)
     some = table.any(-1)
     first = np.where(some, table.argmax(-1), 0)
@@ -100,22 +100,22 @@ def _spans(
     return first.astype(np.int32), last.astype(np.int32)
 
 
-def _found(pattern: Pattern, pieces: int, piece: int, block_q: int, block_k: int) -> np.ndarray:
+def _needed(pattern: Pattern, pieces: int, piece: int, block_q: int, block_k: int) -> np.ndarray:
     """bool (pieces, pieces, query blocks, key blocks): whether anything is seen."""
     rows = same_order(pieces * piece).reshape(pieces, piece)
     return np.array([[kept_blocks(Arrangement(pattern.allows, q, k), block_q, block_k) for k in rows] for q in rows])
 
 
-def _found_by_distance(pattern: Pattern, pieces: int, piece: int, block_q: int, block_k: int) -> np.ndarray:
+def _needed_by_distance(pattern: Pattern, pieces: int, piece: int, block_q: int, block_k: int) -> np.ndarray:
     """The same for a pattern of distance alone, in time that does not grow with the row's length."""
     row = same_order(piece)
 
-    def kept(apart: int) -> np.ndarray:
+    def needed(apart: int) -> np.ndarray:
         part = Arrangement(lambda q, k: pattern.allows(q + apart * piece, k), row, row, by_distance=True)
         # Blocks that reach beyond a piece's end may seem to see what only the next one does.
         return kept_blocks(part, block_q, block_k) & kept_blocks(part, piece, piece)
 
-    by_distance = {apart: kept(apart) for apart in range(1 - pieces, pieces)}
+    by_distance = {apart: needed(apart) for apart in range(1 - pieces, pieces)}
     return np.array([[by_distance[q - k] for k in range(pieces)] for q in range(pieces)])
 
 
@@ -124,18 +124,20 @@ def _visits(order: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[tup
     n, p = order.shape
     needed = np.any(last > first, axis=-1)
     slots = [(a, b) for a in range(p) for b in range(p)]
-    found: dict[int, list[list[tuple[int, int]]]] = {}
+    by_offset: dict[int, list[list[tuple[int, int]]]] = {}
     for offset in range(n):
         theirs = order[(np.arange(n) - offset) % n]
         visits = [[(a, b) for a, b in slots if needed[order[i, a], theirs[i, b]]] for i in range(n)]
         if offset == 0 or any(visits):
-            found[offset] = visits
-    number = np.array([[len(one) for one in visits] for visits in found.values()], np.int32)
+            by_offset[offset] = visits
+    number = np.array([[len(pairs) for pairs in visits] for visits in by_offset.values()], np.int32)
     most = max(1, int(number.max()))
-    filled = np.array([[one + [(0, 0)] * (most - len(one)) for one in visits] for visits in found.values()], np.int32)
+    filled = np.array(
+        [[pairs + [(0, 0)] * (most - len(pairs)) for pairs in visits] for visits in by_offset.values()], np.int32
+    )
     device = np.arange(n)[:, None]
-    source = (device - np.array([*found])[:, None, None]) % n
+    source = (device - np.array([*by_offset])[:, None, None]) % n
     pieces = np.stack([order[device, filled[..., 0]], order[source, filled[..., 1]]], axis=-1)
     there = (np.arange(most) < number[..., None])[..., None]
     spans = (np.where(there, x[pieces[..., 0], pieces[..., 1]], 0) for x in (first, last))
-    return tuple(found), Visits(number, filled, pieces, *spans)
+    return tuple(by_offset), Visits(number, filled, pieces, *spans)
