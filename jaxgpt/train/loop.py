@@ -8,23 +8,21 @@ from typing import Any
 
 import jax
 
-from jaxgpt.disk import cache_dir, clear_drafts, resolve, strict, write_json_atomic
+from jaxgpt.disk import cache_dir, clear_drafts, resolve
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.backend import start
 from jaxgpt.parallel.processes.agreement import agree, from_first, process_count, process_index, raise_together
 from jaxgpt.parallel.processes.watchdog import Watchdog
 from jaxgpt.runs.batch_rows import Rows
-from jaxgpt.runs.checkpoint.checkpoint import restore, save
+from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.files.first_process import check_shared, writer_folder
-from jaxgpt.runs.files.folder import RunDir
 from jaxgpt.runs.files.lock import RunLock
-from jaxgpt.runs.files.provenance import provenance, read_sources
+from jaxgpt.runs.files.provenance import read_sources
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.identity import check_sources, claim, sources, stamp, suits
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.run import Run
-from jaxgpt.runs.sinks.trackers import Trackers
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance
@@ -35,13 +33,11 @@ from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train.device_batch import put
 from jaxgpt.train.initial_weights import Start
-from jaxgpt.train.measurements import Record, Row
+from jaxgpt.train.measurements import Row
 from jaxgpt.train.program import Hyper, Program, hyper, program
+from jaxgpt.train.run_writer import SOLO, RunWriter
 from jaxgpt.train.stop_signal import StopSignal
 from jaxgpt.train.val_sts import similarity
-
-SOLO = "solo"
-"""How a run was computed, in its result: alone, or `fused` with others. The two agree to rounding, not to the bit."""
 
 
 def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
@@ -143,19 +139,11 @@ def _train(
     dropout_key = jax.random.fold_in(key, 1)
 
     with (
-        Trackers(spec if mine == out else spec.evolve(exec=spec.exec.evolve(sinks=())), mine) as trackers,
-        RunDir(mine, first if found else None) as log,
         StopSignal() as stop,
         Watch(out.name, spec.steps, "steps", first, quiet) as line,
+        RunWriter(spec, out, mine).open(first, meta, prepared, hashes, line, watch) as writer,
     ):
-        log.event("resume" if found else "start", step=first)
-        log.status(status="running", step=first, steps=spec.steps)
-        if (old := (meta or {}).get("sources", hashes)) != hashes:
-            log.event("accepted_data", step=first, old=old, new=hashes)
-        prepared.codec.save(mine / "tokenizer")
-        write_json_atomic(mine / "provenance.json", provenance(spec, prepared))
-        listeners = [log.metrics, trackers.write, *([watch] if watch else [])]
-        record = Record(spec, listeners, line, meta, prepared.val_tokens_per_byte)
+        record = writer.record
         status, now = record.verdict(), first
         for step in range(first, spec.steps if status is None else first):
             watchdog.moved()
@@ -167,7 +155,7 @@ def _train(
             logged = measure or now == spec.steps or due(now, spec.exec.log_every)
             record.step(now, span[1] * spec.row_tokens, metrics, logged, metrics["loss"])
             if step == first:
-                log.event("first_step", step=now, seconds=round(record.seconds, 3))
+                writer.log.event("first_step", step=now, seconds=round(record.seconds, 3))
                 line.restart(now)
                 stop.listen()
             if measure:
@@ -182,17 +170,10 @@ def _train(
                 status = record.verdict() or status
                 if not record.broken:
                     with record.paused():
-                        log.sync()
-                        meta = record.meta() | stamp(spec, hashes)
-                        save(out / "ckpt", now, state.saved, meta, spec.exec.keep, better, shared)
-                        log.status(status="running", step=now, steps=spec.steps)
+                        writer.save(now, state.saved, better, stamp(spec, hashes), shared)
             if status is not None:
                 break
-        result = strict(record.result(status or "finished"))[0] | {"mode": SOLO}
-        log.event(result["status"], step=now)
-        log.status(status=result["status"], step=now, steps=spec.steps)
-        log.result(**result)
-        trackers.close(result["status"])
+        result = writer.end(status or "finished", now)
     if status == "stopped" and not quiet:
         console.print(f"stopped at step {now} and saved; the same command continues", highlight=False)
     return result

@@ -1,13 +1,10 @@
-"""One run among those that train as one program: its own files, its own end."""
+"""A run's folder, written from the start of a run to its end: what every loop that trains leaves behind."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import jax
-import numpy as np
 
 from jaxgpt.disk import strict, write_json_atomic
 from jaxgpt.runs.checkpoint.checkpoint import save
@@ -19,48 +16,19 @@ from jaxgpt.terminal import Watch
 from jaxgpt.text import TrainingData
 from jaxgpt.train.measurements import Record, Row
 
-FUSED = "fused"
+SOLO, FUSED = "solo", "fused"
+"""How a run was computed, in its result: alone, or with others. The two agree to rounding, not to the bit."""
 
 
-class LaneMetrics(Mapping[str, Any]):
-    """A lane's share of a step's metrics. The first one read waits for the device."""
+class RunWriter:
+    """Events, status, tokenizer, provenance, rows of metrics, checkpoints and result of one run.
 
-    def __init__(self, step: "StepMetrics", index: int):
-        self._step, self._index = step, index
+    A context manager once it is opened; hold the folder's `RunLock`. Checkpoints go to `out`, all else to `folder`
+    (default: `out`; see `writer_folder`). `lanes` is how many runs train as one program with this; None: none.
+    """
 
-    def __getitem__(self, name: str) -> Any:
-        return self._step.fetch(name)[self._index]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._step.device)
-
-    def __len__(self) -> int:
-        return len(self._step.device)
-
-
-class StepMetrics:
-    """What a step measured, (L,) each, left on the device until somebody reads it: most steps, one number is."""
-
-    def __init__(self, metrics: Mapping[str, jax.Array]):
-        self.device = metrics
-        self._host: dict[str, np.ndarray] = {}
-
-    def fetch(self, name: str) -> np.ndarray:
-        """One metric of all lanes, as numpy."""
-        if name not in self._host:
-            self._host[name] = jax.device_get(self.device[name])
-        return self._host[name]
-
-    def lane(self, index: int) -> LaneMetrics:
-        """One lane's."""
-        return LaneMetrics(self, index)
-
-
-class Lane:
-    """Writer of a run's directory, as the solo loop writes it; a context manager. Hold the directory's `RunLock`."""
-
-    def __init__(self, run: Run, out: Path, index: int):
-        self.run, self.out, self.index = run, out, index
+    def __init__(self, run: Run, out: Path, folder: Path | None = None, lanes: int | None = None):
+        self.run, self.out, self.folder, self.lanes = run, out, folder or out, lanes
         self.result: Row | None = None
         """Set once the run has ended."""
 
@@ -68,43 +36,58 @@ class Lane:
         self,
         first: int,
         meta: Row | None,
-        lanes: int,
         prepared: TrainingData,
-        watch: Callable[[Row], None] | None,
-    ) -> "Lane":
-        """Starts, or resumes at `first` with a checkpoint's `meta`, among `lanes` runs."""
+        hashes: Mapping[str, str],
+        line: Watch,
+        watch: Callable[[Row], None] | None = None,
+    ) -> "RunWriter":
+        """Starts, or resumes at step `first` with a checkpoint's `meta`. `hashes` are those of what the run reads now;
+        `line` shows progress, `watch` is called with every row."""
         self._stack = ExitStack()
-        trackers = self._stack.enter_context(Trackers(self.run, self.out))
-        self.log = self._stack.enter_context(RunDir(self.out, first if meta is not None else None))
-        self._trackers = trackers
-        self.log.event("start" if meta is None else "resume", step=first, lanes=lanes)
-        self.log.status(status="running", step=first, steps=self.run.steps)
-        prepared.codec.save(self.out / "tokenizer")
-        write_json_atomic(self.out / "provenance.json", provenance(self.run, prepared) | {FUSED: lanes})
-        listeners = [self.log.metrics, trackers.write, *([watch] if watch else [])]
-        quiet = Watch(self.out.name, self.run.steps, quiet=True)
-        self.record = Record(self.run, listeners, quiet, meta, prepared.val_tokens_per_byte, 1 / lanes)
+        tracked = self.run if self.folder == self.out else self.run.evolve(exec=self.run.exec.evolve(sinks=()))
+        self._trackers = self._stack.enter_context(Trackers(tracked, self.folder))
+        self.log = self._stack.enter_context(RunDir(self.folder, None if meta is None else first))
+        among = {} if self.lanes is None else {"lanes": self.lanes}
+        self.log.event("start" if meta is None else "resume", step=first, **among)
+        self._running(first)
+        if (old := (meta or {}).get("sources", hashes)) != hashes:
+            self.log.event("accepted_data", step=first, old=old, new=hashes)
+        prepared.codec.save(self.folder / "tokenizer")
+        facts = provenance(self.run, prepared) | ({} if self.lanes is None else {FUSED: self.lanes})
+        write_json_atomic(self.folder / "provenance.json", facts)
+        listeners = [self.log.metrics, self._trackers.write, *([watch] if watch else [])]
+        self.record = Record(self.run, listeners, line, meta, prepared.val_tokens_per_byte, 1 / (self.lanes or 1))
         return self
 
-    def __enter__(self) -> "Lane":
+    def __enter__(self) -> "RunWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
         self._stack.__exit__(kind, value, trace)
 
-    def save(self, step: int, stacked: Any, best: bool, stamp: Row, pin: int) -> None:
-        """Writes a checkpoint from the state of all lanes, on the host. The record has read the step."""
-        self.log.sync()
-        state = jax.tree.map(lambda x: x[self.index], stacked)
-        keep = max(2, self.run.exec.keep)  # killed while it saves, a group goes back to the step before
-        save(self.out / "ckpt", step, state, self.record.meta() | stamp | {"mode": FUSED}, keep, best, pin)
-        self.log.status(status="running", step=step, steps=self.run.steps)
+    @property
+    def mode(self) -> str:
+        """`solo` or `fused`."""
+        return SOLO if self.lanes is None else FUSED
 
-    def end(self, status: str, step: int) -> None:
-        """Writes the result; the lane goes on being computed, and nobody listens."""
-        result: Row = strict(self.record.result(status))[0] | {"mode": FUSED}
+    def save(self, step: int, state: Any, best: bool, stamp: Row, pin: int) -> None:
+        """Writes a checkpoint with the record as it stands; the record has been flushed, and is paused. `best`: whether
+        it is the best so far; the one of step `pin` is kept for good."""
+        self.log.sync()
+        # Killed while it saves, a group goes back to the step before, which all its lanes must still have.
+        keep = self.run.exec.keep if self.lanes is None else max(2, self.run.exec.keep)
+        save(self.out / "ckpt", step, state, self.record.meta() | stamp | {"mode": self.mode}, keep, best, pin)
+        self._running(step)
+
+    def end(self, status: str, step: int) -> Row:
+        """Writes the result and returns it; a fused run may go on being computed, and nobody listens."""
+        result: Row = strict(self.record.result(status))[0] | {"mode": self.mode}
         self.log.event(status, step=step)
         self.log.status(status=status, step=step, steps=self.run.steps)
         self.log.result(**result)
         self._trackers.close(status)
         self.result = result
+        return result
+
+    def _running(self, step: int) -> None:
+        self.log.status(status="running", step=step, steps=self.run.steps)

@@ -20,12 +20,13 @@ from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
 from jaxgpt.text import TrainingData
+from jaxgpt.train.fused.lane_metrics import StepMetrics
 from jaxgpt.train.fused.program import FusedProgram, fused_program
 from jaxgpt.train.initial_weights import Start
 from jaxgpt.train.loop import due, ready
 from jaxgpt.train.measurements import Row
 from jaxgpt.train.program import hyper, signature
-from jaxgpt.train.run_writer import FUSED, Lane, StepMetrics
+from jaxgpt.train.run_writer import FUSED, RunWriter
 from jaxgpt.train.stop_signal import StopSignal
 
 Watcher = Callable[[int, Row], None]
@@ -58,9 +59,9 @@ def run_fused(
         left = [i for i, result in enumerate(ended) if result is None]
         if left:
             compiled = fused_program(runs[0], len(runs))  # of all: another number of lanes is another arithmetic
-            lanes = [Lane(runs[i], outs[i], place) for place, i in enumerate(left)]
-            told = [None if watch is None else (lambda row, i=i: watch(i, row)) for i in left]
-            _train(lanes, prepared, compiled, quiet, told)
+            lanes = [RunWriter(runs[i], outs[i], lanes=len(left)) for i in left]
+            watches = [None if watch is None else (lambda row, i=i: watch(i, row)) for i in left]
+            _train(lanes, prepared, compiled, quiet, watches)
             for i, lane in zip(left, lanes, strict=True):
                 ended[i] = lane.result
     return [result for result in ended if result is not None]
@@ -84,7 +85,9 @@ def _claimed(run: Run, out: Path) -> Row | None:
     return _ended(out)
 
 
-def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, quiet: bool, told: list[Any]) -> None:
+def _train(
+    lanes: list[RunWriter], prepared: TrainingData, compiled: FusedProgram, quiet: bool, watches: Sequence[Any]
+) -> None:
     spec = lanes[0].run
     fold = lambda keys, number: jax.device_put(  # noqa: E731
         jax.vmap(jax.random.fold_in, (0, None))(keys, number), compiled.lanes
@@ -109,9 +112,11 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
     state = state._replace(frozen=starts[0].frozen)
     del starts
 
+    index = {lane: i for i, lane in enumerate(lanes)}
     with ExitStack() as files, StopSignal() as stop, Watch("fused", spec.steps, "steps", first, quiet) as line:
-        for lane, meta, tell in zip(lanes, metas, told, strict=True):
-            files.enter_context(lane.open(first, meta, len(lanes), prepared, tell))
+        for lane, meta, tell in zip(lanes, metas, watches, strict=True):
+            silent = Watch(lane.out.name, spec.steps, quiet=True)
+            files.enter_context(lane.open(first, meta, prepared, hashes, silent, tell))
             if early := lane.record.verdict():
                 lane.end(early, first)
         for step in range(first, spec.steps):
@@ -126,7 +131,7 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
             logged = measure or now == spec.steps or due(now, spec.exec.log_every)
             for lane in open_lanes:
                 lane.record.step(
-                    now, rows[1] * spec.row_tokens, measured.lane(lane.index), logged, measured.device["loss"]
+                    now, rows[1] * spec.row_tokens, measured.lane(index[lane]), logged, measured.device["loss"]
                 )
             if step == first:
                 line.restart(now)
@@ -138,7 +143,7 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
                         pauses.enter_context(lane.record.paused())
                     losses = _validate(compiled, state.weights, held_out, values)
                 for lane in open_lanes:
-                    better[lane] = lane.record.validation(losses[lane.index]) and spec.exec.keep_best
+                    better[lane] = lane.record.validation(losses[index[lane]]) and spec.exec.keep_best
             ended = "finished" if now == spec.steps else "stopped" if stop.asked else None
             status = {lane: lane.record.verdict() or ended for lane in open_lanes}
             # A step that one lane keeps, all keep: the group goes on from a step that all of them have.
@@ -156,7 +161,8 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
                     held = jax.device_get(state.saved)
                     for lane in saved:
                         if not lane.record.broken:
-                            lane.save(now, held, better[lane], stamp(lane.run, hashes), shared)
+                            own = jax.tree.map(lambda x, i=index[lane]: x[i], held)
+                            lane.save(now, own, better[lane], stamp(lane.run, hashes), shared)
             for lane in open_lanes:
                 if (how := status[lane]) is not None:
                     lane.end(how, now)
@@ -166,7 +172,7 @@ def _train(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram, qu
                 lane.end("finished", first)
 
 
-def _starts(lanes: list[Lane], prepared: TrainingData, compiled: FusedProgram) -> list[Start]:
+def _starts(lanes: list[RunWriter], prepared: TrainingData, compiled: FusedProgram) -> list[Start]:
     """Of each lane; lanes that start from the same weights share it."""
     place = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=compiled.whole)  # noqa: E731
     like = jax.tree.map(place, compiled.lane)
@@ -182,7 +188,7 @@ def keys_and_inputs(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Ar
 
 
 def _restore(
-    lanes: list[Lane], compiled: FusedProgram, hashes: Mapping[str, str]
+    lanes: list[RunWriter], compiled: FusedProgram, hashes: Mapping[str, str]
 ) -> tuple[int, list[Any], list[Row]] | None:
     """`(step, states, metas)` at the newest step of which every lane has a checkpoint made fused; None: start over."""
     like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), compiled.lane.saved)

@@ -6,7 +6,7 @@ import pytest
 
 from jaxgpt.runs.checkpoint.retention import steps
 from jaxgpt.train.fused.loop import run_fused
-from jaxgpt.train.run_writer import Lane
+from jaxgpt.train.run_writer import RunWriter
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,15 @@ def test_a_group_goes_on_where_one_lane_only_improves(spec, tmp_path):
 def test_a_group_killed_while_it_saves_goes_on_from_the_save_before(spec, tmp_path, monkeypatch):
     runs = [spec(i, **{"exec.keep": 1, "exec.keep_best": False, "exec.save_every": 3}) for i in (0, 1)]
     folders = [tmp_path / "first", tmp_path / "second"]
-    save = Lane.save
+    save = RunWriter.save
 
     def dies(lane, step, *what):
-        if lane.index == 1 and step == 6:
+        if lane.out == folders[1] and step == 6:
             raise KeyboardInterrupt
         save(lane, step, *what)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lane, "save", dies)
+        patch.setattr(RunWriter, "save", dies)
         with pytest.raises(KeyboardInterrupt):
             run_fused(runs, folders, quiet=True)
     run_fused(runs, folders, quiet=True)
