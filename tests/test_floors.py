@@ -2,6 +2,7 @@
 
 import ast
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,9 @@ def test_no_export_hides_a_module(path):
     exported = {alias.asname or alias.name for node in top for alias in node.names}
     inside = {other.stem for other in path.parent.glob("*.py")} | {other.name for other in path.parent.glob("*/")}
     assert not exported & inside
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports them by name alone: two of one name stop the whole suite."""
+    names = sorted(path.name for path in ROOT.parent.glob("tests/**/*.py") if path.name != "conftest.py")
+    assert not [a for a, b in pairwise(names) if a == b]
