@@ -243,7 +243,7 @@ def _numbers(path: Path) -> dict[str, int]:
 
 
 def _size(amount: float) -> str:
-    """`3.2 GB`."""
+    """A number of bytes for people, as `3.2 GB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
             return f"{amount:.3g} {unit}"

@@ -21,7 +21,7 @@ KINDS = (
 
 
 class Collective(NamedTuple):
-    """One instruction."""
+    """One collective instruction of a compiled program."""
 
     kind: str
     bytes: int
@@ -37,7 +37,7 @@ class Collective(NamedTuple):
 
 
 class Total(NamedTuple):
-    """All of a kind."""
+    """The sum over all collectives of one kind."""
 
     times: int
     bytes: int

@@ -20,7 +20,7 @@ TOO_LARGE = "the step does not fit a chip"
 
 
 class Answer(NamedTuple):
-    """What compiling told."""
+    """What the compiler says a training step needs on each chip."""
 
     run: Run
     topology: Slice

@@ -18,7 +18,7 @@ _FAST = re.compile(r"S\(\d\)")
 
 
 class Instruction(NamedTuple):
-    """One line."""
+    """One instruction of an HLO module."""
 
     name: str
     shape: str
@@ -36,7 +36,7 @@ class Instruction(NamedTuple):
 
 
 class Module(NamedTuple):
-    """A program."""
+    """A compiled program in HLO text, parsed."""
 
     computations: dict[str, tuple[Instruction, ...]]
     entry: str

@@ -18,7 +18,7 @@ EXCHANGES = ("all-to-all", "ragged-all-to-all")
 
 
 class Place(NamedTuple):
-    """Where a device stands."""
+    """A device's coordinates in its slice, and which slice that is."""
 
     slice: int
     at: tuple[int, ...]

@@ -21,7 +21,7 @@ SLACK = 0.1
 
 
 class Tried(NamedTuple):
-    """One mesh."""
+    """One mesh that the search has compiled for, and what came of it."""
 
     mesh: dict[str, int]
     answer: Answer | None

@@ -85,7 +85,7 @@ def named(mesh: dict[str, int]) -> str:
 
 
 def _said(value: Any) -> str:
-    """As YAML has it."""
+    """A value as YAML would write it."""
     return "null" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 

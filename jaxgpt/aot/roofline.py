@@ -28,7 +28,7 @@ class Prediction(NamedTuple):
 
     @property
     def binds(self) -> str:
-        """The longest."""
+        """The resource that takes longest, and so bounds the step."""
         return max(("compute", "memory", "network"), key=lambda name: getattr(self, name))
 
     @property
@@ -42,7 +42,7 @@ class Prediction(NamedTuple):
         return max(self.compute, self.memory) + self.network
 
     def figures(self) -> dict[str, Any]:
-        """As plain values."""
+        """The estimate as a mapping of plain numbers."""
         return {
             "compute_seconds": self.compute,
             "memory_seconds": self.memory,

@@ -28,7 +28,7 @@ class Encoder(Protocol):
     def encode(
         self, texts: Sequence[str], batch_size: int = 32, pooling: str | None = None, quiet: bool = False
     ) -> np.ndarray:
-        """float32 (N, D)."""
+        """Embeddings of the texts, float32 (N, D)."""
 
 
 class Adapter(AbsEncoder):

@@ -30,7 +30,7 @@ SLICE = 4096
 
 
 class Row(NamedTuple):
-    """One kind of tensor."""
+    """One kind of tensor: its name in their files and its path in ours."""
 
     theirs: str
     """Their name; `{i}` stands for the layer, whose tensors are the slices of our stacked leaves."""

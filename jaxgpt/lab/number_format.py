@@ -24,7 +24,7 @@ _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def quantity(metric: str) -> str:
-    """`val/loss` in words."""
+    """The name of a metric in words: `val/loss` is "validation loss"."""
     return _QUANTITIES.get(metric, (metric, ""))[0]
 
 

@@ -60,7 +60,7 @@ class Decoder(Transformer):
 
     @property
     def continues(self) -> bool:
-        """Always."""
+        """True: a decoder predicts what follows."""
         return True
 
     @property

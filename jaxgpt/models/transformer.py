@@ -91,22 +91,22 @@ class Transformer(TrunkSpec, Model):
 
     @property
     def depth(self) -> int:
-        """num_layers."""
+        """The number of layers."""
         return self.num_layers
 
     @property
     def width(self) -> int:
-        """d_model."""
+        """Channels of the residual stream."""
         return self.d_model
 
     @property
     def heads(self) -> int:
-        """num_heads."""
+        """Query heads of a layer."""
         return self.num_heads
 
     @property
     def period(self) -> int:
-        """Entries of `pattern`."""
+        """After how many layers the attention patterns repeat."""
         return len(self.pattern)
 
 

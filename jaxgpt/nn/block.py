@@ -58,22 +58,22 @@ class BlockSpec(Spec):
 
     @property
     def head_width(self) -> int:
-        """d_head, resolved."""
+        """Channels of a head: `d_head`, or else d_model / num_heads."""
         return self.d_head or self.d_model // self.num_heads
 
     @property
     def kv_heads(self) -> int:
-        """num_kv_heads, resolved."""
+        """Key and value heads: `num_kv_heads`, or else as many as query heads."""
         return self.num_kv_heads or self.num_heads
 
     @property
     def has_qkv_bias(self) -> bool:
-        """qkv_bias, resolved."""
+        """Whether queries, keys and values have biases: `qkv_bias`, or else `bias`."""
         return self.bias if self.qkv_bias is None else self.qkv_bias
 
     @property
     def has_o_bias(self) -> bool:
-        """o_bias, resolved."""
+        """Whether the output projection has a bias: `o_bias`, or else `bias`."""
         return self.bias if self.o_bias is None else self.o_bias
 
 

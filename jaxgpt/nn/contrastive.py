@@ -67,7 +67,7 @@ class _Contrastive(nn.Module):
 
     @nn.compact
     def __call__(self, states_LBTD: Sequence[jax.Array] | jax.Array, real_BT: jax.Array, train: bool) -> jax.Array:
-        """float32 (B, width)."""
+        """Embeddings of pooled texts, float32 (B, width)."""
         spec = self.spec
         before = spec.pooling == "cls_before_pooler"
         x = pool("cls" if before else spec.pooling, states_LBTD, real_BT)

@@ -17,7 +17,7 @@ class FeedForward(Seam, seam="feed_forward"):
 
     @abstractmethod
     def module(self, linears: Linears, name: str) -> nn.Module:
-        """The Linen module."""
+        """The Linen module that computes it, (..., D) -> (..., D)."""
 
 
 class Sparse(FeedForward):

@@ -20,7 +20,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Any leading axes."""
+        """x W + b over the last axis; any leading axes."""
         weight = self.param("weight", nn.initializers.normal(self.std), (x.shape[-1], self.features), jnp.float32)
         y = project(x.astype(self.dtype), weight.astype(self.dtype))
         if self.bias:

@@ -33,7 +33,7 @@ class Chip(NamedTuple):
 
     @property
     def links(self) -> int:
-        """To neighbours."""
+        """Links of a chip to its neighbours."""
         return 2 * self.axes
 
 

@@ -38,7 +38,7 @@ class Rules(Seam, seam="sharding"):
 
     @abstractmethod
     def tables(self) -> tuple[Table, ...]:
-        """Tables to be merged."""
+        """The tables, which are merged dimension by dimension."""
 
 
 class Replicated(Rules):
@@ -121,7 +121,7 @@ class Product(Rules):
     of: tuple[Rules, ...]
 
     def tables(self) -> tuple[Table, ...]:
-        """All of theirs."""
+        """The tables of all of them, in order."""
         return tuple(table for rules in self.of for table in rules.tables())
 
 
@@ -133,7 +133,7 @@ class Standard(Rules):
     """See Megatron."""
 
     def tables(self) -> tuple[Table, ...]:
-        """The product's."""
+        """The tables of the product of the four."""
         return Product(of=(Stages(), Experts(), Megatron(sequence_norms=self.sequence_norms), Zero())).tables()
 
 

@@ -91,7 +91,7 @@ def _kept_by_distance(pattern: Pattern, length: int, starts: np.ndarray, ends: n
 
 
 def seen_by(pattern: Pattern, queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """bool (queries, keys)."""
+    """Which keys each query sees, bool (queries, keys)."""
     seen = np.asarray(pattern.allows(queries[:, None], keys[None, :]), bool)
     return np.broadcast_to(seen, (queries.size, keys.size))
 

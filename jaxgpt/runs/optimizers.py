@@ -73,7 +73,7 @@ class Lion(Optimizer):
     b2: NonNegativeFloat = Field(default=0.99, lt=1)
 
     def scale(self) -> optax.GradientTransformation:
-        """±1 for each weight."""
+        """The sign of the momentum, ±1 for each weight."""
         return optax.scale_by_lion(self.b1, self.b2)
 
 

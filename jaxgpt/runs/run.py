@@ -49,7 +49,7 @@ class Evaluation(Spec):
 
 
 class Run(Spec):
-    """A whole training run."""
+    """A whole training run: what is computed, from the seed to the last step."""
 
     model: Model
     objective: Objective = LanguageModel()
@@ -83,7 +83,7 @@ class Run(Spec):
 
     @property
     def seq_len(self) -> int:
-        """Tokens a row."""
+        """Tokens of a row of a batch."""
         return self.data.seq_len or self.model.context
 
     @property

@@ -36,11 +36,11 @@ class Constant(Schedule):
     """The peak, always."""
 
     def shared(self, steps: int) -> int:
-        """All."""
+        """All steps: the rate of a step does not depend on how many there will be."""
         return steps
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
-        """1."""
+        """1: the peak, from warm-up to the end."""
         return jnp.ones_like(step)
 
 
@@ -80,11 +80,11 @@ class InverseSqrt(Schedule):
     warmup: Steps = 4000
 
     def shared(self, steps: int) -> int:
-        """All."""
+        """All steps: the rate of a step does not depend on how many there will be."""
         return steps
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
-        """√(warmup / step)."""
+        """The share of the peak: √(warmup / step)."""
         return jnp.sqrt(self.warmup / jnp.maximum(step + 1, self.warmup))
 
 

@@ -71,7 +71,7 @@ class Start:
 
     @cached_property
     def _weights(self) -> dict[str, jax.Array]:
-        """By path."""
+        """The weights of `start` by path."""
         run = self._run
         path = locate(str(run.start_name), "start")
         source = load(path, dtype="float32", mesh=run.exec.mesh, rules=run.exec.rules)

@@ -67,7 +67,7 @@ class RunWriter:
 
     @property
     def mode(self) -> str:
-        """`solo` or `fused`."""
+        """How the run is computed: `solo`, or `fused` with others."""
         return SOLO if self.lanes is None else FUSED
 
     def save(self, step: int, state: Any, best: bool, stamp: Row, pin: int) -> None:

@@ -24,7 +24,7 @@ class State(NamedTuple):
 
     @property
     def model_params(self) -> Any:
-        """All that the model has."""
+        """All parameters of the model, trainable and frozen."""
         return merge_params(self.params, self.frozen)
 
     @property
@@ -34,7 +34,7 @@ class State(NamedTuple):
 
     @property
     def saved(self) -> "State":
-        """What a checkpoint holds."""
+        """The state without what is frozen: what a checkpoint holds."""
         return self._replace(frozen=None)
 
 

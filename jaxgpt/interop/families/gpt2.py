@@ -77,7 +77,7 @@ def sizes(config: Config, vocab: int, context: int) -> dict[str, Any]:
 
 
 def size_keys(model: Decoder) -> dict[str, Any]:
-    """The same, the other way."""
+    """Their size keys from our fields: the inverse of `sizes`."""
     return {
         "vocab_size": model.vocab_size,
         "n_positions": model.context,

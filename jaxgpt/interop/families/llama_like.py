@@ -25,7 +25,7 @@ NORMS_ON_BOTH_SIDES = {
 
 
 def names(model: Decoder) -> NameMap:
-    """The tensors of a model."""
+    """The two-way map between their tensor names and our parameter paths."""
     interleaved = isinstance(model.position, Turning) and model.position.pairing == "interleaved"
     paired = {"q": model.num_heads, "k": model.kv_heads} if interleaved else {}
     norms = NORMS_ON_BOTH_SIDES if model.norm_place == BothNorms() else NORMS

@@ -37,7 +37,7 @@ SCALARS = {
 
 
 class Entry(NamedTuple):
-    """One tensor."""
+    """What a GGUF header says of one tensor."""
 
     kind: GGMLQuantizationType
     shape: tuple[int, ...]

@@ -50,7 +50,7 @@ class Architecture(NamedTuple):
         return _renamed(name, self.names)
 
     def gguf(self, name: str) -> str | None:
-        """The inverse of `theirs`."""
+        """The GGUF name of a Hugging Face tensor: the inverse of `theirs`."""
         return _renamed(name, {new: old for old, new in self.names.items()})
 
     def turned_heads(self, name: str, config: Mapping[str, Any]) -> int | None:

@@ -40,7 +40,7 @@ def read_templates(folder: Path, settings: Mapping[str, Any], where: Path) -> di
 
 
 def write_templates(folder: Path, templates: Mapping[str, str]) -> None:
-    """As files, byte for byte."""
+    """Writes the templates as files, byte for byte as they were read."""
     for name, text in templates.items():
         path = folder / FILE if name == DEFAULT else folder / OTHERS / f"{name}{ENDING}"
         path.parent.mkdir(exist_ok=True)

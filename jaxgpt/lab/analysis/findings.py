@@ -21,7 +21,7 @@ from jaxgpt.lab.workers.work import check_metric
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run's end."""
+    """How one run of the plan ended, with its value of the metric and its curve."""
 
     cell: Cell
     status: str
@@ -116,7 +116,7 @@ class Findings:
 
     @property
     def differences(self) -> list[Summary]:
-        """Of each contrast."""
+        """The estimated difference of each contrast."""
         return [contrast.paired.difference for contrast in self.contrasts]
 
     @property

@@ -18,7 +18,7 @@ WORDS = {"parameters": "parameters without embeddings", "flops": "FLOPs of a run
 
 @dataclass(frozen=True)
 class Series:
-    """One law's points."""
+    """The sizes and losses that one power law is fitted to."""
 
     name: str
     arms: tuple[str, ...]

@@ -23,7 +23,7 @@ RUNS = Path("runs")
 
 
 class Ablation(NamedTuple):
-    """What a call came to."""
+    """What one call of `ablate` has left: its report, and runs undone."""
 
     report: Path
     """report.html."""

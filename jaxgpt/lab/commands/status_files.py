@@ -75,7 +75,7 @@ class SweepStatus:
 
     @cached_property
     def counts(self) -> Counter[State]:
-        """Runs in each state."""
+        """The number of runs in each state."""
         return Counter(run.state for run in self.runs)
 
     @cached_property

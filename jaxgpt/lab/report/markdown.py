@@ -36,7 +36,7 @@ FEW = 60
 
 
 def markdown(findings: Findings) -> str:
-    """The whole document."""
+    """The whole report as a Markdown document."""
     plan, drifts = findings.plan, drift(findings)
     parts = [
         f"# {for_markdown(plan.experiment.question)}",

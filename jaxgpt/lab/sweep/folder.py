@@ -54,7 +54,7 @@ class Sweep:
 
     @property
     def settings(self) -> Lab:
-        """How it is executed."""
+        """The settings of how the sweep is executed."""
         return self.experiment.lab
 
     @cached_property

@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The budgets."""
+        """The budgets under which arms are compared, in order."""
         return self.experiment.budget or (AS_CONFIGURED,)
 
     def of(self, arm: str, axis: str | None = None) -> list[Cell]:

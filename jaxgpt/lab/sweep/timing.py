@@ -12,7 +12,7 @@ WARMUP, STEPS = 3, 20
 
 
 class Pace(NamedTuple):
-    """What some steps took."""
+    """Seconds that compiling and a step took, as measured."""
 
     compile: float
     """Seconds until the first step was done."""

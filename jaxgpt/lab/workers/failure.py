@@ -30,7 +30,7 @@ _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal
 
 
 class Failure(NamedTuple):
-    """A run's last failure."""
+    """The last failure of a run, as failure.json holds it."""
 
     cls: Class
     attempts: int

@@ -39,7 +39,7 @@ class Split(NamedTuple):
 
     @property
     def heads_spec(self) -> PartitionSpec:
-        """That of (B, H, T, K)."""
+        """The PartitionSpec of an array (B, H, T, K)."""
         return PartitionSpec(self.rows or None, self.heads or None, self.tokens, None)
 
     def side_spec(self, x: jax.Array, whole: bool = False) -> PartitionSpec:

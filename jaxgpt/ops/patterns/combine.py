@@ -34,7 +34,7 @@ class Union(Combined):
     citation = "Zaheer et al. 2020 (BigBird), section 2: window, global and random edges together"
 
     def allows(self, q: Any, k: Any) -> Any:
-        """Or."""
+        """Whether any of the patterns allows the pair."""
         return reduce(or_, [part.allows(q, k) for part in self.of])
 
 
@@ -44,7 +44,7 @@ class Intersection(Combined):
     citation = "Child et al. 2019, section 4.1: subsets of what causality allows"
 
     def allows(self, q: Any, k: Any) -> Any:
-        """And."""
+        """Whether all of the patterns allow the pair."""
         return reduce(and_, [part.allows(q, k) for part in self.of])
 
 

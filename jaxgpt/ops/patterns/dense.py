@@ -11,7 +11,7 @@ class Causal(Relative):
     citation = "Vaswani et al. 2017, section 3.2.3"
 
     def near(self, distance: Any) -> Any:
-        """k ≤ q."""
+        """Whether the key is no later than the query."""
         return distance >= 0
 
 
@@ -21,7 +21,7 @@ class Bidirectional(Relative):
     citation = "Devlin et al. 2019, section 3"
 
     def near(self, distance: Any) -> Any:
-        """Always."""
+        """True for every distance."""
         return distance == distance
 
 

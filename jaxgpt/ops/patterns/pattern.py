@@ -73,5 +73,5 @@ def beyond(value: Seam, context: int, path: str) -> list[str]:
 
 
 def same_order(length: int) -> np.ndarray:
-    """int32 0 … length − 1."""
+    """The indices 0 to length − 1 in order, int32."""
     return np.arange(length, dtype=np.int32)

@@ -18,11 +18,11 @@ class ALiBi(Biased, kind="alibi"):
     citation = "Press et al. 2022, section 3"
 
     def table(self, num_heads: int) -> np.ndarray:
-        """The slopes."""
+        """A slope for each head, float32 (H,)."""
         return alibi_slopes(num_heads)
 
     def bias(self, table_H: jax.Array, q_pos_BT: jax.Array, k_pos_BS: jax.Array) -> jax.Array:
-        """−slope·|q − k|."""
+        """What is added to the scores: −slope·|q − k|."""
         distance = jnp.abs(q_pos_BT[..., None, :, None] - k_pos_BS[..., None, None, :])
         return -table_H[:, None, None] * distance.astype(jnp.float32)
 

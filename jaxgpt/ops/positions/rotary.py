@@ -55,11 +55,11 @@ class Rotary(Turning):
     citation = "Su et al. 2021 (RoFormer), section 3.2"
 
     def rates(self, d_head: int) -> np.ndarray:
-        """θ^(−2i/K)."""
+        """Radians a position of pair i: θ^(−2i/K)."""
         return plain_rates(self.theta, d_head)
 
     def magnitude(self) -> float:
-        """1."""
+        """1: rotation keeps lengths."""
         return 1.0
 
 
@@ -71,11 +71,11 @@ class RotaryLinear(Turning):
     """How much longer the texts are than those of training."""
 
     def rates(self, d_head: int) -> np.ndarray:
-        """θ^(−2i/K) / factor."""
+        """Radians a position of pair i: θ^(−2i/K) / factor."""
         return plain_rates(self.theta, d_head) / self.factor
 
     def magnitude(self) -> float:
-        """1."""
+        """1: rotation keeps lengths."""
         return 1.0
 
 
@@ -90,7 +90,7 @@ class RotaryNTK(Turning, kind="rotary_ntk"):
         return plain_rates(self.theta * self.factor ** (d_head / max(d_head - 2, 1)), d_head)
 
     def magnitude(self) -> float:
-        """1."""
+        """1: rotation keeps lengths."""
         return 1.0
 
 
@@ -157,7 +157,7 @@ class RotaryLlama3(Turning, kind="rotary_llama3"):
         return rates * unscaled + rates / self.factor * (1 - unscaled)
 
     def magnitude(self) -> float:
-        """1."""
+        """1: rotation keeps lengths."""
         return 1.0
 
 

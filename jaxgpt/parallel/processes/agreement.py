@@ -24,7 +24,7 @@ def process_count() -> int:
 
 
 def process_index() -> int:
-    """This process among them."""
+    """The number of this process among those of the run, from 0."""
     return distributed.global_state.process_id if store() is not None else 0
 
 

@@ -29,7 +29,7 @@ class EncodedRows:
     columns: int
 
     def __len__(self) -> int:
-        """N."""
+        """The number of rows."""
         return (len(self.starts) - 1) // self.columns
 
     def rows(self, index_B: np.ndarray, length: int) -> Batch:

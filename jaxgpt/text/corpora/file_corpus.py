@@ -43,7 +43,7 @@ class FileCorpus(Corpus):
         return sha.hexdigest()
 
     def documents(self) -> Iterator[Document]:
-        """File after file."""
+        """The documents of all files, one file after another."""
         for text, held_out, progress in self._split():
             if text:
                 yield Document(text, held_out, progress)

@@ -49,7 +49,7 @@ class HubCorpus(Corpus):
         return sha.hexdigest()
 
     def documents(self) -> Iterator[Document]:
-        """Record after record."""
+        """The documents of the data set, in its order."""
         total = len(self._records)
         for row, text in enumerate(self._texts(), start=1):
             if text:

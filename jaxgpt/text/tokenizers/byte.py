@@ -13,7 +13,7 @@ class Byte(Tokenizer):
 
     @property
     def needs_text(self) -> bool:
-        """No: bytes are bytes."""
+        """False: the 256 bytes need no text to learn from."""
         return False
 
     def train(self, texts: Texts) -> Codec:

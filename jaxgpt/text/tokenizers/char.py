@@ -17,7 +17,7 @@ class Char(Tokenizer):
     covers_held_out = True
 
     def train(self, texts: Texts) -> Codec:
-        """Collects the alphabet."""
+        """Learns the alphabet: all characters of the texts, sorted."""
         alphabet: set[str] = set()
         for text in texts():
             alphabet.update(text)

@@ -36,7 +36,7 @@ class Learned(Tokenizer):
 
     @property
     def needs_text(self) -> bool:
-        """Not when imported."""
+        """Whether it has yet to learn: false for an imported vocabulary."""
         return self.path is None
 
     def train(self, texts: Texts) -> Codec:
@@ -64,7 +64,7 @@ class Learned(Tokenizer):
 
     @abstractmethod
     def _learn(self, texts: Texts) -> "hf.Tokenizer":
-        """A trained tokenizer."""
+        """Trains on the texts and returns the tokenizer."""
 
     @abstractmethod
     def _published(self, folder: Path) -> "hf.Tokenizer":

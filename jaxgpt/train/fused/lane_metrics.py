@@ -37,5 +37,5 @@ class StepMetrics:
         return self._host[name]
 
     def lane(self, index: int) -> LaneMetrics:
-        """One lane's."""
+        """The metrics of one lane."""
         return LaneMetrics(self, index)

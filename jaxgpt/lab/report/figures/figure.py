@@ -103,7 +103,7 @@ def svg(findings: Findings, panel: Panel) -> str:
 
 
 def document(figure: "Figure") -> str:
-    """A figure as SVG."""
+    """A matplotlib figure as an SVG document."""
     held = io.StringIO()
     figure.savefig(held, format="svg", facecolor="none", metadata={"Date": None})
     return held.getvalue()

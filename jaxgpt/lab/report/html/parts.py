@@ -50,7 +50,7 @@ def fold(summary: str, content: str) -> str:
 
 
 def facts(held: dict[str, str]) -> str:
-    """Names and values."""
+    """A list of names, each with its value."""
     return f"<dl>{''.join(f'<dt>{for_html(name)}</dt><dd>{for_html(text)}</dd>' for name, text in held.items())}</dl>"
 
 

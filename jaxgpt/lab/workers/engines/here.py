@@ -9,20 +9,20 @@ class Nobody:
     """A crew without workers."""
 
     def alive(self) -> int:
-        """0."""
+        """No worker is ever alive: the calling process does the work."""
         return 0
 
     def describe(self) -> list[str]:
-        """Nothing."""
+        """No lines: there is nobody to describe."""
         return []
 
     def stop(self) -> None:
-        """Does nothing."""
+        """Does nothing, as no worker was started."""
 
 
 class Here(Engine):
     """The process that was asked does the work itself; more may join with `jaxgpt lab work`."""
 
     def start(self, folder: Path) -> Nobody:
-        """Starts nothing."""
+        """Returns a crew of no workers."""
         return Nobody()

@@ -99,7 +99,7 @@ class RayCrew:
         return len(ray.wait(self.tasks, num_returns=len(self.tasks), timeout=0)[1])
 
     def describe(self) -> list[str]:
-        """Task and log of each."""
+        """A line for each worker: its Ray task and its log."""
         return [f"task {task.task_id().hex()}, log {log}" for task, log in zip(self.tasks, self.logs, strict=True)]
 
     def stop(self) -> None:

@@ -131,7 +131,7 @@ def _state() -> str:
 
 
 class SlurmCrew:
-    """One job array."""
+    """The workers of a sweep as one Slurm job array."""
 
     def __init__(self, job: str, logs: list[str]):
         self.job, self.logs = job, logs
@@ -147,7 +147,7 @@ class SlurmCrew:
         return self._alive
 
     def describe(self) -> list[str]:
-        """Job and log of each."""
+        """A line for each worker: its Slurm job and its log."""
         return [f"job {self.job} ({number}), log {log}" for number, log in enumerate(self.logs)]
 
     def stop(self) -> None:

@@ -43,7 +43,7 @@ class BlockSparse(Kernel):
         return None if case.blocks_known and case.queries == case.keys else f"{case.why_unknown()}; use chunked"
 
     def block_for(self, pattern: Pattern, length: int, platform: str) -> int:
-        """`block`, resolved."""
+        """Tokens of a block: `block`, or else what suits the platform and the length."""
         return self.block or (best_block(pattern, length) if platform == "cpu" else BLOCKS[-1])
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:

@@ -34,7 +34,7 @@ def deal(tree: Any, axes: Axes, parts: int) -> Any:
 
 
 def collect(tree: Any, axes: Axes, parts: int) -> Any:
-    """The way back."""
+    """Puts the pieces back in the order of the row: the inverse of `deal`."""
     even = lax.axis_index(axes) % 2 == 0
 
     def move(x: jax.Array) -> jax.Array:
