@@ -191,7 +191,7 @@ def test_what_makes_a_family_shows_in_its_logits(name, change):
     """So that equal logits mean equal mechanisms, at these sizes."""
     pair = pair_of(name)
     other = jax.jit(pair.model.evolve(**change).build().apply)({"params": pair.params}, pair.ids)
-    assert difference(other, pair.their_logits()) > 50e-5
+    assert difference(other, pair.their_logits()) > 20e-5  # twenty times what counts as equal, of the logits' scale
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
