@@ -22,6 +22,8 @@ from jaxgpt.spec.errors import quote
 
 GRAIN = 64
 """Cache slots are rounded up to a multiple of this, and prompts to a power of two: few lengths are ever compiled."""
+BEGIN = jax.jit(begin, static_argnums=(0, 1))
+ADVANCE = jax.jit(advance, static_argnums=0, donate_argnums=2)
 MOST_NEW, MOST_SEED = 1_000_000, 2**32 - 1
 """The most tokens that are written in a call, and the largest seed that is not another one's."""
 
@@ -102,11 +104,11 @@ def _window(
     tokens_BP, lengths_B = _pad(rows)
     P = tokens_BP.shape[1]
     capacity = -(-(P + count) // GRAIN) * GRAIN
-    state = begin(program, capacity, inputs, tokens_BP, lengths_B, key, min(every, count))
+    state = BEGIN(program, capacity, inputs, tokens_BP, lengths_B, key, min(every, count))
     for start in range(0, count, every):
         stop = min(start + every, count)
         if start:
-            state = advance(program, inputs, state, stop - start)
+            state = ADVANCE(program, inputs, state, stop - start)
         if not state.finite:
             raise JaxgptError(
                 f"generate: the model computes NaN or infinity in {jnp.dtype(program.module.dtype)}; load it with "

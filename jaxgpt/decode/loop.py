@@ -1,9 +1,8 @@
-"""The compiled part of generation: read the prompts in one pass, then write tokens in a loop on the device.
+"""What is compiled of decoding: read the prompts in one pass, then write tokens in a loop on the device.
 
 B rows, P prompt slots, S slots, D model width, V vocabulary.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +13,8 @@ from flax import linen as nn
 from jaxgpt.decode.sampling import Steps, Values, draw
 from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.layout import Layout
+from jaxgpt.ops.losses import cross_entropy
+from jaxgpt.ops.sharding import constrain
 
 
 class Program(NamedTuple):
@@ -22,6 +23,8 @@ class Program(NamedTuple):
     module: nn.Module
     steps: Steps
     eot: int | None
+    log_probs: bool = False
+    """Whether the log-probability of each token is noted as it is written."""
 
 
 class Inputs(NamedTuple):
@@ -44,13 +47,14 @@ class Decoding(NamedTuple):
     """int32: the empty slots on the left of each row's first token."""
     cache: Cache
     seen_BV: jax.Array | None
+    log_probs_BS: jax.Array | None
+    """float32: that of the token in each slot by the model itself, whatever the sampling; 0 in the prompt."""
     done_B: jax.Array
     finite: jax.Array
     """bool scalar: whether all that tokens were drawn from was numbers."""
     key: jax.Array
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def begin(
     program: Program,
     capacity: int,
@@ -67,7 +71,7 @@ def begin(
     padding_B = P - lengths_B
     pos_BP = jnp.arange(P, dtype=jnp.int32) - padding_B[:, None]
     layout = Layout(pos_BP, cursor=jnp.int32(0), padding=padding_B, capacity=capacity)
-    cache = spec.cache(B, capacity, module.dtype)
+    cache = jax.tree.map(lambda x: constrain(x, "heads"), spec.cache(B, capacity, module.dtype))
     hidden, cache = module.apply({"params": inputs.params}, tokens_BP, layout, cache, method="extend")
     seen = None
     if program.steps.penalises:
@@ -79,6 +83,7 @@ def begin(
         padding_B=padding_B,
         cache=cache,
         seen_BV=seen,
+        log_probs_BS=jnp.zeros((B, capacity)) if program.log_probs else None,
         done_B=jnp.zeros(B, bool),
         finite=jnp.bool_(True),
         key=key,
@@ -87,7 +92,6 @@ def begin(
     return _loop(program, inputs, state, count - 1)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def advance(program: Program, inputs: Inputs, state: Decoding, count: jax.Array) -> Decoding:
     """Writes `count` more tokens."""
     return _loop(program, inputs, state, count)
@@ -113,7 +117,7 @@ def _loop(program: Program, inputs: Inputs, state: Decoding, count: jax.Array) -
 
 def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Array) -> Decoding:
     """Draws the next token of every row; rows that have ended repeat end-of-text."""
-    logits_BV = program.module.apply({"params": inputs.params}, hidden_BD, method="unembed")
+    own_BV = logits_BV = program.module.apply({"params": inputs.params}, hidden_BD[:, None], method="unembed")[:, 0]
     if inputs.drawable_V is not None:
         logits_BV = jnp.where(inputs.drawable_V, logits_BV, -jnp.inf)
     key = jax.random.fold_in(state.key, state.cursor)
@@ -125,10 +129,15 @@ def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Arr
     seen = state.seen_BV
     if seen is not None:
         seen = seen | jax.nn.one_hot(new_B, seen.shape[1], dtype=jnp.bool_)
+    log_probs = state.log_probs_BS
+    if log_probs is not None:
+        new_log_probs_B = -cross_entropy(own_BV, new_B)[1]
+        log_probs = jax.lax.dynamic_update_slice(log_probs, new_log_probs_B[:, None], (0, state.cursor + 1))
     return state._replace(
         tokens_BS=jax.lax.dynamic_update_slice(state.tokens_BS, new_B[:, None], (0, state.cursor + 1)),
         cursor=state.cursor + 1,
         seen_BV=seen,
+        log_probs_BS=log_probs,
         done_B=done_B,
         finite=state.finite & jnp.all(jnp.isfinite(hidden_BD)),
     )

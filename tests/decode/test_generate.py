@@ -11,7 +11,7 @@ from close import assert_close
 from rarely import mostly
 
 from jaxgpt.decode import Sampling, generate, stream
-from jaxgpt.decode.loop import advance, begin
+from jaxgpt.decode.generation import ADVANCE, BEGIN
 from jaxgpt.models import Decoder
 from jaxgpt.nn.layout import Layout
 from jaxgpt.spec import ConfigError, JaxgptError, members
@@ -199,11 +199,11 @@ def test_another_setting_compiles_nothing(model):
     ]
     assert len({sampling.steps for sampling in settings}) == 10
     some = [sampling for sampling in settings if sampling.steps == settings[-1].steps or sampling == settings[0]]
-    before = begin._cache_size(), advance._cache_size()
+    before = BEGIN._cache_size(), ADVANCE._cache_size()
     for index, sampling in enumerate(some):
         for _ in stream(*model, PROMPTS, 3 + index % 9, sampling, seed=index, every=2):
             pass
-    assert len(some) > 12 and (begin._cache_size() - before[0], advance._cache_size() - before[1]) <= (2, 2)
+    assert len(some) > 12 and (BEGIN._cache_size() - before[0], ADVANCE._cache_size() - before[1]) <= (2, 2)
 
 
 def test_end_of_text_ends_a_row_and_only_that_row(model, written):
