@@ -58,7 +58,8 @@ def write(path: Path, row) -> None:
 
 
 if __name__ == "__main__":
-    sys.modules["jaxgpt.train"] = SimpleNamespace(Run=Run, run=run)
+    sys.modules["jaxgpt.runs"] = SimpleNamespace(Run=Run)
+    sys.modules["jaxgpt.train"] = SimpleNamespace(run=run)
     from jaxgpt.cli import main
 
     main()
