@@ -92,7 +92,8 @@ def test_rows_and_heads_over_devices_and_seeds_under_vmap_change_nothing(known):
         n: {**held, "weight": jax.device_put(held["weight"], columns)} if n in "qkv" else held
         for n, held in attention.items()
     }
-    spread = {**params, "blocks": {"layers": {**params["blocks"]["layers"], "attention": placed}}}
+    blocks = params["blocks"]
+    spread = {**params, "blocks": {**blocks, "layers": {**blocks["layers"], "attention": placed}}}
     rows = jax.device_put(TOKENS, NamedSharding(mesh, PartitionSpec("data")))
     seeds = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), spread)
     both = jax.jit(jax.vmap(loss_and_gradient(spec, FAST[kernel]), (0, None)))(seeds, rows)
