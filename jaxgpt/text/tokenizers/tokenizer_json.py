@@ -61,6 +61,11 @@ def check_runs(text: str, tree: dict[str, Any], path: Path) -> None:
     model = tree.get("model")
     if isinstance(model, dict) and model.get("dropout") not in (None, 0):
         raise ConfigError(f"{path}: model.dropout: {quote(model['dropout'])} draws ids at random; set it to null")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocab, dict) and (twins := _twins(vocab)) is not None:
+        raise ConfigError(
+            f"{path}: model.vocab: {quote(twins[0])} and {quote(twins[1])} have the same id; make ids unique"
+        )
     raw = text.encode("utf-8")
     note = _note(raw)
     if note.exists() or not sys.executable:
@@ -85,6 +90,15 @@ def check_runs(text: str, tree: dict[str, Any], path: Path) -> None:
     if problem != "sound":
         raise ConfigError(f"{path}: not a tokenizer.json that runs: {problem[:300]}")
     _write(note)
+
+
+def _twins(vocab: dict[str, Any]) -> tuple[str, str] | None:
+    """Two tokens of one id, of which the library would keep either, at random, when it writes the vocabulary."""
+    first: dict[Any, str] = {}
+    for token, index in vocab.items():
+        if isinstance(index, int) and (other := first.setdefault(index, token)) is not token:
+            return other, token
+    return None
 
 
 def vouch(text: str) -> None:

@@ -39,6 +39,7 @@ BAD = {
     "a broken expression": ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}),
     "ids at random": ("model.dropout", 0.1),
     "an id beyond any vocabulary": ("model.vocab.far", 2**32 - 1),
+    "two tokens of one id": ("model.vocab.far", 7),
     "no model": ("model", None),
 }
 
