@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tensorstore
 
 
 def make_tree(seed):
@@ -25,3 +26,8 @@ def assert_bitwise(a, b):
 
 def steps(folder):
     return sorted(int(path.name.removeprefix("step_")) for path in folder.iterdir() if path.is_dir())
+
+
+def array_store(folder):
+    """The arrays of a checkpoint's step, as Orbax keeps them."""
+    return tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{folder}/arrays/"}).result()

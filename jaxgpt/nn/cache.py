@@ -43,7 +43,7 @@ def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:
     """
     assert layout.cursor is not None and layout.padding is not None
     R, T = cache.k.shape[2], new.k.shape[2]
-    grown = KV(*(_write(held, x, layout.cursor) for held, x in zip(cache, new, strict=True)))
+    grown = KV(*(_write(old, x, layout.cursor) for old, x in zip(cache, new, strict=True)))
     if T == 1 or layout.capacity <= R:
         return grown, grown, _held(R, layout.cursor + T - 1, layout.padding)
     seen = KV(*(jnp.concatenate([held, x.astype(held.dtype)], 2) for held, x in zip(cache, new, strict=True)))

@@ -103,9 +103,9 @@ def _head(name: str) -> bool:
 
 def _unlike(theirs: Model, ours: Model) -> list[str]:
     """Fields whose values make another function of the same weights."""
-    told: list[dict[str, Any]] = [model.model_dump(mode="json", exclude={*OPEN, "kind"}) for model in (theirs, ours)]
+    specs: list[dict[str, Any]] = [model.model_dump(mode="json", exclude={*OPEN, "kind"}) for model in (theirs, ours)]
     return [
         f"model.{name} is {old!r} in the weights' model; set it so"
-        for name, (old, new) in diff(*told).items()
+        for name, (old, new) in diff(*specs).items()
         if not (name.rpartition(".")[2] in SHAPED and None in (old, new))
     ]

@@ -54,7 +54,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     instance("spec", spec, "a Run, as of load_yaml(Run, 'config.yaml')", Run)
     start()
     out, quiet = resolve(out), quiet or process_index() > 0
-    with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as held:
+    with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as locks:
         agree_on_run(spec)
         check_devices(spec, len(training_devices()))
         with raise_together("prepare"):
@@ -63,17 +63,17 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
         spec = spec.settled(prepared.codec)
         compiled = program(spec)
         with raise_together("claim"):
-            mine = held.enter_context(writer_folder(out))
-            held.enter_context(RunLock(mine))
-            clear_drafts(mine)
-            claim(spec, mine)
+            folder = locks.enter_context(writer_folder(out))
+            locks.enter_context(RunLock(folder))
+            clear_drafts(folder)
+            claim(spec, folder)
         check_shared(out)
-        done: Row | None = from_first("result", read_result(mine))
+        done: Row | None = from_first("result", read_result(folder))
         if done is not None:
             with raise_together("sources"):
-                check_sources(spec, out, read_sources(mine), sources(spec, prepared))
+                check_sources(spec, out, read_sources(folder), sources(spec, prepared))
             return done
-        return _train(spec, prepared, compiled, out, mine, quiet, watch, watchdog)
+        return _train(spec, prepared, compiled, out, folder, quiet, watch, watchdog)
 
 
 def agree_on_run(spec: Run) -> None:
@@ -115,12 +115,12 @@ def _train(
     prepared: TrainingData,
     compiled: Program,
     out: Path,
-    mine: Path,
+    folder: Path,
     quiet: bool,
     watch: Callable[[Row], None] | None,
     watchdog: Watchdog,
 ) -> Row:
-    """`mine` is the `writer_folder`: checkpoints go to `out`, everything else there."""
+    """`folder` is the `writer_folder`: checkpoints go to `out`, everything else there."""
     rows = Rows(spec)
     key = jax.random.key(spec.seed)
     values = hyper(spec)
@@ -135,13 +135,13 @@ def _train(
     first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
     state = state._replace(frozen=start_weights.frozen) if found else start_weights.begin(state)
     del start_weights
-    alike, measures = similarity(spec, prepared.codec, mine), len(held_out) > 0 or spec.eval.sts is not None
+    alike, measures = similarity(spec, prepared.codec, folder), len(held_out) > 0 or spec.eval.sts is not None
     dropout_key = jax.random.fold_in(key, 1)
 
     with (
         StopSignal() as stop,
         Watch(out.name, spec.steps, "steps", first, quiet) as line,
-        RunWriter(spec, out, mine).open(first, meta, prepared, hashes, line, watch) as writer,
+        RunWriter(spec, out, folder).open(first, meta, prepared, hashes, line, watch) as writer,
     ):
         record = writer.record
         status, now = record.verdict(), first

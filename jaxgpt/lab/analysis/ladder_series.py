@@ -86,7 +86,7 @@ def parameters(model: Any) -> int:
     settled = model if model.vocab_size is not None else model.evolve(vocab_size=256)
     tree = settled.shapes()
     tables = [held for name, held in tree.get("embed", {}).items() if name in ("token", "position")]
-    tables += [held for held in tree.get("lm_head", {}).values()]
+    tables += tree.get("lm_head", {}).values()
     return settled.count() - sum(math.prod(table.shape) for table in tables)
 
 

@@ -9,4 +9,4 @@ def of_arms(experiment: Experiment) -> dict[str, str]:
     arms = colours(list(experiment.arms), experiment.baseline)
     rungs = experiment.ladder.rungs if experiment.ladder else {}
     series = of_series(list(rungs))
-    return arms | {arm: series[name] for name, held in rungs.items() for arm in held}
+    return arms | {arm: series[name] for name, members in rungs.items() for arm in members}

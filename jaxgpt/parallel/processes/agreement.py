@@ -58,14 +58,14 @@ def from_first(topic: str, value: Any) -> Any:
 @contextmanager
 def raise_together(topic: str, kind: type[Exception] = JaxgptError) -> Iterator[None]:
     """An error of this kind that one process raises inside, all raise at the end, where each waits for the others."""
-    mine: Exception | None = None
+    own_error: Exception | None = None
     try:
         yield
     except kind as error:
-        mine = error
-    lines = gather_lines(topic, "" if mine is None else str(mine))
-    if mine is not None:
-        raise mine
+        own_error = error
+    lines = gather_lines(topic, "" if own_error is None else str(own_error))
+    if own_error is not None:
+        raise own_error
     if lines:
         raise kind(lines[0])
 

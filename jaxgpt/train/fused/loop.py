@@ -158,10 +158,10 @@ def _train(
                 with ExitStack() as pauses:
                     for lane in open_lanes:
                         pauses.enter_context(lane.record.paused())
-                    held = jax.device_get(state.saved)
+                    host_state = jax.device_get(state.saved)
                     for lane in saved:
                         if not lane.record.broken:
-                            own = jax.tree.map(lambda x, i=index[lane]: x[i], held)
+                            own = jax.tree.map(lambda x, i=index[lane]: x[i], host_state)
                             lane.save(now, own, better[lane], stamp(lane.run, hashes), shared)
             for lane in open_lanes:
                 if (how := status[lane]) is not None:
