@@ -7,7 +7,7 @@ import pytest
 from jaxgpt.models import Model
 from jaxgpt.nn.text_head import TextHead
 from jaxgpt.ops.sharding import path_name
-from jaxgpt.runs.matrices import decayed
+from jaxgpt.runs.optimizers.matrices import decayed
 from jaxgpt.spec import members, parse
 
 SIZE = {"num_layers": 2, "d_model": 256, "num_heads": 2, "context": 4096, "vocab_size": 64}
