@@ -74,7 +74,7 @@ class Decoder(Transformer):
         back as the context."""
         if isinstance(self.position, Learned | Added):
             return False
-        return all(is_relative(one) and reach(one, self.context + 1) <= self.context for one in self.pattern)
+        return all(is_relative(p) and reach(p, self.context + 1) <= self.context for p in self.pattern)
 
 
 class DecoderLM(TransformerModule):
@@ -104,6 +104,6 @@ class DecoderLM(TransformerModule):
         cap = self.spec.logit_cap
         return constrain(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
 
-    def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
+    def init_all_heads(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
         """What every head says: initialising by it makes all parameters."""
         return self(tokens_BT), None if self.text_head is None else self.represent(tokens_BT)

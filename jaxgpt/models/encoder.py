@@ -165,6 +165,6 @@ class EncoderModel(TransformerModule):
             None if self.next_sentence is None else self.follows(hidden_BTD),
         )
 
-    def everything(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
+    def init_all_heads(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
         """What every head says: initialising by it makes all parameters."""
         return self.outputs(tokens_BT), None if self.text_head is None else self.represent(tokens_BT)

@@ -48,7 +48,7 @@ class Transformer(TrunkSpec, Model):
             update={"pattern": self.pattern[:1]}
         )  # a cycle takes time, and parameters depend on none
         module = first.build(loop="scan")
-        return module.init(key, jnp.zeros((1, 1), jnp.int32), method="everything")["params"]
+        return module.init(key, jnp.zeros((1, 1), jnp.int32), method="init_all_heads")["params"]
 
     def trunk(self, kernel: Kernel, dtype: DTypeLike, loop: Loop, remat: Remat, **embedded: Any) -> Trunk:
         """The trunk's module, with `embedded` what is its embedding's own."""

@@ -2,7 +2,7 @@
 
 A cache has a slot for every token to come, or is a ring of as many slots as its pattern can see: token n then lies in
 slot n mod R, and a long row needs no more memory than a short one.
-B batch, T new tokens, R slots held, G key/value heads, K head width.
+B batch, T new tokens, R slots of a cache, G key/value heads, K head width.
 """
 
 from typing import NamedTuple
@@ -45,24 +45,24 @@ def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:
     R, T = cache.k.shape[2], new.k.shape[2]
     grown = KV(*(_write(old, x, layout.cursor) for old, x in zip(cache, new, strict=True)))
     if T == 1 or layout.capacity <= R:
-        return grown, grown, _held(R, layout.cursor + T - 1, layout.padding)
-    seen = KV(*(jnp.concatenate([held, x.astype(held.dtype)], 2) for held, x in zip(cache, new, strict=True)))
+        return grown, grown, _slot_positions(R, layout.cursor + T - 1, layout.padding)
+    seen = KV(*(jnp.concatenate([old, x.astype(old.dtype)], 2) for old, x in zip(cache, new, strict=True)))
     pos = jnp.broadcast_to(layout.pos, (cache.k.shape[0], T))
-    return grown, seen, jnp.concatenate([_held(R, layout.cursor - 1, layout.padding), pos], 1)
+    return grown, seen, jnp.concatenate([_slot_positions(R, layout.cursor - 1, layout.padding), pos], 1)
 
 
-def _held(R: int, last: jax.Array, padding: jax.Array) -> jax.Array:
+def _slot_positions(R: int, last: jax.Array, padding: jax.Array) -> jax.Array:
     """int32 (B, R): the position in each slot when `last` is the latest token's; negative where there is none."""
     number = last - jnp.mod(last - jnp.arange(R, dtype=jnp.int32), R)
     return jnp.where(number < 0, -1, number - padding[:, None])
 
 
-def _write(held_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:
-    R, T = held_BGRK.shape[2], new_BGTK.shape[2]
-    new_BGTK = new_BGTK.astype(held_BGRK.dtype)
+def _write(old_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:
+    R, T = old_BGRK.shape[2], new_BGTK.shape[2]
+    new_BGTK = new_BGTK.astype(old_BGRK.dtype)
     if T == 1:
         zero = jnp.zeros((), slot.dtype)
-        return lax.dynamic_update_slice(held_BGRK, new_BGTK, (zero, zero, slot % R, zero))
-    kept = min(R, T)  # of more tokens than the ring holds the last ones stay
-    at = (slot + T - kept + jnp.arange(kept, dtype=slot.dtype)) % R
-    return held_BGRK.at[:, :, at].set(new_BGTK[:, :, T - kept :], mode="promise_in_bounds", unique_indices=True)
+        return lax.dynamic_update_slice(old_BGRK, new_BGTK, (zero, zero, slot % R, zero))
+    stay = min(R, T)  # of more tokens than the ring holds the last ones stay
+    at = (slot + T - stay + jnp.arange(stay, dtype=slot.dtype)) % R
+    return old_BGRK.at[:, :, at].set(new_BGTK[:, :, T - stay :], mode="promise_in_bounds", unique_indices=True)

@@ -13,9 +13,9 @@ from flax import linen as nn
 from jax.sharding import PartitionSpec
 from pydantic import Field, NonNegativeFloat, model_validator
 
-from jaxgpt.nn.deal import AXIS
 from jaxgpt.nn.feed_forward import MLP, FeedForward, Sparse
 from jaxgpt.nn.linear import Linears
+from jaxgpt.nn.pipeline_layout import PIPELINE
 from jaxgpt.ops import routing
 from jaxgpt.ops.routing import Routes
 from jaxgpt.ops.sharding import constrain, constraining, placement
@@ -139,17 +139,17 @@ def _bounded(apply: Any, params: Any, x_BTD: jax.Array, routes: Routes, places: 
 def _dropless(apply: Any, params: Any, x_BTD: jax.Array, routes: Routes) -> jax.Array:
     """Experts travel: every device gathers them, as FSDP gathers weights, and keeps its tokens, of which nobody knows
     while compiling how many go where."""
-    held = placement()
-    spec = None if held is None else held.spec("activations/sublayer", x_BTD.shape)
+    current = placement()
+    spec = None if current is None else current.spec("activations/sublayer", x_BTD.shape)
     axes = {name for part in spec or () for name in ((part,) if isinstance(part, str) else part or ())}
-    if held is None or not axes:
+    if current is None or not axes:
         return _own(apply, params, x_BTD, routes)
     return jax.shard_map(
         partial(_own, apply),
-        mesh=held.mesh,
+        mesh=current.mesh,
         in_specs=(PartitionSpec(), spec, spec),
         out_specs=spec,
-        axis_names=axes | {AXIS},  # a pipeline maps over its stages, on the axis that holds them,
+        axis_names=axes | {PIPELINE},  # a pipeline maps over its stages, on the axis that holds them,
         check_vma=False,  # which jax's check of what varies over axes cannot follow
     )(params, x_BTD, routes)
 

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgpt.nn.deal import AXIS, by_stage
 from jaxgpt.nn.layout import Layout, Memory
+from jaxgpt.nn.pipeline_layout import PIPELINE, group_by_stage
 from jaxgpt.nn.sown import Losses
 from jaxgpt.ops.random_masks import by_row, rows_of
 from jaxgpt.ops.sharding import constrain, placement
@@ -67,7 +67,7 @@ def pipeline(
     beside the first stage hold anything of use. Entering and leaving is one sum over the stages for all rows together.
     """
     S, M, R = how.stages, how.microbatches, how.repeats
-    params_S = jax.tree.map(partial(by_stage, S=S, R=R), params)
+    params_S = jax.tree.map(partial(group_by_stage, S=S, R=R), params)
     K = jax.tree.leaves(params)[0].shape[0] // (S * R)
     x_MbTD = _cut(x_BTD, M)
     parted = _with_rows(layout, partial(_cut, M=M))
@@ -83,8 +83,8 @@ def pipeline(
             x_bTD, losses = stage(p, x_bTD, own, (repeat * S + s) * K, repeat if R > 1 else None)
         return x_bTD, jax.tree.map(lambda loss: jnp.where(item == t - s, loss, 0), losses)
 
-    held = placement()
-    axis = AXIS if held is not None and held.size(AXIS) > 1 else None
+    current = placement()
+    axis = PIPELINE if current is not None and current.size(PIPELINE) > 1 else None
     all_stages = jax.vmap(jax.checkpoint(work) if remat else work, (0, 0, 0, None), spmd_axis_name=axis)
 
     def tick(state: tuple[jax.Array, jax.Array], t: jax.Array) -> tuple[tuple[jax.Array, jax.Array], Losses]:

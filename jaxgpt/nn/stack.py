@@ -66,26 +66,26 @@ class Stack(nn.Module):
         key = self.make_rng("dropout") if train and enabled(block.spec.dropout) else None
 
         def layer(layout: Layout, key: jax.Array | None, repeat: jax.Array | None = None) -> Layer:
-            def one(p: Any, x: jax.Array, index: Any, pattern: Pattern, held: LayerCache | None) -> Any:
+            def apply(p: Any, x: jax.Array, index: Any, pattern: Pattern, cache: LayerCache | None) -> Any:
                 if repeat is not None:
                     p = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, repeat, keepdims=False), p)
                 rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}
-                (x, held), sown = block.apply(
-                    {"params": p}, x, layout, pattern, held, train, rngs=rngs, mutable=["losses"]
+                (x, cache), sown = block.apply(
+                    {"params": p}, x, layout, pattern, cache, train, rngs=rngs, mutable=["losses"]
                 )
-                return x, held, sown_losses(sown)
+                return x, cache, sown_losses(sown)
 
             if self.remat == "none":
-                return one
+                return apply
             policy = _weight_products(int(isinstance(self.loop, Pipelined))) if self.remat == "dots" else None
-            return jax.checkpoint(one, policy=policy, static_argnums=(3,))
+            return jax.checkpoint(apply, policy=policy, static_argnums=(3,))
 
         def stage(p: Any, x: jax.Array, layout: Layout, first: Any, repeat: Any) -> tuple[jax.Array, Losses]:
             assert isinstance(self.loop, Pipelined)
-            one = layer(layout, key, repeat)
+            apply = layer(layout, key, repeat)
             if self.loop.layers == "scan":
-                return _scan(one, p, x, first, self.patterns, False)
-            x, _, losses = _unroll(one, split_layers(p), x, first, self.patterns, None, False)
+                return _scan(apply, p, x, first, self.patterns, False)
+            x, _, losses = _unroll(apply, split_layers(p), x, first, self.patterns, None, False)
             return x, losses
 
         if cache is None and isinstance(self.loop, Pipelined) and not every:
@@ -134,7 +134,7 @@ def unstack(params: Any) -> Any:
 
 
 def _scan(
-    one: Layer, params: Any, x: jax.Array, first: Any, patterns: tuple[Pattern, ...], every: bool
+    layer: Layer, params: Any, x: jax.Array, first: Any, patterns: tuple[Pattern, ...], every: bool
 ) -> tuple[jax.Array, Losses]:
     """Layers `first`, `first` + 1, ... of a tree of (layers, ...): as many in one turn as there are patterns."""
     period = len(patterns)
@@ -143,7 +143,7 @@ def _scan(
         p, index = group
         losses, outputs = [], []
         for j, pattern in enumerate(patterns):
-            x, _, sown = one(jax.tree.map(lambda a, j=j: a[j], p), x, index + j, pattern, None)
+            x, _, sown = layer(jax.tree.map(lambda a, j=j: a[j], p), x, index + j, pattern, None)
             losses.append(sown)
             outputs.append(x)
         return x, (_sum(losses), outputs if every else [])
@@ -157,12 +157,18 @@ def _scan(
 
 
 def _unroll(
-    one: Layer, layers: Sequence[Any], x: jax.Array, first: Any, patterns: tuple[Pattern, ...], cache: Any, every: bool
+    layer: Layer,
+    layers: Sequence[Any],
+    x: jax.Array,
+    first: Any,
+    patterns: tuple[Pattern, ...],
+    cache: Any,
+    every: bool,
 ) -> tuple[jax.Array, Cache | None, Losses]:
     grown, losses, outputs = [], [], []
     for i, p in enumerate(layers):
-        x, held, sown = one(p, x, first + i, patterns[i % len(patterns)], None if cache is None else cache[i])
-        grown.append(held)
+        x, extended, sown = layer(p, x, first + i, patterns[i % len(patterns)], None if cache is None else cache[i])
+        grown.append(extended)
         losses.append(sown)
         outputs.append(x)
     x = jnp.stack(outputs) if every else x

@@ -66,8 +66,8 @@ def pair(
     column_BT = jnp.clip(inside_BT - jnp.where(place_T >= second_B1, len(behind), 0), 0, T - 1)
 
     def joined(x_BT: jax.Array) -> jax.Array:
-        mine_BT, theirs_BT = (jnp.take_along_axis(rows, column_BT, 1) for rows in (x_BT, x_BT[partner_B]))
-        return jnp.where(first_BT, mine_BT, jnp.where(later_BT, theirs_BT, 0))
+        own_BT, partner_BT = (jnp.take_along_axis(rows, column_BT, 1) for rows in (x_BT, x_BT[partner_B]))
+        return jnp.where(first_BT, own_BT, jnp.where(later_BT, partner_BT, 0))
 
     frame_BT = jnp.zeros_like(tokens_BT)
     for i, token in enumerate(before):

@@ -13,10 +13,10 @@ from rarely import mostly, rarely
 from jaxgpt.aot.collectives import Total, collectives, totals
 from jaxgpt.models import GPT2
 from jaxgpt.nn.block import BlockSpec
-from jaxgpt.nn.deal import deals
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.pipeline import Pipelined, bubble
+from jaxgpt.nn.pipeline_layout import exchange_rounds
 from jaxgpt.nn.stack import Stack
 from jaxgpt.ops.attention import Reference
 from jaxgpt.ops.patterns import Causal
@@ -152,7 +152,7 @@ def test_no_product_of_axes_gathers_what_stages_hold(sizes, period):
 @pytest.mark.parametrize("S", range(1, 9))
 @pytest.mark.parametrize("R", range(1, 9))
 def test_every_stage_sends_and_gets_one_group_a_round(S, R):
-    sent_SR, got_SR = deals(S, R)
+    sent_SR, got_SR = exchange_rounds(S, R)
     groups = np.arange(S)[:, None] * R + sent_SR
     for row in (*sent_SR, *got_SR):
         assert sorted(row) == list(range(R))
