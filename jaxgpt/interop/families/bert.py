@@ -4,33 +4,25 @@ from collections.abc import Collection
 
 from jaxgpt.interop.families.encoder_config import Dialect, Heads, read_config, write_config
 from jaxgpt.interop.families.family import Family
+from jaxgpt.interop.families.rows import LAYER, dense, norm
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.interop.zero_biases import with_all_biases
 from jaxgpt.models import BERT, Encoder
-
-LAYER = "blocks/layers"
-
-
-def pair(theirs: str, ours: str, norm: bool = False, bare: bool = False) -> tuple[Row, Row]:
-    """A dense layer's or a norm's two tensors."""
-    weight = Row(f"{theirs}.weight", (f"{ours}/{'scale' if norm else 'weight'}",), transposed=not norm, bare=bare)
-    return weight, Row(f"{theirs}.bias", (f"{ours}/bias",), bare=bare)
-
 
 BODY = (
     Row("embeddings.word_embeddings.weight", ("embed/token",)),
     Row("embeddings.position_embeddings.weight", ("embed/position",)),
     Row("embeddings.token_type_embeddings.weight", ("embed/token_type",)),
-    *pair("embeddings.LayerNorm", "norm_embed", norm=True),
-    *pair("encoder.layer.{i}.attention.self.query", f"{LAYER}/attention/q"),
-    *pair("encoder.layer.{i}.attention.self.key", f"{LAYER}/attention/k"),
-    *pair("encoder.layer.{i}.attention.self.value", f"{LAYER}/attention/v"),
-    *pair("encoder.layer.{i}.attention.output.dense", f"{LAYER}/attention/o"),
-    *pair("encoder.layer.{i}.attention.output.LayerNorm", f"{LAYER}/norm_attention", norm=True),
-    *pair("encoder.layer.{i}.intermediate.dense", f"{LAYER}/feed_forward/up"),
-    *pair("encoder.layer.{i}.output.dense", f"{LAYER}/feed_forward/down"),
-    *pair("encoder.layer.{i}.output.LayerNorm", f"{LAYER}/norm_feed_forward", norm=True),
-    *pair("pooler.dense", "pooler/dense"),
+    *norm("embeddings.LayerNorm", "norm_embed"),
+    *dense("encoder.layer.{i}.attention.self.query", f"{LAYER}/attention/q"),
+    *dense("encoder.layer.{i}.attention.self.key", f"{LAYER}/attention/k"),
+    *dense("encoder.layer.{i}.attention.self.value", f"{LAYER}/attention/v"),
+    *dense("encoder.layer.{i}.attention.output.dense", f"{LAYER}/attention/o"),
+    *norm("encoder.layer.{i}.attention.output.LayerNorm", f"{LAYER}/norm_attention"),
+    *dense("encoder.layer.{i}.intermediate.dense", f"{LAYER}/feed_forward/up"),
+    *dense("encoder.layer.{i}.output.dense", f"{LAYER}/feed_forward/down"),
+    *norm("encoder.layer.{i}.output.LayerNorm", f"{LAYER}/norm_feed_forward"),
+    *dense("pooler.dense", "pooler/dense"),
 )
 """What BERT and RoBERTa share."""
 BUFFERS = r"embeddings\.(position_ids|token_type_ids)"
@@ -40,9 +32,9 @@ NAMES = NameMap(
     rows=(
         *BODY,
         Row("cls.predictions.bias", ("lm_head/bias",), bare=True),
-        *pair("cls.predictions.transform.dense", "lm_head/dense", bare=True),
-        *pair("cls.predictions.transform.LayerNorm", "lm_head/norm", norm=True, bare=True),
-        *pair("cls.seq_relationship", "next_sentence", bare=True),
+        *dense("cls.predictions.transform.dense", "lm_head/dense", bare=True),
+        *norm("cls.predictions.transform.LayerNorm", "lm_head/norm", bare=True),
+        *dense("cls.seq_relationship", "next_sentence", bare=True),
     ),
     prefix="bert.",
     buffers=BUFFERS,

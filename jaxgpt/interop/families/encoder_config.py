@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import NonNegativeInt
 
 from jaxgpt.interop.hugging_face import config as hf_config
-from jaxgpt.interop.hugging_face.config import Config, Small, activation_name, inner_width
+from jaxgpt.interop.hugging_face.common_keys import CommonKeys
+from jaxgpt.interop.hugging_face.config import Config, activation_name, inner_width
 from jaxgpt.models import Encoder
 from jaxgpt.nn.feed_forward import MLP
 from jaxgpt.nn.norm import LayerNorm
@@ -16,7 +17,7 @@ from jaxgpt.ops.patterns import Bidirectional
 from jaxgpt.ops.positions import Learned
 from jaxgpt.spec import ConfigError, parse
 from jaxgpt.spec.errors import quote
-from jaxgpt.spec.sizes import Count, Layers, Length, Width
+from jaxgpt.spec.sizes import Count, Width
 
 E = TypeVar("E", bound=Encoder)
 
@@ -28,6 +29,17 @@ ONLY = {
     "tie_word_embeddings": True,
 }
 """Keys that change the computation in a way our encoders do not have, with the value that does not."""
+COMMON = CommonKeys(
+    vocab_size=30522,
+    context=("max_position_embeddings", 512),
+    d_model=("hidden_size", 768),
+    num_layers=("num_hidden_layers", 12),
+    num_heads=("num_attention_heads", 12),
+    norm_eps=("layer_norm_eps", 1e-12),
+    dropout=0.1,
+    dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    tied=None,
+)
 
 
 class Heads(NamedTuple):
@@ -61,7 +73,6 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
     asked = Config(held, dialect.model_type)
     problems = asked.problems
     activation = asked.activation("hidden_act", "gelu", ACTIVATIONS)
-    dropout = asked.dropout(0.1, "hidden_dropout_prob", "attention_probs_dropout_prob")
     for key, value in ONLY.items():
         asked.only(key, value)
     names = held.get("architectures") or [next(iter(dialect.heads))]
@@ -70,26 +81,17 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
         problems.append(
             f"architectures: {quote(names)}, expected one of {', '.join(dialect.heads)}; their heads are read"
         )
-    width, heads = asked("hidden_size", 768, Width), asked("num_attention_heads", 12, Count)
-    asked.multiple("hidden_size", width, "num_attention_heads", heads)
+    tree = COMMON.fields(asked)
     padding = asked("pad_token_id", None, NonNegativeInt) if dialect.offset else -1
-    positions, offset = asked("max_position_embeddings", 512, Length), -1 if padding is None else padding + 1
+    positions, offset = tree["context"], -1 if padding is None else padding + 1
     if not problems and not 0 <= offset < positions:
         problems.append(
             f"max_position_embeddings: {positions} with pad_token_id {quote(padding)} leave no position; a text's "
             "positions start behind the padding id"
         )
-    eps = asked("layer_norm_eps", 1e-12, Small)
-    tree = {
-        "vocab_size": asked("vocab_size", 30522, Length),
-        "d_model": width,
-        "num_layers": asked("num_hidden_layers", 12, Layers),
-        "num_heads": heads,
+    tree |= {
         "token_types": asked("type_vocab_size", 2, Count),
-        "init_std": asked("initializer_range", 0.02, Small),
-        "dropout": dropout,
-        "norm": {"kind": "layer", "eps": eps},
-        "embed_norm": {"kind": "layer", "eps": eps},
+        "embed_norm": tree["norm"],
         "feed_forward": {
             "kind": "mlp",
             "activation": activation,
@@ -150,24 +152,15 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
     ]
     if problems:
         raise ConfigError(problems)
-    assert isinstance(model.norm, LayerNorm)
     return {
         "architectures": [architecture(model, dialect)],
         "model_type": dialect.model_type,
-        "vocab_size": model.vocab_size,
-        "hidden_size": model.d_model,
-        "num_hidden_layers": model.num_layers,
-        "num_attention_heads": model.num_heads,
+        **COMMON.keys(model),
         "intermediate_size": inner_width(model),
         "hidden_act": activation_name(model, ACTIVATIONS),
-        "hidden_dropout_prob": model.dropout,
-        "attention_probs_dropout_prob": model.dropout,
         "max_position_embeddings": model.context + starts,
         "pad_token_id": starts - 1 if dialect.offset else 0,
         "type_vocab_size": model.token_types,
-        "initializer_range": model.init_std,
-        "layer_norm_eps": model.norm.eps,
-        "tie_word_embeddings": True,
     }
 
 

@@ -24,17 +24,18 @@ NAMES = NameMap(
 )
 ACTIVATIONS = {"gelu": GELUTanh(), "relu": ReLU(), "silu": SiLU(), "swish": SiLU()}
 """Their "gelu" is the tanh one here."""
+COMMON = gpt2.COMMON._replace(vocab_size=40478, context=("n_positions", 512))
 
 
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
     activation = config.activation("afn", "gelu", ACTIVATIONS)
-    return gpt2.sizes(config, vocab=40478, context=512) | {"feed_forward": {"kind": "mlp", "activation": activation}}
+    return COMMON.fields(config) | {"feed_forward": {"kind": "mlp", "activation": activation}}
 
 
 def keys(model: Decoder) -> dict[str, Any]:
     """Their keys from our fields."""
-    return gpt2.size_keys(model) | {"afn": activation_name(model, ACTIVATIONS)}
+    return COMMON.keys(model) | {"afn": activation_name(model, ACTIVATIONS)}
 
 
-FAMILY = family("openai-gpt", "OpenAIGPTLMHeadModel", GPT1, lambda model: NAMES, fields, keys, words=gpt2.WORDS)
+FAMILY = family("openai-gpt", "OpenAIGPTLMHeadModel", GPT1, lambda model: NAMES, fields, keys, words=COMMON.words)

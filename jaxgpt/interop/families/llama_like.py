@@ -6,6 +6,7 @@ Queries and keys turn half-paired channels; a model of ours with interleaved pai
 from collections.abc import Mapping
 from typing import Any
 
+from jaxgpt.interop.families.rows import LAYER, dense
 from jaxgpt.interop.hugging_face.config import Config, Small, activation_name, inner_width
 from jaxgpt.interop.hugging_face.rope import read_rope, rope_key, rope_keys
 from jaxgpt.interop.name_map import NameMap, Row
@@ -14,7 +15,6 @@ from jaxgpt.nn.norm_place import BothNorms
 from jaxgpt.ops.positions import Turning
 from jaxgpt.spec.sizes import Count, Layers, Length, Width
 
-LAYER = "blocks/layers"
 NORMS = {"input_layernorm": "norm_attention", "post_attention_layernorm": "norm_feed_forward"}
 NORMS_ON_BOTH_SIDES = {
     "input_layernorm": "norm_attention",
@@ -33,13 +33,12 @@ def names(model: Decoder) -> NameMap:
     for theirs, ours in norms.items():
         rows.append(Row(f"layers.{{i}}.{theirs}.weight", (f"{LAYER}/{ours}/scale",)))
     for name in "qkvo":
-        own = Row(f"layers.{{i}}.self_attn.{name}_proj.", (f"{LAYER}/attention/{name}/",), paired=paired.get(name, 0))
-        rows += _affine(own)
+        rows += dense(f"layers.{{i}}.self_attn.{name}_proj", f"{LAYER}/attention/{name}", paired=paired.get(name, 0))
     for name in "qk":
         path = f"{LAYER}/attention/{name}_norm/scale"
         rows.append(Row(f"layers.{{i}}.self_attn.{name}_norm.weight", (path,), paired=int(interleaved)))
     for name in ("gate", "up", "down"):
-        rows += _affine(Row(f"layers.{{i}}.mlp.{name}_proj.", (f"{LAYER}/feed_forward/{name}/",)))
+        rows += dense(f"layers.{{i}}.mlp.{name}_proj", f"{LAYER}/feed_forward/{name}")
     rows.append(Row("norm.weight", ("norm_final/scale",)))
     rows.append(Row("lm_head.weight", ("lm_head/weight",), transposed=True, bare=True))
     return NameMap(
@@ -48,13 +47,6 @@ def names(model: Decoder) -> NameMap:
         buffers=r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",
         copies={"lm_head.weight": "embed_tokens.weight"},
     )
-
-
-def _affine(row: Row) -> list[Row]:
-    """A projection's weight and bias."""
-    (path,) = row.ours
-    weight = row._replace(theirs=row.theirs + "weight", ours=(path + "weight",), transposed=True)
-    return [weight, row._replace(theirs=row.theirs + "bias", ours=(path + "bias",))]
 
 
 def fields(config: Config, defaults: Mapping[str, Any], activation: str = "hidden_act") -> dict[str, Any]:

@@ -3,9 +3,10 @@
 Of their 514 positions the first two are never those of a token: positions start behind the padding id, 1.
 """
 
-from jaxgpt.interop.families.bert import BODY, BUFFERS, OLD, fit, names_of, pair
+from jaxgpt.interop.families.bert import BODY, BUFFERS, OLD, fit, names_of
 from jaxgpt.interop.families.encoder_config import Dialect, Heads, read_config, write_config
 from jaxgpt.interop.families.family import Family
+from jaxgpt.interop.families.rows import dense, norm
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.interop.zero_biases import with_all_biases
 from jaxgpt.models import RoBERTa
@@ -15,8 +16,8 @@ NAMES = NameMap(
     rows=(
         *BODY,
         Row("lm_head.bias", ("lm_head/bias",), bare=True),
-        *pair("lm_head.dense", "lm_head/dense", bare=True),
-        *pair("lm_head.layer_norm", "lm_head/norm", norm=True, bare=True),
+        *dense("lm_head.dense", "lm_head/dense", bare=True),
+        *norm("lm_head.layer_norm", "lm_head/norm", bare=True),
     ),
     prefix="roberta.",
     buffers=BUFFERS,
