@@ -84,7 +84,8 @@ def train_step(pattern: list[Any], kernel: str = "auto") -> tuple[Callable[[], A
     run = parse(Run, tree | {"optim": {"kind": "adamw", "lr": 1e-3}, "exec": {"kernel": kernel}})
     done = program(run)
     ids = np.random.default_rng(0).integers(0, 256, (1, 4097), np.int32)
-    batch = jax.device_put({"tokens": ids[:, :-1], "targets": ids[:, 1:]}, done.batch)
+    rows = {"tokens": ids[:, :-1], "targets": ids[:, 1:]}
+    batch = jax.device_put(rows, done.batch_shardings(rows))
     values = hyper(run)
     state = done.init(jax.random.key(0), values)
 

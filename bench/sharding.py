@@ -41,7 +41,7 @@ def main() -> None:
     def ours(mesh: dict[str, int]) -> Any:
         run = Run.model_validate(FIELDS | {"exec": {"mesh": mesh}})
         compiled, values = program(run), hyper(run)
-        rows = jax.device_put(batch, compiled.batch)
+        rows = jax.device_put(batch, compiled.batch_shardings(batch))
         held = [compiled.init(key, values)]
 
         def step() -> None:

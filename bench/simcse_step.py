@@ -60,7 +60,7 @@ class Ours:
         self.state = self.compiled.init(jax.random.key(0), self.values)
 
     def step(self) -> None:
-        batch = jax.device_put(self.host, self.compiled.batch)
+        batch = jax.device_put(self.host, self.compiled.batch_shardings(self.host))
         self.state, _ = self.compiled.step(self.state, batch, self.key, self.values)
         jax.block_until_ready(self.state)
 

@@ -112,13 +112,14 @@ def compiled(name: str, pattern: Any, shape: Shape, mesh: Any, length: int, batc
     import jax
     import jax.numpy as jnp
     import numpy as np
+    from jax.sharding import NamedSharding, PartitionSpec
 
     from jaxgpt.ops.attention import BlockSparse, Scores, Side
     from jaxgpt.ops.attention.splash import Splash
-    from jaxgpt.parallel import batch_sharding
+    from jaxgpt.parallel import ROWS
 
     kernel = {"splash": Splash(), "block_sparse": BlockSparse()}[name]
-    rows = batch_sharding(mesh)
+    rows = NamedSharding(mesh, PartitionSpec(ROWS))
     at = np.arange(length, dtype=np.int32)
 
     def loss(q_BHTK: Any, k_BGTK: Any, v_BGTK: Any, segment_BT: Any) -> Any:

@@ -34,9 +34,9 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     compiled = lowered.compile()
     done = time.perf_counter()
     text, memory = compiled.as_text(), compiled.memory_analysis()
-    where = places(list(programs.batch.mesh.devices.flat), topology)
+    where = places(list(programs.mesh.devices.flat), topology)
     return {
-        "kernels": kernels(run, "tpu", programs.batch.mesh.shape["sequence"]),
+        "kernels": kernels(run, "tpu", programs.mesh.shape["sequence"]),
         "tokens": run.batch_size * run.row_tokens,
         "flops_per_token": run.flops_per_token(),
         "flops_per_token_true": run.flops_per_token(dense=False),
@@ -61,7 +61,8 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
 
 def batch(run: Run, programs: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """What training gives the step, as shapes."""
-    return {name: jax.ShapeDtypeStruct(*array, sharding=programs.batch) for name, array in run.batch_shapes().items()}
+    shapes = {name: jax.ShapeDtypeStruct(*array) for name, array in run.batch_shapes().items()}
+    return jax.tree.map(lambda leaf, where: leaf.update(sharding=where), shapes, programs.batch_shardings(shapes))
 
 
 def bytes_per_device(tree: Any) -> int:

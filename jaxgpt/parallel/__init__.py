@@ -1,6 +1,6 @@
 """Mesh and sharding rule tables. They know paths and axes, not models."""
 
-from jaxgpt.parallel.assignment import Split, batch_sharding, placement_of, shardings, split
+from jaxgpt.parallel.assignment import Split, placement_of, shardings, split
 from jaxgpt.parallel.mesh import ROWS, Mesh
 from jaxgpt.parallel.rules import Experts, Megatron, Product, Replicated, Rules, Stages, Standard, Zero
 from jaxgpt.parallel.this_host import keep_freed_memory, split_cpu, training_devices
@@ -17,7 +17,6 @@ __all__ = [
     "Stages",
     "Standard",
     "Zero",
-    "batch_sharding",
     "keep_freed_memory",
     "placement_of",
     "shardings",

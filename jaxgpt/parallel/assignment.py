@@ -27,7 +27,7 @@ class Split(NamedTuple):
 @lru_cache(maxsize=4096)
 def split(path: str, shape: tuple[int, ...], rules: Rules, mesh: Mesh | AbstractMesh) -> Split | None:
     """How `rules` lay out a value on `mesh`; None where no table names it."""
-    found = [axes for table in (BATCH, *rules.tables()) if (axes := _first(table, path)) is not None]
+    found = [axes for table in (*BATCH, *rules.tables()) if (axes := _first(table, path)) is not None]
     if not found:
         return None
     sizes = dict(mesh.shape)
@@ -57,11 +57,6 @@ def shardings(tree: Any, rules: Rules, mesh: Mesh, root: str = "") -> Any:
         return NamedSharding(mesh, PartitionSpec() if found is None else found.spec)
 
     return jax.tree_util.tree_map_with_path(one, tree)
-
-
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Of every (B, T) array of a batch: rows over data, fsdp and expert, tokens over sequence."""
-    return NamedSharding(mesh, PartitionSpec(*BATCH[0][1]))
 
 
 def placement_of(rules: Rules, mesh: Mesh) -> Placement:

@@ -137,12 +137,15 @@ class Standard(Rules):
         return Product(of=(Stages(), Experts(), Megatron(sequence_norms=self.sequence_norms), Zero())).tables()
 
 
-BATCH: Table = (
-    (r"^batch/", (ROWS, "sequence")),
-    (r"^activations/(residual|sublayer)$", (ROWS, "sequence", None)),
-    (r"^activations/heads$", (ROWS, None, "sequence", None)),
-    (r"^activations/(inner|logits)$", (ROWS, "sequence", None)),
-    (r"^activations/slots$", (ROWS, ...)),
-    (r"_gradient$", (...,)),
+BATCH: tuple[Table, ...] = (
+    (
+        (r"^batch/", (ROWS, ...)),
+        (r"^activations/(residual|sublayer)$", (ROWS, "sequence", None)),
+        (r"^activations/heads$", (ROWS, None, "sequence", None)),
+        (r"^activations/(inner|logits)$", (ROWS, "sequence", None)),
+        (r"^activations/slots$", (ROWS, ...)),
+        (r"_gradient$", (...,)),
+    ),
+    ((r"^batch/", (None, "sequence", ...)),),
 )
-"""Rows and tokens, whatever the rules."""
+"""Rows and, in arrays that have them, tokens, whatever the rules."""

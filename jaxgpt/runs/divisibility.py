@@ -9,8 +9,8 @@ from jaxgpt.spec import ConfigError
 
 
 def check_divides(run: Run, sizes: Mapping[str, int]) -> None:
-    """Raises ConfigError with one line for each number of rows, and for the tokens of a row, that a mesh of these axes
-    does not divide; the line proposes numbers that it does, and a mesh of as many devices that suits them."""
+    """Raises ConfigError with one line for each number of rows, and each length of a batch's arrays, that a mesh of
+    these axes does not divide; it proposes numbers that do, and a mesh of as many devices that suits the rows."""
     ways, problems = _ways(sizes), []
     for name, (rows, parts) in _rows(run).items():
         if rows % (ways * parts):
@@ -19,12 +19,13 @@ def check_divides(run: Run, sizes: Mapping[str, int]) -> None:
                 f"{name}: {rows} rows do not divide over exec.mesh {' x '.join(ROWS)} = {ways}, accumulate = {parts}; "
                 f"use {' or '.join(map(str, around(rows, ways * parts)))} rows{also}"
             )
-    if run.seq_len % sizes["sequence"]:
-        lengths = " or ".join(map(str, around(run.seq_len, sizes["sequence"])))
-        problems.append(
-            f"data.seq_len: {run.seq_len} tokens do not divide over exec.mesh sequence = {sizes['sequence']}; "
-            f"use {lengths} tokens"
-        )
+    for length, name in _lengths(run).items():
+        if length % sizes["sequence"]:
+            lengths = " or ".join(map(str, around(length, sizes["sequence"])))
+            problems.append(
+                f"{name}: {length} tokens do not divide over exec.mesh sequence = {sizes['sequence']}; "
+                f"use {lengths} tokens"
+            )
     if problems:
         raise ConfigError(problems)
 
@@ -50,6 +51,12 @@ def _rows(run: Run) -> dict[str, tuple[int, int]]:
     if run.eval.batch_size is not None:
         rows["eval.batch_size"] = run.eval.batch_size, 1
     return rows
+
+
+def _lengths(run: Run) -> dict[int, str]:
+    """Lengths of the batch's arrays of more than rows, and what decides each."""
+    longer = {name: shape for name, (shape, _) in run.batch_shapes().items() if len(shape) > 1}
+    return {shape[1]: f"batch/{name}" for name, shape in longer.items()} | {run.seq_len: "data.seq_len"}
 
 
 def _ways(sizes: Mapping[str, int]) -> int:

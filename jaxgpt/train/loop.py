@@ -148,7 +148,7 @@ def _train(
         for step in range(first, spec.steps if status is None else first):
             watchdog.moved()
             span = rows.span(step)
-            batch = put(partial(prepared.batch, spec.seed), span, compiled.batch)
+            batch = put(partial(prepared.batch, spec.seed), span, compiled.batch_shardings)
             state, metrics = compiled.step(state, batch, dropout_key, values)
             now, better = step + 1, False
             measure = measures and (now == spec.steps or due(now, spec.eval.every))
@@ -181,7 +181,7 @@ def _train(
 
 def validate(compiled: Program, weights: Any, held_out: ValPass, values: Hyper) -> float:
     """Mean loss in nats a token over every held-out token."""
-    batches = (put(held_out.rows, span, compiled.batch) for span in held_out.spans)
+    batches = (put(held_out.rows, span, compiled.batch_shardings) for span in held_out.spans)
     parts = [compiled.evaluate(weights, batch, values) for batch in batches]
     pairs = [(float(part["loss"]), float(part["weight"])) for part in jax.device_get(parts)]
     return sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgpt.models import Model
 from jaxgpt.ops.sharding import Placement, constraining
-from jaxgpt.parallel import batch_sharding, placement_of, shardings, training_devices
+from jaxgpt.parallel import placement_of, shardings, training_devices
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.pipeline import layer_loop
@@ -40,7 +40,10 @@ class Program(Functions):
 
     state: State
     """Shapes, dtypes and shardings of the state."""
-    batch: NamedSharding
+    mesh: Mesh
+    batch_shardings: Callable[[Any], Any]
+    """A batch's arrays, or their shapes, -> the sharding of each by its own shape: rows, and tokens where it has them.
+    Batches of `step` and `evaluate` lie so already."""
 
 
 def program(run: Run, devices: Sequence[jax.Device] | None = None) -> Program:
@@ -88,15 +91,16 @@ def _program(run: Run, devices: tuple[jax.Device, ...]) -> Program:
     pure = functions(run, placement_of(run.exec.rules, mesh))
     shapes = jax.eval_shape(pure.init, jax.random.key(0), hyper(run))
     placed = shardings(shapes, run.exec.rules, mesh)
-    whole, rows = NamedSharding(mesh, PartitionSpec()), batch_sharding(mesh)
+    whole = NamedSharding(mesh, PartitionSpec())
     return Program(
         init=jax.jit(pure.init, out_shardings=placed),
         step=jax.jit(
-            pure.step, donate_argnums=0, in_shardings=(placed, rows, whole, whole), out_shardings=(placed, whole)
+            pure.step, donate_argnums=0, in_shardings=(placed, None, whole, whole), out_shardings=(placed, whole)
         ),
-        evaluate=jax.jit(pure.evaluate, in_shardings=(placed.model_params, rows, whole), out_shardings=whole),
+        evaluate=jax.jit(pure.evaluate, in_shardings=(placed.model_params, None, whole), out_shardings=whole),
         state=jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placed),
-        batch=rows,
+        mesh=mesh,
+        batch_shardings=partial(shardings, rules=run.exec.rules, mesh=mesh, root="batch/"),
     )
 
 

@@ -62,7 +62,7 @@ def sharding_table(run: Run) -> dict[str, Any]:
         "repeats": how.repeats,
         "bubble": bubble(how.stages, how.microbatches, how.repeats),
     }
-    kinds.pop("activations")  # one pass of one layer, or of all: not what is held
+    kinds.pop("activations", None)  # one pass of one layer, or of all: not what is held
     return {"mesh": dict(mesh.shape), "leaves": leaves, "per_device": kinds, "pipeline": stages, "remarks": remarks}
 
 

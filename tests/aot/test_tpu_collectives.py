@@ -7,9 +7,9 @@ it multiplies by them, and a gather reads as permutes: that is turned off, to co
 from importlib.util import find_spec
 
 import jax
-import numpy as np
 import pytest
 
+from jaxgpt.aot.child_process import batch
 from jaxgpt.aot.collectives import collectives, totals
 from jaxgpt.aot.topology import slice_devices
 from jaxgpt.parallel.chips import parse_slice
@@ -33,7 +33,7 @@ def compiled(tiny):
             pytest.skip("libtpu is not installed: run `make tpu-compile`, or pip install 'jax[tpu]'")
         run = tiny(**(MODEL | overrides))
         held = program(run, slice_devices(parse_slice("v5e:2x4")))
-        rows = {name: jax.ShapeDtypeStruct((B, T), np.int32, sharding=held.batch) for name in ("tokens", "targets")}
+        rows = batch(run, held)
         key, values = (jax.eval_shape(make) for make in (lambda: jax.random.key(0), lambda: hyper(run)))
         return run, collectives(held.step.lower(held.state, rows, key, values).compile(APART).as_text())
 

@@ -12,7 +12,7 @@ from jaxgpt.decode import Sampling, generate, rollout
 from jaxgpt.models import Decoder
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.sharding import constraining
-from jaxgpt.parallel.assignment import batch_sharding, placement_of
+from jaxgpt.parallel.assignment import placement_of
 from jaxgpt.parallel.mesh import Mesh
 from jaxgpt.parallel.rules import Replicated
 from jaxgpt.spec import ConfigError
@@ -107,7 +107,7 @@ def test_a_mesh_gives_the_same_and_splits_the_rows(params, padded):
             return rollout(SPEC.build(Auto()), params, tokens, lengths, key, N, HOT, eot=9)
 
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    out = on_mesh(params, *jax.device_put(padded, (batch_sharding(mesh), rows)), key_of(5))
+    out = on_mesh(params, *jax.device_put(padded, rows), key_of(5))
     assert all(x.sharding.shard_shape(x.shape) == (1, N) for x in out)
     np.testing.assert_array_equal(out.tokens_BN, want.tokens_BN)
     np.testing.assert_array_equal(out.mask_BN, want.mask_BN)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from close import assert_close
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 from pydantic import ValidationError
 from rarely import rarely
 
@@ -18,8 +18,7 @@ from jaxgpt.nn.feed_forward import MLP, Gated
 from jaxgpt.nn.linear import Linears
 from jaxgpt.ops import routing
 from jaxgpt.ops.sharding import constraining
-from jaxgpt.parallel import Mesh, Standard, placement_of, shardings
-from jaxgpt.parallel.assignment import batch_sharding
+from jaxgpt.parallel import ROWS, Mesh, Standard, placement_of, shardings
 
 B, T, D, E = 8, 24, 8, 8
 LINEARS = Linears(jnp.float32, std=0.3, residual_std=0.3, bias=True)
@@ -212,7 +211,7 @@ def test_any_mesh_is_one_device_and_tokens_or_experts_travel(sizes, factor, x):
     want = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, x)
     rules, mesh = Standard(), Mesh(**({"data": 1} | sizes)).build(jax.devices())
     layout = shardings(params, rules, mesh, ROOT)
-    rows = NamedSharding(mesh, batch_sharding(mesh).spec)
+    rows = NamedSharding(mesh, PartitionSpec(ROWS, "sequence"))
     placed = jax.device_put(params, layout), jax.device_put(x, rows)
 
     def on_mesh(params, x):

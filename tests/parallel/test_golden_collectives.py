@@ -6,10 +6,10 @@ so the table here is not tied.
 """
 
 import jax
-import numpy as np
 import pytest
 from rarely import rarely
 
+from jaxgpt.aot.child_process import batch
 from jaxgpt.aot.collectives import collectives, totals
 from jaxgpt.train.program import hyper, program
 
@@ -33,7 +33,7 @@ def compiled(tiny):
     def go(**overrides):
         run = tiny(**(MODEL | overrides))
         held = program(run)
-        rows = {name: jax.ShapeDtypeStruct((B, T), np.int32, sharding=held.batch) for name in ("tokens", "targets")}
+        rows = batch(run, held)
         key = jax.eval_shape(lambda: jax.random.key(0))
         text = held.step.lower(held.state, rows, key, hyper(run)).compile().as_text()
         found = collectives(text)

@@ -91,7 +91,7 @@ def stepped(tiny, weights, rows):
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), compiled.state)  # nothing to compile
         state = jax.device_put(zeros, jax.tree.map(lambda leaf: leaf.sharding, compiled.state))
         state = state._replace(params=jax.tree.map(jax.device_put, weights(run.model), compiled_params(compiled)))
-        placed = jax.device_put(rows, compiled.batch)
+        placed = jax.device_put(rows, compiled.batch_shardings(rows))
         bytes_held = held_by_one_device(state), held_by_one_device(placed)
         after, metrics = compiled.step(state, placed, KEY, hyper(run))
         return float(metrics["loss"]), jax.device_get(after.params), bytes_held

@@ -48,7 +48,8 @@ def start(place, weights, tmp_path_factory):
 
 def batch_at(step, compiled):
     ids = np.random.default_rng(step).integers(0, 32, (8, 9), dtype=np.int32)
-    return jax.device_put({"tokens": ids[:, :-1], "targets": ids[:, 1:]}, compiled.batch)
+    rows = {"tokens": ids[:, :-1], "targets": ids[:, 1:]}
+    return jax.device_put(rows, compiled.batch_shardings(rows))
 
 
 def bits(state):

@@ -31,7 +31,7 @@ def test_not_shared(tiny, overrides):
 def test_one_compilation_serves_every_step_seed_and_learning_rate(tiny, batch):
     """The state that goes in and the one that comes out have the same types and places: nothing compiles twice."""
     compiled = program(tiny(**{"exec.layers": "scan"}))
-    rows = jax.device_put(batch, compiled.batch)
+    rows = jax.device_put(batch, compiled.batch_shardings(batch))
     for seed, lr in ((0, 1e-2), (1, 3e-4)):
         values = hyper(tiny(**{"optim.lr": lr}))
         state = compiled.init(jax.random.key(seed), values)

@@ -18,7 +18,7 @@ MESH = {"exec.mesh": {"fsdp": 2, "tensor": 2, "data": 2}}
 def test_it_says_what_the_program_does(tiny):
     run = tiny(**MESH)
     facts, compiled = sharding_table(run), program(run)
-    assert facts["mesh"] == dict(compiled.batch.mesh.shape)
+    assert facts["mesh"] == dict(compiled.mesh.shape)
     said = {leaf["path"]: leaf for leaf in facts["leaves"]}
     for path, leaf in jax.tree_util.tree_leaves_with_path(compiled.state):
         held = said[path_name(path)]

@@ -114,13 +114,15 @@ whole = np.arange(24 * 8, dtype=np.int32).reshape(24, 8)
 asked = []
 def rows(start, stop):
     asked.append((start, stop))
-    return {"tokens": whole[start:stop], "advantages": -whole[start:stop, :4].astype(np.float32)}
+    tokens, floats = whole[start:stop], -whole[start:stop].astype(np.float32)
+    return {"tokens": tokens, "advantages": floats[:, :4], "rewards": floats[:, 0]}
 def check(sizes, spec, want):
     mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(sizes), ("a", "b"))
     asked.clear()
-    batch = put(rows, (8, 16), NamedSharding(mesh, spec))
+    by_shape = lambda tree: jax.tree.map(lambda leaf: NamedSharding(mesh, P(*spec[:leaf.ndim])), tree)
+    batch = put(rows, (8, 16), by_shape)
     assert asked == want[process], (sizes, spec, asked)
-    for name, rows_of in rows(8, 16).items():  # of different lengths and dtypes
+    for name, rows_of in rows(8, 16).items():  # of different ranks, lengths and dtypes
         assert batch[name].shape == rows_of.shape and batch[name].dtype == rows_of.dtype
         for shard in batch[name].addressable_shards:
             np.testing.assert_array_equal(shard.data, rows_of[shard.index])

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from jaxgpt.lab.question.code import own_code
@@ -31,6 +32,7 @@ def solo_pace(run: Any) -> Pace:
     """Of one run on its own, on real batches."""
     import jax
 
+    from jaxgpt.train.device_batch import put
     from jaxgpt.train.loop import ready
     from jaxgpt.train.program import hyper, program
 
@@ -40,7 +42,7 @@ def solo_pace(run: Any) -> Pace:
 
     def step(state: Any, number: int) -> Any:
         rows = number * run.batch_size, (number + 1) * run.batch_size
-        batch = jax.device_put(prepared.batch(run.seed, *rows), compiled.batch)
+        batch = put(partial(prepared.batch, run.seed), rows, compiled.batch_shardings)
         return compiled.step(state, batch, key, values)
 
     return _time(lambda: compiled.init(key, values), step)

@@ -16,7 +16,8 @@ class ArrayShape(NamedTuple):
     """One array of a batch: the arguments of `jax.ShapeDtypeStruct`."""
 
     shape: tuple[int, ...]
-    """Rows come first. Arrays of one batch may differ in all that follows."""
+    """Rows, then tokens where there are more dimensions. Arrays of one batch may differ in all but their rows: a mesh
+    splits each by its own shape."""
     dtype: str
 
 
