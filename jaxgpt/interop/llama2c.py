@@ -8,15 +8,15 @@ import struct
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxgpt.interop.families.table import by_config
 from jaxgpt.interop.rotary_pairing import to_half
-from jaxgpt.interop.source import Put, Source
-from jaxgpt.interop.tensors import Tensor
-from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.interop.source import Source
+from jaxgpt.interop.tensors import Tensor, mapped
+from jaxgpt.spec import ConfigError
 from jaxgpt.text import Codec
 from jaxgpt.text.tokenizers.sentencepiece import read_llama2c, sentencepiece
 
@@ -71,10 +71,12 @@ def read_source(path: Path) -> Source:
     family = by_config(config)
     model = family.spec(config)
 
-    def read(dtype: str, put: Put | None) -> dict[str, Any]:
-        return family.read(tensors, model, dtype, put)
-
-    return Source(model, _codec(path, header.vocab), read, {"bos_token_id": START, "eos_token_id": START})
+    return Source(
+        model,
+        _codec(path, header.vocab),
+        partial(family.read, tensors, model),
+        {"bos_token_id": START, "eos_token_id": START},
+    )
 
 
 def _codec(path: Path, size: int) -> Codec | None:
@@ -180,8 +182,5 @@ def _groups(header: Header) -> list[Group]:
 
 
 def _read(path: Path, shape: tuple[int, ...], offset: int, heads: int | None) -> np.ndarray:
-    try:
-        array = np.memmap(path, FLOAT, "r", offset, shape).view(np.ndarray)
-    except (OSError, ValueError) as error:
-        raise JaxgptError(f"{path}: changed while it was read: {error}") from None
+    array = mapped(path, FLOAT, offset, shape)
     return array if heads is None else to_half(array, heads)

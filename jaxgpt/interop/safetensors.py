@@ -15,9 +15,9 @@ import ml_dtypes
 import numpy as np
 
 from jaxgpt.interop.json_object import parse_object, read_object
-from jaxgpt.interop.tensors import Tensor
+from jaxgpt.interop.tensors import Tensor, mapped
 from jaxgpt.spec import ConfigError, JaxgptError
-from jaxgpt.spec.errors import quote
+from jaxgpt.spec.errors import cut, quote
 from jaxgpt.spec.stand_in import refuse_stand_in
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -63,7 +63,7 @@ def _shards(folder: Path) -> dict[str, Tensor]:
         raise ConfigError(f"{place}: weight_map: expected a map from tensor to file name")
     files = {shard: _file(_inside(folder, shard)) for shard in sorted(set(table.values()))}
     absent = [
-        f"{place}: {_shown(name)} is not in {shard}; download the shards again"
+        f"{place}: {cut(name, 64)!r} is not in {shard}; download the shards again"
         for name, shard in table.items()
         if name not in files[shard]
     ]
@@ -75,7 +75,7 @@ def _shards(folder: Path) -> dict[str, Tensor]:
 def _inside(folder: Path, name: str) -> Path:
     """The file of that name in `folder`, or where the hub's cache keeps what the folder links to, and nowhere else."""
     if name != Path(name).name or not name.endswith(".safetensors") or not name.isprintable() or "\\" in name:
-        raise ConfigError(f"{folder / INDEX}: {_shown(name)} is not the name of a .safetensors file in that folder")
+        raise ConfigError(f"{folder / INDEX}: {cut(name, 64)!r} is not the name of a .safetensors file in that folder")
     path, root = folder / name, folder.resolve()
     try:
         real = path.resolve(strict=True)
@@ -97,10 +97,10 @@ def _file(path: Path) -> dict[str, Tensor]:
         try:
             dtype, shape, begin, end = _facts(name, facts)
         except ValueError as error:
-            problems.append(f"{path}: {_shown(name)}: {error}")
+            problems.append(f"{path}: {cut(name, 64)!r}: {error}")
             continue
         spans.append((begin, end, name))
-        tensors[name] = Tensor(shape, dtype, partial(_read, path, shape, dtype, start + begin))
+        tensors[name] = Tensor(shape, dtype, partial(mapped, path, dtype, start + begin, shape))
     if problems:
         raise ConfigError(problems)
     reached = 0
@@ -153,19 +153,6 @@ def _facts(name: str, facts: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
 
 def _naturals(value: Any) -> bool:
     return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
-
-
-def _read(path: Path, shape: tuple[int, ...], dtype: np.dtype, offset: int) -> np.ndarray:
-    if not prod(shape):
-        return np.empty(shape, dtype)
-    try:
-        return np.memmap(path, dtype, "r", offset, shape).view(np.ndarray)
-    except (OSError, ValueError) as error:
-        raise JaxgptError(f"{path}: changed while it was read: {error}") from None
-
-
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= 64 else name[:61] + "...")
 
 
 def write_tensors(

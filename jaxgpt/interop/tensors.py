@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from jaxgpt.spec import JaxgptError
 
 
 class Tensor(NamedTuple):
@@ -15,6 +18,16 @@ class Tensor(NamedTuple):
     """Of what `read` returns; bfloat16 is `ml_dtypes`'."""
     read: Callable[[], np.ndarray]
     """The numbers, of that shape and dtype; may be a read-only view of the file. Not kept: each call reads afresh."""
+
+
+def mapped(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A read-only view of a part of a file. Raises JaxgptError where the file no longer holds it."""
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    try:
+        return np.memmap(path, dtype, "r", offset, shape).view(np.ndarray)
+    except (OSError, ValueError) as error:
+        raise JaxgptError(f"{path}: changed while it was read: {error}") from None
 
 
 Tensors = Mapping[str, Tensor]

@@ -35,8 +35,12 @@ def printable(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    text = printable(text[:LONGEST])
-    return text if len(text) < LONGEST else text[: LONGEST - 3] + "..."
+    return cut(printable(text[: LONGEST + 1]), LONGEST)
+
+
+def cut(text: str, most: int) -> str:
+    """At most so many characters of a text, the last of them dots where it goes on."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def quote(value: object, most: int = 60) -> str:
@@ -52,8 +56,7 @@ def quote(value: object, most: int = 60) -> str:
         text = reprlib.repr(value) if isinstance(value, Mapping | list | tuple | set) else repr(value)
     except Exception as error:  # of a class that we do not know
         text = f"<{type(value).__name__}: {type(error).__name__}>"
-    text = printable(text)
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return cut(printable(text), most)
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:

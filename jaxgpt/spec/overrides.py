@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_origin
 
 from jaxgpt.spec.base import Spec
-from jaxgpt.spec.errors import ConfigError, quote
+from jaxgpt.spec.errors import ConfigError, cut, quote
 from jaxgpt.spec.explain import member, spec_of
 from jaxgpt.spec.yaml_core import YAMLProblem, read
 
@@ -19,13 +19,13 @@ def parse_override(text: str) -> tuple[str, Any]:
     path, sign, value = text.partition("=")
     parts = path.split(".")
     if not sign or not all(parts) or len(parts) > DEEPEST:
-        raise ConfigError(f"{_short(text)}: not an override; write path=value, for example optim.lr=3e-4")
+        raise ConfigError(f"{cut(text, 80)}: not an override; write path=value, for example optim.lr=3e-4")
     try:
         if len(value) > LONGEST:
             raise YAMLProblem(f"{len(value):,} characters; at most {LONGEST:,}")
         return path, read(value)
     except YAMLProblem as problem:
-        raise ConfigError(f"{_short(path)}: cannot read the value {quote(value)} as YAML: {problem}") from None
+        raise ConfigError(f"{cut(path, 80)}: cannot read the value {quote(value)} as YAML: {problem}") from None
 
 
 def apply_overrides(
@@ -40,7 +40,7 @@ def apply_overrides(
     pairs = overrides.items() if isinstance(overrides, Mapping) else [parse_override(text) for text in overrides]
     out: Any = dict(tree)
     for path, value in pairs:
-        out = _set(out, cls, path.split("."), value, _short(path))
+        out = _set(out, cls, path.split("."), value, cut(path, 80))
     return out
 
 
@@ -80,7 +80,3 @@ def _field(node: Mapping[str, Any], cls: Any, name: str, rest: list[str]) -> tup
     if rest and rest[0].isdecimal() and isinstance(held, str | Mapping) and get_origin(field.annotation) is tuple:
         held = [held]  # one value stands for a list of one
     return spec_of(field.annotation), held
-
-
-def _short(path: str) -> str:
-    return path if len(path) <= 80 else path[:77] + "..."

@@ -17,7 +17,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from jaxgpt.spec.errors import quote
+from jaxgpt.spec.errors import cut, quote
 
 DEEPEST = 64
 """Levels of mappings and lists inside one another."""
@@ -55,7 +55,7 @@ def read(text: str) -> Any:
         return _Document(yaml.SafeLoader(text)).value()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise YAMLProblem(_shorten(error.problem or "cannot be read"), mark.line + 1 if mark else None) from None
+        raise YAMLProblem(cut(error.problem or "cannot be read", 100), mark.line + 1 if mark else None) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
         raise YAMLProblem(f"character U+{ord(text[error.position]):04X} is not allowed", line) from None
@@ -170,10 +170,6 @@ def _plain_tag(event: Any, kind: str) -> None:
     if event.tag not in (None, "!", TAG + kind):
         name = event.tag.replace(TAG, "!!")
         raise YAMLProblem(f"tag {quote(name, 40)} is not read; a config is plain values", _line(event))
-
-
-def _shorten(text: str, most: int = 100) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _line(event: Any) -> int:

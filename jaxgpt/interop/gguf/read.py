@@ -22,10 +22,10 @@ from jaxgpt.interop.gguf.tokenizer import KEY, read_tokenizer
 from jaxgpt.interop.hugging_face.chat_template import from_gguf
 from jaxgpt.interop.hugging_face.special_ids import check_special_ids
 from jaxgpt.interop.rotary_pairing import to_half
-from jaxgpt.interop.source import Put, Source
-from jaxgpt.interop.tensors import Tensor
+from jaxgpt.interop.source import Source
+from jaxgpt.interop.tensors import Tensor, mapped
 from jaxgpt.ops.positions import Rotary, RotaryLlama3
-from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 
 PLAIN = {Kind.F32: np.dtype("<f4"), Kind.F16: np.dtype("<f2"), Kind.BF16: np.dtype(ml_dtypes.bfloat16)}
@@ -67,13 +67,10 @@ def read_source(path: Path) -> Source:
         ways = architecture.turned_heads(name, config), architecture.is_transposed(name), architecture.shift(name)
         tensors[architecture.theirs(name) or name] = _tensor(path, entry, *ways)
 
-    def read(dtype: str, put: Put | None) -> dict[str, Any]:
-        return family.read(tensors, model, dtype, put)
-
     check_special_ids(header.fields, config["vocab_size"], str(path), KEY)
     ends = {f"{end}_token_id": header.fields.get(f"{KEY}{end}_token_id") for end in ("bos", "eos")}
     generation = {key: token for key, token in ends.items() if token is not None}
-    return Source(model, codec, read, generation, chat_templates=templates)
+    return Source(model, codec, partial(family.read, tensors, model), generation, chat_templates=templates)
 
 
 def _without_arrays(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,9 +212,4 @@ def _read(path: Path, entry: Entry) -> np.ndarray:
 
 def _bytes(path: Path, entry: Entry) -> np.ndarray:
     """uint8, a view of the file."""
-    if not entry.size:
-        return np.empty(0, np.uint8)
-    try:
-        return np.memmap(path, np.uint8, "r", entry.offset, (entry.size,)).view(np.ndarray)
-    except (OSError, ValueError) as error:
-        raise JaxgptError(f"{path}: changed while it was read: {error}") from None
+    return mapped(path, np.dtype(np.uint8), entry.offset, (entry.size,))

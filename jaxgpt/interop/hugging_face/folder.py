@@ -1,6 +1,7 @@
 """A Hugging Face directory, read: config.json, safetensors, tokenizer and generation settings. No code of it runs."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jaxgpt.interop.hugging_face.tokenizer import SETTINGS, read_codec
 from jaxgpt.interop.json_object import read_object
 from jaxgpt.interop.pickles import refuse_code, refuse_pickles
 from jaxgpt.interop.safetensors import FILE, INDEX, read_tensors
-from jaxgpt.interop.source import Put, Source
+from jaxgpt.interop.source import Source
 from jaxgpt.spec import ConfigError
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -36,13 +37,10 @@ def read_source(folder: Path) -> Source:
     tensors = read_tensors(folder)
     model = family.fit(model, tensors)
 
-    def read(dtype: str, put: Put | None) -> dict[str, Any]:
-        return family.read(tensors, model, dtype, put)
-
     path = folder / SETTINGS
     templates = read_templates(folder, read_object(path, "a JSON object") if path.exists() else {}, path)
     codec, generation = read_codec(folder, config), _generation(folder, config, model.vocab_size or 0)
-    return Source(model, codec, read, generation, chat_templates=templates)
+    return Source(model, codec, partial(family.read, tensors, model), generation, chat_templates=templates)
 
 
 def _generation(folder: Path, config: Mapping[str, Any], size: int) -> dict[str, Any]:
