@@ -12,8 +12,7 @@ from jaxgpt import __version__, shipped
 from jaxgpt.arguments import Config, Folder, Json, Out, Overrides, Seeds, Source, Target
 from jaxgpt.disk import resolve, typed
 from jaxgpt.spec import JaxgptError
-from jaxgpt.spec.errors import printable
-from jaxgpt.terminal import console
+from jaxgpt.terminal import say
 
 UsageError: Any = typer.BadParameter.__base__  # typer brings its own click in some releases
 STOPPED = 75
@@ -81,7 +80,7 @@ def train(
         print(json.dumps(result))
         if result["status"] == "diverged":
             line = f"{folder}: diverged at step {result.get('step')}: updates were not finite; lower optim.lr"
-            console.print(f"error: {line}, or warm up for longer", markup=False, soft_wrap=True)
+            say(f"error: {line}, or warm up for longer")
     if result["status"] == "diverged":
         raise typer.Exit(DIVERGED)
     if result["status"] == "stopped":
@@ -221,7 +220,7 @@ def evaluate(
     show(measure(encode), json_path)
     if picture is not None and draw is not None:
         draw(encode, typed(run))
-        console.print(f"heat map: {typed(picture)}", markup=False, soft_wrap=True)
+        say(f"heat map: {typed(picture)}")
 
 
 @app.command()
@@ -242,7 +241,7 @@ def convert(
 
     _jax()
     write(source, target, dtype)
-    console.print(f"wrote {typed(target)}", markup=False, soft_wrap=True)
+    say(f"wrote {typed(target)}")
 
 
 @app.command()
@@ -263,13 +262,13 @@ def show(
     _jax()
     spec = load_yaml(Run, config, overrides or [])
     for remark in spec.remarks():
-        console.print(f"warning: {remark}", markup=False, soft_wrap=True)
+        say(f"warning: {remark}")
     facts = summarize(spec)
     if pattern is not None:
         from jaxgpt.plots.masks import draw_patterns
 
         draw_patterns(spec.model, spec.seq_len, pattern)
-        console.print(f"pattern pictures: {typed(pattern)}", markup=False, soft_wrap=True)
+        say(f"pattern pictures: {typed(pattern)}")
     if sharding:
         from jaxgpt.train.sharding_table import sharding_table
 
@@ -369,7 +368,7 @@ def main() -> None:
         if lines is None or debug:
             raise
         for line in filter(None, lines):
-            console.print(f"error: {printable(line)}", markup=False, soft_wrap=True)
+            say(f"error: {line}")
         sys.exit(getattr(error, "exit_status", 2))
 
 

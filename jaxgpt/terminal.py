@@ -10,6 +10,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
 
 from jaxgpt.spec.errors import printable
 
@@ -22,6 +23,25 @@ class _Console(Console):
 
 console = _Console(stderr=True, highlight=False)
 """Everything for people goes to standard error; standard output carries results only."""
+
+
+def say(line: str, style: str | None = None) -> None:
+    """A line for people, whole, for commands are copied from it. What a terminal would obey is spelled out."""
+    console.print(printable(line), style=style, markup=False, soft_wrap=True)
+
+
+def standard_output(width: int | None = None) -> Console:
+    """Standard output, for what a verb was asked for; `width`: letters in a line where it is no terminal."""
+    out = Console(highlight=False, markup=False)
+    return out if out.is_terminal or width is None else Console(highlight=False, markup=False, width=width)
+
+
+def table_of(*names: str, left: int) -> Table:
+    """A table without lines, to be filled: the first `left` columns go to the left, figures to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for index, name in enumerate(names):
+        table.add_column(printable(name), justify="left" if index < left else "right", no_wrap=True)
+    return table
 
 
 @contextmanager

@@ -3,22 +3,22 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from jaxgpt.aot.adaptation import WHY, changes
 from jaxgpt.aot.compilation import Answer
 from jaxgpt.aot.mesh_search import Tried
 from jaxgpt.runs.run import Run
+from jaxgpt.terminal import standard_output
 
 GB = 1e9
 
 
 def print_answer(answer: Answer, asked: Run) -> None:
     """The whole of it, and what was changed of the run that was asked for, on standard output."""
-    out = _page()
+    out = standard_output(120)
     facts, chip, guess = answer.facts, answer.topology.chip, answer.prediction
-    print_line = lambda name, text: out.print(f"{name:18} {text}", markup=False, soft_wrap=True)  # noqa: E731
+    print_line = lambda name, text: out.print(f"{name:18} {text}", soft_wrap=True)  # noqa: E731
     print_line(
         "slice", f"{answer.topology.name} x {answer.topology.copies}: {answer.topology.chips} chips ({chip.kind})"
     )
@@ -67,16 +67,10 @@ def print_search(tried: Iterable[Tried], asked: Run) -> None:
         size = _gb(facts["memory_bytes"]) + ("" if one.answer.fits else " (does not fit)")
         told = ", ".join(f"{path} {_said(new)}" for path, (_, new) in changes(asked, one.answer.run).items() if new)
         table.add_row(named(one.mesh), told, size, step, mfu, guess.binds, took)
-    out = _page()
+    out = standard_output(120)
     out.print(table)
     for one in refused:
-        out.print(f"{named(one.mesh)}: {one.why}", markup=False, soft_wrap=True)
-
-
-def _page() -> Console:
-    """Standard output; where it is no terminal, as wide as a table needs."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=120)
+        out.print(f"{named(one.mesh)}: {one.why}", soft_wrap=True)
 
 
 def named(mesh: dict[str, int]) -> str:

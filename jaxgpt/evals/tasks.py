@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jaxgpt.disk import strict, write_json_atomic
@@ -16,6 +14,7 @@ from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.evals.vectors import Encode
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.terminal import standard_output
 from jaxgpt.text.corpora.locate import locate
 
 Figures = dict[str, float]
@@ -47,8 +46,7 @@ def show(figures: Figures, json_path: Path | None) -> None:
     table = Table("figure", "value", box=None)
     table.columns[1].justify = "right"
     for name, value in figures.items():
-        table.add_row(escape(name), f"{value:,}" if isinstance(value, int) else f"{value:#.4g}")
-    out = Console(highlight=False)
-    (out if out.is_terminal else Console(highlight=False, width=120)).print(table)
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:#.4g}")
+    standard_output(120).print(table)
     if json_path is not None:
         write_json_atomic(json_path, figures)

@@ -20,7 +20,7 @@ from jaxgpt.models import Model
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import choice, instance
-from jaxgpt.terminal import Watch, console
+from jaxgpt.terminal import Watch, say
 from jaxgpt.text import Codec
 
 NO_FOLDER = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".npy", ".zip", ".json", ".yaml", ".onnx", ".msgpack")
@@ -91,7 +91,7 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
                 chat_templates=held.chat_templates,
             )
     for note in held.notes(target, written):
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        say(f"note: {note}")
 
 
 def _read(source: Path, dtype: str, best: bool) -> _Held:

@@ -26,7 +26,7 @@ from jaxgpt.runs.run import Run
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance
-from jaxgpt.terminal import Watch, console
+from jaxgpt.terminal import Watch, console, say
 from jaxgpt.text import TrainingData, prepare
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.corpora.locate import locate
@@ -103,7 +103,7 @@ def ready(spec: Run, quiet: bool, out: Path | None = None) -> TrainingData:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     if not quiet:
         for remark in spec.remarks():
-            console.print(f"warning: {remark}", markup=False, soft_wrap=True)
+            say(f"warning: {remark}")
     saved = None if out is None or not spec.exec.accept_data else out / "tokenizer"
     codec = load_codec(saved) if saved is not None and saved.is_dir() else None
     words = spec.objective.words

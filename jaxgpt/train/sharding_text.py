@@ -1,17 +1,17 @@
 """The sharding table for people."""
 
-import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from jaxgpt.terminal import standard_output
 
 UNITS = "B", "kB", "MB", "GB", "TB"
 
 
 def print_sharding(facts: dict[str, Any]) -> None:
     """What `sharding_table` found, on standard output: a row for each parameter, with what the state keeps of it."""
-    out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    out = standard_output(160)
     mesh = " x ".join(f"{name} {ways}" for name, ways in facts["mesh"].items() if ways > 1) or "one device"
     table = Table("path", "shape", "split over", "bytes", "on each device", title=f"mesh: {mesh}", title_justify="left")
     leaves = {leaf["path"]: leaf for leaf in facts["leaves"]}
@@ -33,14 +33,14 @@ def print_sharding(facts: dict[str, Any]) -> None:
         )
     out.print(table)
     for kind, count in facts["per_device"].items():
-        out.print(f"{kind:12}{size(count):>10} on each device", markup=False)
+        out.print(f"{kind:12}{size(count):>10} on each device")
     if how := facts["pipeline"]:
         rounds = f", {how['repeats']} rounds" if how["repeats"] > 1 else ""
         out.print(
             f"pipeline: {how['stages']} stages, {how['microbatches']} microbatches{rounds}, bubble {how['bubble']:.1%}"
         )
     for remark in facts["remarks"]:
-        out.print(f"remark: {remark}", markup=False, soft_wrap=True)
+        out.print(f"remark: {remark}", soft_wrap=True)
 
 
 def size(count: float) -> str:

@@ -4,19 +4,16 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-
 from jaxgpt.disk import resolve, typed
 from jaxgpt.lab.analysis.drift import drift
 from jaxgpt.lab.analysis.findings import Findings, analyse_sweep
 from jaxgpt.lab.analysis.verdict import verdict
 from jaxgpt.lab.sweep.folder import Sweep, check_folder, from_file, from_folder
 from jaxgpt.lab.workers.execute import execute_sweep
-from jaxgpt.lab.workers.work import say
 from jaxgpt.shipped import called
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import printable
+from jaxgpt.terminal import say, standard_output, table_of
 
 RUNS = Path("runs")
 """Where sweeps lie unless told otherwise, each in a folder of its experiment's name."""
@@ -87,17 +84,15 @@ def present(findings: Findings) -> Path:
     from jaxgpt.lab.report.tables.contrasts import brief, groups
 
     written = write(findings)
-    results = Console(highlight=False, markup=False)  # standard output: what a person waited for, not the waiting
+    out = standard_output()
     tables = [(arm_columns(findings, full=False), arm_rows(findings, full=False))]
     if not compares(findings):
         tables += [brief(findings, contrasts) for _, _, contrasts in groups(findings) if contrasts[0].planned]
     for columns, rows in tables:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for i, name in enumerate(columns):
-            table.add_column(printable(name), justify="right" if i > 1 else "left", no_wrap=True)
+        table = table_of(*columns, left=2)
         for row in rows:
             table.add_row(*map(printable, row))
-        results.print(table, "", soft_wrap=True)
+        out.print(table, "", soft_wrap=True)
     for line in (verdict(findings), f"report: {typed(written)}"):
-        results.print(printable(line), soft_wrap=True)
+        out.print(printable(line), soft_wrap=True)
     return written

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from jaxgpt.lab.analysis.findings import Findings, analyse_sweep
@@ -18,7 +17,7 @@ from jaxgpt.lab.sweep.folder import Sweep
 from jaxgpt.lab.sweep.plan import Cell, Plan
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import printable
-from jaxgpt.terminal import clock
+from jaxgpt.terminal import clock, standard_output, table_of
 
 TYPICAL = 0.4
 """Share of the matrix peak that a run reaches, where none has been timed yet: a rough guess, and said to be one."""
@@ -31,25 +30,23 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
     told = [] if detect is None else detection(sweep, detect)
     tables = [_table(plan, sweep.folder) for plan in plans]
     sweep.write()
-    console = Console(highlight=False, markup=False)
-    console.print(printable(sweep.experiment.question))
+    page = standard_output()
+    page.print(printable(sweep.experiment.question))
     for table, total in tables:
-        console.print(table)
-        console.print(total, soft_wrap=True)
+        page.print(table)
+        page.print(total, soft_wrap=True)
     if sweep.tuning.cells and sweep.tuned() is None:
-        console.print("learning rates of the reported runs are settled by the tuning runs")
+        page.print("learning rates of the reported runs are settled by the tuning runs")
     for line in told:
-        console.print(printable(line), soft_wrap=True)
+        page.print(printable(line), soft_wrap=True)
     start = f"jaxgpt lab work {sweep.folder}"
     line = f"to start: {sweep.command}   or on each of several machines: {start}"
-    console.print(printable(line), soft_wrap=True)
+    page.print(printable(line), soft_wrap=True)
 
 
 def _table(plan: Plan, folder: Path) -> tuple[Table, str]:
     """Arm by arm, and a line for all of them."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=None)
-    for i, name in enumerate(("arm", "budget", "runs", "done", "steps", "tokens", "FLOPs", "time left")):
-        table.add_column(name, justify="right" if i > 1 else "left", no_wrap=True)
+    table = table_of("arm", "budget", "runs", "done", "steps", "tokens", "FLOPs", "time left", left=2)
     results = {cell.path: read_result(folder / cell.path) for cell in plan.cells}
     left, rough = 0.0, False
     for arm in plan.experiment.arms:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from jaxgpt.lab.commands.status_files import STATES, SweepStatus, read_status
 from jaxgpt.spec.errors import printable
-from jaxgpt.terminal import clock, interruptible
+from jaxgpt.terminal import clock, interruptible, standard_output, table_of
 
 __all__ = ["SweepStatus", "read_status", "show_status"]
 
@@ -28,7 +28,7 @@ def show_status(folder: Path, watch: bool = False) -> None:
 
     Raises ConfigError as `read_status` does.
     """
-    screen = Console(highlight=False, markup=False)  # standard output: this is the result of the verb
+    screen = standard_output()
     status = read_status(folder)
     if not watch:
         screen.print(board(status), soft_wrap=True)  # the command is copied from here
@@ -86,7 +86,7 @@ def _totals(status: SweepStatus) -> Text:
 
 def _arms(status: SweepStatus) -> Table:
     states = [state for state in STATES if status.counts[state]]
-    table = _table("arm", *states)
+    table = table_of("arm", *states, left=1)
     for arm, counts in list(status.arms.items())[:ARMS]:
         table.add_row(printable(arm), *(Text(str(counts[state] or "·"), style=_STYLES[state]) for state in states))
     _rest(table, len(status.arms) - ARMS, "arms")
@@ -94,7 +94,7 @@ def _arms(status: SweepStatus) -> Table:
 
 
 def _workers(status: SweepStatus) -> Table:
-    table = _table("worker", "at work on", "for", "step", "steps/s")
+    table = table_of("worker", "at work on", "for", "step", "steps/s", left=2)
     runs = {run.id: run for run in status.runs}
     for worker in status.workers[:WORKERS]:
         held = [runs[name] for name in worker.covers if name in runs]
@@ -133,14 +133,6 @@ def _troubles(status: SweepStatus) -> Sequence[RenderableType]:
 
 def _alive(status: SweepStatus) -> bool:
     return any(worker.alive for worker in status.workers)
-
-
-def _table(first: str, *names: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(first, no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="left" if name == "at work on" else "right", no_wrap=True)
-    return table
 
 
 def _rest(table: Table, more: int, what: str) -> None:

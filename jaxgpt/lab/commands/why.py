@@ -8,10 +8,10 @@ from jaxgpt.lab.commands.ablate import open_sweep
 from jaxgpt.lab.run_files import damage, read_json, read_metrics, read_result
 from jaxgpt.lab.sweep.plan import Cell
 from jaxgpt.lab.workers import failure
-from jaxgpt.lab.workers.work import say
 from jaxgpt.spec import ConfigError, diff
 from jaxgpt.spec.errors import printable, quote
 from jaxgpt.spec.yamlio import read_yaml
+from jaxgpt.terminal import say
 
 
 def explain(target: Path, overrides: list[str], seeds: int | None, out: Path | None) -> None:

@@ -10,9 +10,9 @@ from jaxgpt.lab.sweep.folder import Sweep
 from jaxgpt.lab.sweep.plan import Plan
 from jaxgpt.lab.workers import failure
 from jaxgpt.lab.workers.engines import Crew, Here
-from jaxgpt.lab.workers.work import Runner, SweepError, check_metric, say, work
+from jaxgpt.lab.workers.work import Runner, SweepError, check_metric, work
 from jaxgpt.seal import ENDED
-from jaxgpt.terminal import Watch, clock, interruptible
+from jaxgpt.terminal import Watch, clock, interruptible, say
 
 POLL = 1.0
 """Seconds between two looks at the folder while others work."""

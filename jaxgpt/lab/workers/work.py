@@ -22,8 +22,8 @@ from jaxgpt.lab.workers.engines import FAILED, LOST
 from jaxgpt.lab.workers.tries import Tries
 from jaxgpt.seal import is_sealed
 from jaxgpt.spec import ConfigError, JaxgptError
-from jaxgpt.spec.errors import did_you_mean, printable
-from jaxgpt.terminal import Watch, console
+from jaxgpt.spec.errors import did_you_mean
+from jaxgpt.terminal import Watch, say
 
 Runner = Callable[..., dict[str, Any]]
 """`runner(run, out, quiet=True, watch=callback) -> result`: continues what `out` holds, and returns result.json."""
@@ -229,11 +229,6 @@ def _stand_down() -> None:
     """Another worker took over what we were silent about: not one more byte may be written."""
     say("this worker was silent for too long, or its claim was removed, and another has its run; it stops")
     os._exit(LOST)
-
-
-def say(line: str) -> None:
-    """A line for people, as it is: commands are copied from it. What a terminal would obey is spelled out."""
-    console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def _steps_reached(folder: Path, cell: Cell) -> int:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from jaxgpt.lab.sweep.folder import from_folder
-from jaxgpt.lab.workers.work import say, work
+from jaxgpt.lab.workers.work import work
+from jaxgpt.terminal import say
 
 
 def join(folder: Path) -> int:

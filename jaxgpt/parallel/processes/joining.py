@@ -11,7 +11,7 @@ import jax
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
-from jaxgpt.terminal import console
+from jaxgpt.terminal import say
 
 WAIT = 300
 """Seconds that processes wait for each other at the start: the first may be ready while another's image is pulled."""
@@ -126,12 +126,12 @@ def _deadline(others: str, wait: float) -> Iterator[None]:
             f"error: --coordinator: no word from {others} for {wait:.0f} s; check the address and that all have "
             f"started; {ALONE}"
         )
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)
         sys.stdout.flush()
         os._exit(LATE)
 
     line = f"waiting up to {wait:.0f} s for {others}; {ALONE}"
-    notice = threading.Timer(NOTICE, console.print, (line,), {"markup": False, "soft_wrap": True})
+    notice = threading.Timer(NOTICE, say, (line,))
     timers = [notice, threading.Timer(wait, give_up)]
     for timer in timers:
         timer.daemon = True

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from jaxgpt.parallel.processes.agreement import gather_lines, process_count, process_index, store
 from jaxgpt.spec import JaxgptError
-from jaxgpt.terminal import console
+from jaxgpt.terminal import say
 
 BEAT = 2.0
 """Seconds between two beats."""
@@ -144,6 +144,6 @@ class Watchdog:
         """Ends this process, unless its main thread does so itself in time."""
         time.sleep(self._grace)
         text = f"error: {line}" + ("" if status == 2 else "; the same command continues from the last checkpoint")
-        console.print(text, markup=False, soft_wrap=True)
+        say(text)
         sys.stdout.flush()
         os._exit(status)

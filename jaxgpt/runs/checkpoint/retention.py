@@ -13,14 +13,14 @@ from typing import Any
 from jaxgpt.disk import sync_dir, write_json_atomic
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.small_file import read_small
-from jaxgpt.terminal import console
+from jaxgpt.terminal import say
 
 _STEP = re.compile(r"(\.replaced_)?step_(\d{8,})")
 
 
 def warn(line: str) -> None:
     """One red line on the console, never wrapped."""
-    console.print(line, style="bold red", markup=False, soft_wrap=True)
+    say(line, "bold red")
 
 
 def folder_name(step: int) -> str:

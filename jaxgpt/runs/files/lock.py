@@ -13,7 +13,7 @@ from types import TracebackType
 
 from jaxgpt.spec import JaxgptError
 from jaxgpt.spec.errors import printable
-from jaxgpt.terminal import console
+from jaxgpt.terminal import say
 
 
 class InUseError(JaxgptError):
@@ -61,7 +61,7 @@ class RunLock:
         self._handle = handle
         _HELD.add(self)
         if left := _owner(handle):
-            console.print(f"{self.path}: left behind by {left}; taken over", markup=False, soft_wrap=True)
+            say(f"{self.path}: left behind by {left}; taken over")
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(facts).encode(), 0)

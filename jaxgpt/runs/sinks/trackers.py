@@ -8,7 +8,7 @@ from typing import Any
 from jaxgpt.runs.files.folder import METRICS, read_metrics
 from jaxgpt.runs.run import Run
 from jaxgpt.runs.sinks.sink import Facts, Writer
-from jaxgpt.terminal import console
+from jaxgpt.terminal import say
 
 
 class Trackers:
@@ -77,4 +77,4 @@ class Trackers:
         self._writers.pop(label, None)
         said = str(error).strip().splitlines() or [""]
         line = f"{self._directory}: {label} fails and gets no more rows: {type(error).__name__}: {said[0]}"
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)

@@ -22,8 +22,9 @@ from jaxgpt.lab.report.latex import escape as for_latex
 from jaxgpt.lab.report.latex import latex
 from jaxgpt.lab.report.markdown import markdown
 from jaxgpt.lab.workers import failure
-from jaxgpt.lab.workers.work import say, work
+from jaxgpt.lab.workers.work import work
 from jaxgpt.seal import seal
+from jaxgpt.terminal import say
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -21,7 +21,6 @@ from jaxgpt.lab.report.markdown import markdown
 from jaxgpt.lab.run_files import read_result
 from jaxgpt.lab.sweep.folder import from_file, from_folder
 from jaxgpt.lab.workers.claim import CLAIMS, take
-from jaxgpt.lab.workers.work import say
 from jaxgpt.lab.workers.worker import join
 from jaxgpt.runs import Run
 from jaxgpt.runs.files.folder import RunDir
@@ -29,6 +28,7 @@ from jaxgpt.runs.files.lock import RunLock
 from jaxgpt.runs.identity import claim
 from jaxgpt.seal import read_result as read_sealed
 from jaxgpt.spec import JaxgptError
+from jaxgpt.terminal import say
 
 TEXT = """
 from jaxgpt.lab import Experiment
