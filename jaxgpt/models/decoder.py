@@ -18,7 +18,6 @@ from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
-from jaxgpt.ops.positions import Added, Learned
 from jaxgpt.ops.sharding import constrain
 
 
@@ -72,9 +71,9 @@ class Decoder(Transformer):
     def endless(self) -> bool:
         """Whether rows longer than the context mean something: positions count distances, and no pattern reaches as far
         back as the context."""
-        if isinstance(self.position, Learned | Added):
-            return False
-        return all(is_relative(p) and reach(p, self.context + 1) <= self.context for p in self.pattern)
+        return not self.position.bounded and all(
+            is_relative(p) and reach(p, self.context + 1) <= self.context for p in self.pattern
+        )
 
 
 class DecoderLM(TransformerModule):

@@ -1,5 +1,6 @@
 """Linen modules, one mechanism per file. They know no mesh, optimiser, loss or file."""
 
-from jaxgpt.nn.moe import MoE  # which nothing else imports: `kind: moe` is declared by it
+from jaxgpt.nn.contrastive import Contrastive  # which nothing else imports, as MoE: they declare a kind
+from jaxgpt.nn.moe import MoE
 
-__all__ = ["MoE"]
+__all__ = ["Contrastive", "MoE"]

@@ -20,6 +20,7 @@ class Contrastive(TextHead):
     """One vector a text, to be compared by its cosine."""
 
     citation = "Gao et al. 2021 (SimCSE), section 6.1; Chen et al. 2020 (SimCLR), section 4.2"
+    embeds = True
     pooling: str = "mean"
     """One of cls, last, mean, max, mean_sqrt_len, weighted_mean, first_last, top2; and `cls_before_pooler`, cls whose
     projection serves in training only, as unsupervised SimCSE is evaluated."""

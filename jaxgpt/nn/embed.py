@@ -7,12 +7,12 @@ from jax.typing import DTypeLike
 
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.lookup import lookup, unproject
-from jaxgpt.ops.positions import Added, Learned, Position
+from jaxgpt.ops.positions import Added, Position, PositionEmbedding
 from jaxgpt.ops.sharding import constrain
 
 
 class Embed(nn.Module):
-    """Parameters `token` (V, D); `position` (offset + context, D) where positions are learned,
+    """Parameters `token` (V, D); `position` (first_row + context, D) of a PositionEmbedding,
     `token_type` (types, D) where tokens have types."""
 
     vocab_size: int
@@ -28,10 +28,9 @@ class Embed(nn.Module):
     def setup(self) -> None:
         """Declares the tables."""
         self.token = self.param("token", nn.initializers.normal(self.std), (self.vocab_size, self.d_model), jnp.float32)
-        if isinstance(self.position, Learned):
-            start = nn.initializers.normal(self.position.init_std)
-            rows = self.context + self.position.offset
-            self.place = self.param("position", start, (rows, self.d_model), jnp.float32)
+        if isinstance(self.position, PositionEmbedding):
+            rows = self.position.first_row + self.context
+            self.place = self.param("position", self.position.start, (rows, self.d_model), jnp.float32)
         if self.token_types:
             shape = (self.token_types, self.d_model)
             self.kinds = self.param("token_type", nn.initializers.normal(self.std), shape, jnp.float32)
@@ -43,8 +42,8 @@ class Embed(nn.Module):
         )  # summed over a split vocabulary before it is cut
         if self.scale is not None:
             x_BTD = x_BTD * self.scale
-        if isinstance(self.position, Learned):
-            x_BTD = x_BTD + self._at(self.place, layout.pos, self.position.offset)
+        if isinstance(self.position, PositionEmbedding):
+            x_BTD = x_BTD + self._at(self.place, layout.pos, self.position.first_row)
         elif isinstance(self.position, Added):
             x_BTD = x_BTD + self._at(jnp.asarray(self.position.table(self.context, self.d_model)), layout.pos)
         if self.token_types:

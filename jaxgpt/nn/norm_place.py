@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 
@@ -15,6 +16,9 @@ Drop = Callable[[jax.Array], jax.Array]
 
 class NormPlace(Seam, seam="norm_place"):
     """Base of all places of norms."""
+
+    side_by_side: ClassVar[bool] = False
+    """Whether sublayers may read the same stream and add to it side by side (see BlockSpec.residual)."""
 
     @property
     @abstractmethod
@@ -34,6 +38,7 @@ class PreNorm(NormPlace, kind="pre"):
     """Before each sublayer."""
 
     citation = "Radford et al. 2019 (GPT-2), section 2.3; Xiong et al. 2020"
+    side_by_side = True
 
     @property
     def final_norm(self) -> bool:

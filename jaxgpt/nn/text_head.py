@@ -1,6 +1,7 @@
 """The text head seam: what a model says of a text as a whole. B batch, T tokens, L layers, D model width."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from flax import linen as nn
 from jax.typing import DTypeLike
@@ -10,6 +11,9 @@ from jaxgpt.spec import Seam
 
 class TextHead(Seam, seam="text_head"):
     """What a model says of a text as a whole: a vector, say."""
+
+    embeds: ClassVar[bool] = False
+    """Whether it is a vector to be compared with other texts' by its cosine."""
 
     @property
     @abstractmethod

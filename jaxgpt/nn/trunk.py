@@ -19,11 +19,10 @@ from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
-from jaxgpt.nn.norm_place import PreNorm
 from jaxgpt.nn.stack import Loop, Remat, Stack
 from jaxgpt.ops.attention import Case, Kernel, Numbering, case_of_layer
-from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach, shares
-from jaxgpt.ops.positions import Added, Learned, Rotated
+from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach
+from jaxgpt.ops.positions import Added, PositionEmbedding, Rotated
 from jaxgpt.ops.sharding import constrain
 from jaxgpt.spec.sizes import Layers, Length
 
@@ -68,7 +67,7 @@ class TrunkSpec(BlockSpec):
                 problems.append(f"position.width {width} must be even and at most d_head {self.head_width}")
             if width is None and self.head_width % 2:
                 problems.append(f"rotary positions need an even d_head, got {self.head_width}")
-        if self.residual != "sequential" and not isinstance(self.norm_place, PreNorm):
+        if self.residual != "sequential" and not self.norm_place.side_by_side:
             problems.append(
                 f"residual {self.residual} is pre-norm; set norm_place pre instead of {self.norm_place.kind}, or "
                 "sequential"
@@ -82,9 +81,9 @@ class TrunkSpec(BlockSpec):
             problems.append("pattern needs at least one entry, for example causal")
         for i, pattern in enumerate(self.pattern):
             problems += beyond(pattern, self.context, f"pattern.{i}")
-            if self.num_heads % len(shares(pattern)):
+            if self.num_heads % len(pattern.shares):
                 problems.append(
-                    f"pattern.{i} shares heads between {len(shares(pattern))} patterns; "
+                    f"pattern.{i} shares heads between {len(pattern.shares)} patterns; "
                     f"make num_heads {self.num_heads} a multiple of that"
                 )
         if problems:
@@ -101,7 +100,7 @@ class TrunkSpec(BlockSpec):
         """The patterns that layers have; of one that shares out heads, those of the shares (`pattern.0.of.1`)."""
         named: dict[str, Pattern] = {}
         for i, pattern in enumerate(self.pattern[: self.num_layers]):
-            parts = shares(pattern)
+            parts = pattern.shares
             named |= {f"pattern.{i}" + (f".of.{j}" if len(parts) > 1 else ""): part for j, part in enumerate(parts)}
         return named
 
@@ -140,7 +139,8 @@ class TrunkSpec(BlockSpec):
     @property
     def position_table(self) -> int:
         """Parameters of learned positions."""
-        return (self.context + self.position.offset) * self.d_model if isinstance(self.position, Learned) else 0
+        position = self.position
+        return (position.first_row + self.context) * self.d_model if isinstance(position, PositionEmbedding) else 0
 
     @property
     def least_parameters(self) -> int:

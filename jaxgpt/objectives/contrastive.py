@@ -13,7 +13,6 @@ from flax import linen as nn
 from pydantic import NonNegativeFloat
 
 from jaxgpt.models import Model
-from jaxgpt.nn.contrastive import Contrastive as ContrastiveHead
 from jaxgpt.nn.sown import sown_losses
 from jaxgpt.objectives.masked import Masking, needs_masked_head
 from jaxgpt.objectives.objective import Batch, Objective
@@ -95,7 +94,7 @@ class Contrastive(Objective):
         if rows < 2:
             problems.append(f"batch_size of {rows} row has no negatives in it for objective {self.kind}; use 2 or more")
         head = model.text_head
-        if not isinstance(head, ContrastiveHead):
+        if head is None or not head.embeds:
             problems.append(
                 f"objective {self.kind} needs vectors of texts; "
                 "set model.text_head={kind: contrastive, pooling: mean}"

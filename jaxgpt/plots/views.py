@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgpt.ops.patterns import Pattern, is_relative, shares, strips
+from jaxgpt.ops.patterns import Pattern, is_relative, strips
 from jaxgpt.plots.palette import OWN, PAGE, SEEN, UNSEEN
 
 HARD = "\u00a0"
@@ -28,7 +28,7 @@ def views(layer_patterns: Sequence[Pattern], num_heads: int) -> tuple[View, ...]
     """The distinct patterns of a model's layers, those of shares of heads apart, in the order in which they occur."""
     users: dict[tuple[Pattern, tuple[int, ...]], list[int]] = {}
     for layer, pattern in enumerate(layer_patterns, 1):
-        parts = shares(pattern)
+        parts = pattern.shares
         size = num_heads // len(parts)
         for part in dict.fromkeys(parts):
             heads = tuple(head + 1 for head in range(num_heads) if parts[head // size] == part)

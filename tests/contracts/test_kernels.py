@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_patterns import EXAMPLES as PATTERNS
 
 from jaxgpt.ops.attention import AttentionDropout, BlockSparse, Chunked, Reference, Scores, Side, case_of_call
-from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, Pattern, Strided, shares
+from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, Pattern, Strided
 from jaxgpt.ops.positions import ALiBi, RelativeBias
 from jaxgpt.spec import ConfigError, members
 
@@ -74,7 +74,7 @@ def plain(q, k, v, do, scores):
     q, k, v, do = (np.asarray(x, np.float64) for x in (q, k, v, do))
     (B, H, _, K), G = q.shape, k.shape[1]
     q_pos, k_pos = (np.broadcast_to(pos, (B, pos.shape[-1])) for pos in (scores.q.pos, scores.k.pos))
-    parts = shares(scores.pattern)
+    parts = scores.pattern.shares
     allowed = [part.allows(q_pos[:, :, None], k_pos[:, None, :]) & (k_pos[:, None, :] >= 0) for part in parts]
     mask = np.repeat(np.stack(allowed, 1), H // len(parts), axis=1)
     if scores.q.segment is not None:
@@ -103,7 +103,7 @@ def attend(member, q, k, v, scores):
     try:
         return member.attend(q, k, v, scores)
     except ConfigError as refusal:
-        asked = [case_of_call(q, k, scores._replace(pattern=part)) for part in shares(scores.pattern)]
+        asked = [case_of_call(q, k, scores._replace(pattern=part)) for part in scores.pattern.shares]
         able = [kind for kind, cls in members("kernel").items() if not any(cls().refusal(one) for one in asked)]
         assert len(refusal.problems) == 1 and "\n" not in str(refusal)
         assert str(refusal).startswith(f"exec.kernel: {member.kind} cannot ")

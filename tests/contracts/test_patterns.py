@@ -16,7 +16,6 @@ from jaxgpt.ops.patterns import (
     mean_keys,
     reach,
     sees_ahead,
-    shares,
 )
 
 SEAM = "pattern"
@@ -90,7 +89,7 @@ def test_everyone_sees_something_unless_the_pattern_is_half_of_one(member):
 
 @pytest.mark.parametrize("length", [1, 2, 7, 40])
 def test_mean_keys_equals_counting(member, length):
-    parts = shares(member)
+    parts = member.shares
     want = np.mean([grid(part, length).sum(axis=1).mean() for part in parts])
     assert mean_keys(member, length) == pytest.approx(want, rel=1e-12)
 

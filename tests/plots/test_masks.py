@@ -28,7 +28,6 @@ from jaxgpt.ops.patterns import (
     Union,
     layout,
     mean_keys,
-    shares,
 )
 from jaxgpt.plots.masks import draw_patterns
 from jaxgpt.plots.palette import OWN, PAGE, SEEN, UNSEEN
@@ -76,7 +75,7 @@ def test_a_cells_shade_is_the_share_of_its_pairs(pattern, monkeypatch):
     np.testing.assert_allclose(kept_shares(pattern, 31, 7), brute(pattern, 31, 7), rtol=1e-14)
 
 
-@pytest.mark.parametrize("part", [part for pattern in PATTERNS for part in shares(pattern)], ids=lambda part: part.kind)
+@pytest.mark.parametrize("part", [part for pattern in PATTERNS for part in pattern.shares], ids=lambda part: part.kind)
 def test_cells_weighted_by_their_size_sum_to_the_pairs_that_are_counted(part):
     size = np.minimum(7, 31 - np.arange(0, 31, 7))
     assert size @ kept_shares(part, 31, 7) @ size == pytest.approx(31 * mean_keys(part, 31))
@@ -111,7 +110,7 @@ def test_views_name_every_layer_and_head_once():
         for place in ((layer, head) for layer in view.layers for head in view.heads or range(1, 9)):
             assert used.setdefault(place, view.pattern) is view.pattern
     for layer, pattern in enumerate(layers, 1):
-        parts = shares(pattern)
+        parts = pattern.shares
         assert [used[layer, head + 1] for head in range(8)] == [parts[head * len(parts) // 8] for head in range(8)]
     assert len(views(layers, 8)) == 5  # causal in all heads, and in the last four; two factors; a band
 

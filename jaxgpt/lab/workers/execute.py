@@ -9,7 +9,7 @@ from jaxgpt.lab.run_files import read_result
 from jaxgpt.lab.sweep.folder import Sweep
 from jaxgpt.lab.sweep.plan import Plan
 from jaxgpt.lab.workers import failure
-from jaxgpt.lab.workers.engines import Crew, Here
+from jaxgpt.lab.workers.engines import Crew
 from jaxgpt.lab.workers.work import Runner, SweepError, check_metric, work
 from jaxgpt.seal import ENDED
 from jaxgpt.terminal import Watch, clock, interruptible, say
@@ -44,7 +44,7 @@ def execute_sweep(sweep: Sweep) -> int:
     """Runs all stages of a sweep whose plan is written: here, or with its engine's workers. Returns how many runs are
     left undone."""
     engine, left = sweep.settings.engine, 0
-    if isinstance(engine, Here):
+    if engine.here:
         for number in range(len(sweep.plans())):
             if number and sweep.tuned() is None:
                 raise SweepError(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxgpt.ops.attention.case import Case, case_of_call
 from jaxgpt.ops.attention.scores import Scores
-from jaxgpt.ops.patterns import Pattern, shares
+from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.random_masks import fold_in
 from jaxgpt.spec import ConfigError, Seam
 
@@ -31,7 +31,7 @@ class Kernel(Seam, seam="kernel"):
 
         Raises ConfigError, naming a kernel that can, for a case this kernel does not compute exactly.
         """
-        parts = shares(scores.pattern)
+        parts = scores.pattern.shares
         H, G = q_BHTK.shape[1], k_BGSK.shape[1]
         if G % len(parts):  # a share's heads would split a group: give every query head its own keys and values
             k_BGSK, v_BGSK = (jnp.repeat(x, H // G, axis=1) for x in (k_BGSK, v_BGSK))

@@ -2,7 +2,7 @@
 
 from jaxgpt.ops.patterns.combine import Combined, Intersection, PerHead, Union, is_relative
 from jaxgpt.ops.patterns.dense import Bidirectional, Causal, Prefix
-from jaxgpt.ops.patterns.layout import arrangements, band, kept_blocks, mean_keys, reach, sees_ahead, shares, strips
+from jaxgpt.ops.patterns.layout import arrangements, band, kept_blocks, mean_keys, reach, sees_ahead, strips
 from jaxgpt.ops.patterns.local import Banded, Dilated, GlobalWindow, Sinks
 from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Extent, Pattern, Relative, beyond
 from jaxgpt.ops.patterns.sparse_transformer import Fixed, Strided
@@ -34,6 +34,5 @@ __all__ = [
     "mean_keys",
     "reach",
     "sees_ahead",
-    "shares",
     "strips",
 ]

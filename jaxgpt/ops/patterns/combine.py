@@ -16,7 +16,7 @@ class Combined(Pattern):
 
     @model_validator(mode="after")
     def _heads_stand_alone(self) -> Self:
-        if any(isinstance(part, PerHead) for part in self.of):
+        if any(part.shares != (part,) for part in self.of):
             raise ValueError("per_head cannot stand inside another pattern; combine the patterns inside per_head")
         return self
 
@@ -53,6 +53,11 @@ class PerHead(Combined):
 
     citation = "Child et al. 2019, section 5.1, equation 8: multi-head factorised attention"
 
+    @property
+    def shares(self) -> tuple[Pattern, ...]:
+        """The patterns it is made of."""
+        return self.of
+
     def allows(self, q: Any, k: Any) -> Any:
-        """Whether some head sees it; `shares` gives the heads' own patterns."""
+        """Whether some head sees it; `shares` are the heads' own patterns."""
         return reduce(or_, [part.allows(q, k) for part in self.of])

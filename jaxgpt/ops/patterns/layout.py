@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgpt.ops.patterns.combine import PerHead, is_relative
+from jaxgpt.ops.patterns.combine import is_relative
 from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Pattern, same_order
 
 AT_ONCE = 2**22
@@ -18,11 +18,6 @@ MOST_PAIRS = 2**28
 """Pairs that are evaluated to count keys."""
 LOOKED_AT = 1024
 """Positions of a row that are searched for keys ahead where a pattern does not go by distance alone."""
-
-
-def shares(pattern: Pattern) -> tuple[Pattern, ...]:
-    """The pattern of each equal share of the heads, in order; one share unless heads differ."""
-    return pattern.of if isinstance(pattern, PerHead) else (pattern,)
 
 
 def arrangements(pattern: Pattern, length: int) -> tuple[Arrangement, ...]:
@@ -40,7 +35,7 @@ def mean_keys(pattern: Pattern, length: int) -> float:
     Exact, but that of patterns that do not go by distance alone only every n-th query is asked in rows of more than
     16,384 tokens.
     """
-    parts = shares(pattern)
+    parts = pattern.shares
     if len(parts) > 1:
         return sum(mean_keys(part, length) for part in parts) / len(parts)
     row = same_order(length)

@@ -26,6 +26,11 @@ class Pattern(Seam, seam="pattern"):
     def allows(self, q: Any, k: Any) -> Any:
         """Whether the query at position q sees the key at position k: bool, broadcast over int arrays."""
 
+    @property
+    def shares(self) -> tuple["Pattern", ...]:
+        """The pattern of each equal share of the heads, in order: one share unless heads differ."""
+        return (self,)
+
 
 class Relative(Pattern):
     """A pattern of distance alone: it means the same wherever a row or a document starts."""

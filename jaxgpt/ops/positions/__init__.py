@@ -2,7 +2,7 @@
 
 from jaxgpt.ops.positions.added import Learned, NoPosition, Sinusoidal
 from jaxgpt.ops.positions.biased import ALiBi, RelativeBias, alibi_slopes
-from jaxgpt.ops.positions.position import Added, Biased, Position, Rotated
+from jaxgpt.ops.positions.position import Added, Biased, Position, PositionEmbedding, Rotated
 from jaxgpt.ops.positions.rotary import Rotary, RotaryLinear, RotaryLlama3, RotaryNTK, RotaryYaRN, Turning
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Learned",
     "NoPosition",
     "Position",
+    "PositionEmbedding",
     "RelativeBias",
     "Rotary",
     "RotaryLinear",

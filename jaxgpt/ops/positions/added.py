@@ -1,13 +1,15 @@
 """Positions that are added to the token embeddings, and none at all."""
 
+import jax
 import numpy as np
+from jax.typing import DTypeLike
 from pydantic import PositiveFloat
 
-from jaxgpt.ops.positions.position import Added, Position
+from jaxgpt.ops.positions.position import Added, Position, PositionEmbedding
 from jaxgpt.spec.sizes import Index
 
 
-class Learned(Position):
+class Learned(PositionEmbedding):
     """A trained vector for each position up to the model's context."""
 
     citation = "Radford et al. 2018, section 4.1; Gehring et al. 2017"
@@ -15,6 +17,15 @@ class Learned(Position):
     """Standard deviation of the normal start; openai/gpt-2 model.py uses 0.01."""
     offset: Index = 0
     """Rows of the table before that of position 0, never read: RoBERTa's positions start behind its padding id."""
+
+    @property
+    def first_row(self) -> int:
+        """The row behind `offset` others."""
+        return self.offset
+
+    def start(self, key: jax.Array, shape: tuple[int, int], dtype: DTypeLike) -> jax.Array:
+        """Normal, of deviation `init_std`."""
+        return jax.nn.initializers.normal(self.init_std)(key, shape, dtype)
 
 
 class Sinusoidal(Added):

@@ -1,7 +1,7 @@
 """The position seam: how a model knows order.
 
-A position acts in one of three places, and its base class says which: `Added` to the token embeddings, `Rotated` into
-queries and keys, or `Biased` onto the scores. `Learned` is a parameter table, which nn/embed.py owns.
+A position acts in one of three places, and its base class says which: on the token embeddings as a constant (`Added`)
+or as a parameter (`PositionEmbedding`), within queries and keys (`Rotated`), or on the scores (`Biased`).
 B batch, T queries, S keys, H heads, K head width, D model width.
 """
 
@@ -11,6 +11,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxgpt.spec import Seam
 from jaxgpt.spec.sizes import Width
@@ -19,13 +20,33 @@ from jaxgpt.spec.sizes import Width
 class Position(Seam, seam="position"):
     """Base of all positions. Positions are int32 and start at 0 in each segment."""
 
+    bounded: ClassVar[bool] = False
+    """Whether it has nothing to say of positions beyond the model's context."""
+
 
 class Added(Position):
-    """A fixed table added to the token embeddings."""
+    """A constant table of vectors, one a position, added to the token embeddings."""
+
+    bounded = True
 
     @abstractmethod
     def table(self, length: int, d_model: int) -> np.ndarray:
         """float32 (length, d_model)."""
+
+
+class PositionEmbedding(Position):
+    """The same as a parameter, `embed/position`, which nn/embed.py owns."""
+
+    bounded = True
+
+    @property
+    @abstractmethod
+    def first_row(self) -> int:
+        """The table's row for position 0; rows before it are never read."""
+
+    @abstractmethod
+    def start(self, key: jax.Array, shape: tuple[int, int], dtype: DTypeLike) -> jax.Array:
+        """The table before training, (first_row + context, d_model)."""
 
 
 class Rotated(Position):

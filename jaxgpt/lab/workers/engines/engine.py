@@ -9,7 +9,7 @@ it after saving, 2 bad input.
 import sys
 from abc import abstractmethod
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from jaxgpt.spec import Seam
 
@@ -39,6 +39,9 @@ class Crew(Protocol):
 
 class Engine(Seam, seam="engine"):
     """Base of all engines."""
+
+    here: ClassVar[bool] = False
+    """Whether the process that asks does the work itself."""
 
     @abstractmethod
     def start(self, folder: Path) -> Crew:

@@ -23,6 +23,8 @@ class Nobody:
 class Here(Engine):
     """The process that was asked does the work itself; more may join with `jaxgpt lab work`."""
 
+    here = True
+
     def start(self, folder: Path) -> Nobody:
         """Returns a crew of no workers."""
         return Nobody()
