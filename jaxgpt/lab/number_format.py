@@ -1,7 +1,7 @@
 """How figures are written: as many decimals as the interval warrants, and a true minus sign."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from jaxgpt.lab.statistics.paired import Summary
 
@@ -52,6 +52,22 @@ def number(value: float, places: int = 4, sign: bool = False) -> str:
     return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("+-")
 
 
+def listed(items: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def span(counts: Iterable[int]) -> str:
+    """The least to the most of some counts, `5 to 8`; one number where all are alike."""
+    low, high = min(counts := list(counts)), max(counts)
+    return f"{low} to {high}" if high > low else str(low)
+
+
+def interval(summary: Summary, places: int) -> str:
+    """`95% interval −0.0402 to −0.0221`, as a sentence holds it."""
+    return f"95% interval {number(summary.low, places, True)} to {number(summary.high, places, True)}"
+
+
 def mean_interval(summary: Summary, places: int) -> str:
     """`1.8862 ± 0.0031`."""
     if summary.n < 2:
@@ -92,3 +108,8 @@ def p_value(p: float) -> str:
     if math.isnan(p):
         return NONE
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def equals_p(p: float) -> str:
+    """`p = 0.012`, or `p < 0.0001`, as a sentence holds it."""
+    return f"p {p_value(p)}" if p < 1e-4 else f"p = {p_value(p)}"

@@ -2,10 +2,9 @@
 
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.analysis.ladder_series import Series, Steeper, series_of, steeper
-from jaxgpt.lab.number_format import decimals, number, p_value, quantity, short
-from jaxgpt.lab.statistics.paired import CLAIM, Summary
+from jaxgpt.lab.number_format import decimals, equals_p, interval, number, quantity, short
+from jaxgpt.lab.statistics.paired import CLAIM, LEVEL, Summary
 
-LEVEL = 0.05
 _AXES = {"parameters": "parameters", "flops": "FLOPs", "tokens": "tokens"}
 
 
@@ -35,15 +34,15 @@ def law_verdict(findings: Findings) -> str:
 def raised(exponent: Summary) -> tuple[str, str]:
     """(the power, its interval), with the sign that it has above x: `−0.086`, `−0.092 to −0.080`."""
     places = decimals([exponent])
-    interval = f"{number(-exponent.high, places)} to {number(-exponent.low, places)}" if exponent.n > 1 else ""
-    return number(-exponent.mean, places), interval
+    ends = f"{number(-exponent.high, places)} to {number(-exponent.low, places)}" if exponent.n > 1 else ""
+    return number(-exponent.mean, places), ends
 
 
 def _law(held: Series, axis: str, evidence: str) -> str:
     assert held.law is not None
     exponent, floor = held.law.exponent, held.law.irreducible
-    power, interval = raised(exponent)
-    evidence = f"({f'95% interval {interval}, ' if interval else ''}{evidence})"
+    power, ends = raised(exponent)
+    evidence = f"({f'95% interval {ends}, ' if ends else ''}{evidence})"
     if exponent.n > 1 and exponent.low <= 0 <= exponent.high:
         return f"was not shown to change with {axis}: as {axis}^{power} {evidence}"
     towards = ""
@@ -68,9 +67,7 @@ def _apart(held: Steeper) -> str:
     places = decimals([found])
     if found.n < CLAIM:
         return f"whether the exponents of {held.name} and {held.reference} differ is left open"
-    interval = f"95% interval {number(found.low, places, True)} to {number(found.high, places, True)}"
-    p = p_value(held.adjusted)
-    evidence = f"({interval}, {found.n} paired seeds, p {p if p.startswith('<') else f'= {p}'})"
+    evidence = f"({interval(found, places)}, {found.n} paired seeds, {equals_p(held.adjusted)})"
     if held.adjusted < LEVEL:
         word = "steeper" if found.mean > 0 else "flatter"
         by = number(abs(found.mean), places)

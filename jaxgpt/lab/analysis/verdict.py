@@ -2,11 +2,10 @@
 
 from jaxgpt.lab.analysis.findings import Contrast, Findings
 from jaxgpt.lab.analysis.ladder_verdict import law_verdict
-from jaxgpt.lab.number_format import AXES, decimals, number, p_value, quantity, unit
-from jaxgpt.lab.statistics.paired import CLAIM
+from jaxgpt.lab.number_format import AXES, decimals, equals_p, interval, listed, number, quantity, span, unit
+from jaxgpt.lab.statistics.paired import CLAIM, LEVEL
 from jaxgpt.lab.sweep.budget import AS_CONFIGURED
 
-LEVEL = 0.05
 _NOT_SHOWN = "no different as far as shown"
 _TOO_FEW = f"left open, having fewer than {CLAIM} pairs"
 
@@ -53,7 +52,7 @@ def _single(findings: Findings, contrast: Contrast) -> str:
     base, n = experiment.baseline, found.difference.n
     named = bool(experiment.contrasts)
     places = _places(findings)
-    evidence = f"{n} paired seeds, p {_equals(found.p)}"
+    evidence = f"{n} paired seeds, {equals_p(found.p)}"
     if not contrast.claimable:
         return (
             f"Descriptive only, with {n} paired seeds where a claim needs {CLAIM}: "
@@ -85,9 +84,9 @@ def _several(findings: Findings, known: list[Contrast]) -> str:
     experiment, planned = findings.plan.experiment, findings.planned
     named = bool(experiment.contrasts)
     if not any(contrast.claimable for contrast in known):
-        listed = ", ".join(f"{c.name} {_size(findings, c, sign=True)}" for c in known)
+        sizes = ", ".join(f"{c.name} {_size(findings, c, sign=True)}" for c in known)
         against = f"in {quantity(experiment.metric)}" if named else f"against {experiment.baseline}"
-        return f"Descriptive only, as a claim needs {CLAIM} paired seeds: {against}, {listed}"
+        return f"Descriptive only, as a claim needs {CLAIM} paired seeds: {against}, {sizes}"
     better, worse = ("lower", "higher") if experiment.better == "lower" else ("higher", "lower")
     words = {"better": f"{better}, which is better", "worse": f"{worse}, which is worse"} if named else {}
     groups: dict[str, list[str]] = {"better": [], "worse": [], _NOT_SHOWN: [], _TOO_FEW: []}
@@ -98,12 +97,11 @@ def _several(findings: Findings, known: list[Contrast]) -> str:
         else:
             groups[_NOT_SHOWN if contrast.claimable else _TOO_FEW].append(contrast.name)
     parts = [
-        f"{_and(arms)} {'is' if len(arms) == 1 else 'are'} {words.get(word, word)}"
+        f"{listed(arms)} {'is' if len(arms) == 1 else 'are'} {words.get(word, word)}"
         for word, arms in groups.items()
         if arms
     ]
-    pairs = sorted({contrast.paired.difference.n for contrast in planned})
-    seeds = f"{pairs[0]} to {pairs[-1]}" if len(pairs) > 1 else str(pairs[0])
+    seeds = span(contrast.paired.difference.n for contrast in planned)
     head = "In" if named else f"Against {experiment.baseline} in"
     return (
         f"{head} {quantity(experiment.metric)}: {'; '.join(parts)} "
@@ -131,17 +129,8 @@ def _size(findings: Findings, contrast: Contrast, sign: bool = False) -> str:
 
 
 def _interval(findings: Findings, contrast: Contrast) -> str:
-    difference, places = contrast.paired.difference, _places(findings)
-    return f"95% interval {number(difference.low, places, True)} to {number(difference.high, places, True)}"
+    return interval(contrast.paired.difference, _places(findings))
 
 
 def _places(findings: Findings) -> int:
     return decimals(contrast.paired.difference for contrast in findings.planned)
-
-
-def _equals(p: float) -> str:
-    return p_value(p) if p < 1e-4 else f"= {p_value(p)}"
-
-
-def _and(items: list[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

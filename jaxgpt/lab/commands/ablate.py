@@ -80,12 +80,12 @@ def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path 
 def present(findings: Findings) -> Path:
     """Writes the report, and prints the tables, the verdict and the report's path."""
     from jaxgpt.lab.report import write
-    from jaxgpt.lab.report.tables.arms import arm_columns, arm_rows, compares
+    from jaxgpt.lab.report.tables.arms import arm_table, compares
     from jaxgpt.lab.report.tables.contrasts import brief, groups
 
     written = write(findings)
     out = standard_output()
-    tables = [(arm_columns(findings, full=False), arm_rows(findings, full=False))]
+    tables = [arm_table(findings, full=False)]
     if not compares(findings):
         tables += [brief(findings, contrasts) for _, _, contrasts in groups(findings) if contrasts[0].planned]
     for columns, rows in tables:

@@ -6,12 +6,12 @@ Needs \usepackage{booktabs} and nothing else; any of pdflatex, xelatex and luala
 import unicodedata
 
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.analysis.ladder_series import series_of, steeper
-from jaxgpt.lab.number_format import AXES, NONE, quantity, with_unit
+from jaxgpt.lab.number_format import AXES, NONE, quantity, span, with_unit
 from jaxgpt.lab.report.escape import one_line
-from jaxgpt.lab.report.tables.arms import arm_columns, arm_rows
-from jaxgpt.lab.report.tables.contrasts import contrast_columns, contrast_rows, groups
-from jaxgpt.lab.report.tables.laws import apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.report.tables.arms import arm_table
+from jaxgpt.lab.report.tables.contrasts import contrast_table, groups
+from jaxgpt.lab.report.tables.laws import law_tables
+from jaxgpt.lab.report.tables.table import Table
 from jaxgpt.lab.statistics.paired import CLAIM
 from jaxgpt.lab.sweep.budget import AS_CONFIGURED
 
@@ -52,16 +52,11 @@ def latex(findings: Findings) -> str:
         f"\\label{{tab:{''.join(held if held.isascii() and held.isalnum() else '-' for held in findings.plan.name)}}}",
         r"\smallskip",
     ]
-    parts = [_tabular(arm_columns(findings), arm_rows(findings), "", _left_out(findings))]
-    series = series_of(findings)
-    if series:
-        laws = [law_row(series, held) for held in series]
-        parts.append(_tabular(law_columns(series), laws, "", LEFT_OUT))
-        if differ := steeper(series):
-            parts.append(_tabular(apart_columns(), [apart_row(held) for held in differ], "", LEFT_OUT))
-    for heading, _, contrasts in groups(findings) if experiment.contrasts or series else []:
-        rows = contrast_rows(findings, contrasts)
-        parts.append(_tabular(contrast_columns(findings, contrasts), rows, heading, LEFT_OUT))
+    parts = [_tabular(arm_table(findings), "", _left_out(findings))]
+    laws = law_tables(findings)
+    parts += [_tabular(table, "", LEFT_OUT) for table in laws]
+    for heading, _, contrasts in groups(findings) if experiment.contrasts or laws else []:
+        parts.append(_tabular(contrast_table(findings, contrasts), heading, LEFT_OUT))
     return "\n".join([*lines, "\n\n\\medskip\n".join(parts), r"\end{table}"]) + "\n"
 
 
@@ -69,8 +64,7 @@ def caption(findings: Findings) -> str:
     """Question, metric, n, test and adjustment."""
     experiment = findings.plan.experiment
     metric = with_unit(experiment.metric)
-    ns = sorted({arm.summary.n for arm in findings.arms})
-    seeds = f"{ns[0]} to {ns[-1]}" if len(ns) > 1 else str(ns[0])
+    seeds = span(arm.summary.n for arm in findings.arms)
     budget = f" Arms had equal {AXES[findings.axis]}." if findings.axis != AS_CONFIGURED else ""
     text = (
         f"{experiment.question} {metric[:1].upper()}{metric[1:]}, mean over n = {seeds} seeds an arm ± half its 95% t "
@@ -81,12 +75,12 @@ def caption(findings: Findings) -> str:
     if experiment.ladder:
         text += " Power laws are fitted to each seed apart."
     if experiment.contrasts or not experiment.ladder:
-        pairs = sorted({contrast.paired.difference.n for contrast in findings.contrasts})
-        n = f"{pairs[0]} to {pairs[-1]}" if len(pairs) > 1 else str(pairs[0])
-        text += f" Differences in {quantity(experiment.metric)} are paired by seed (n = {n}), two-sided paired t test"
+        pairs = [contrast.paired.difference.n for contrast in findings.contrasts]
+        text += f" Differences in {quantity(experiment.metric)} are paired by seed (n = {span(pairs)}), two-sided "
+        text += "paired t test"
         text += f", Holm's adjustment over {len(findings.planned)} planned contrasts" * (len(findings.planned) > 1)
         text += ", Benjamini and Hochberg's q for what was explored" * (len(findings.contrasts) > len(findings.planned))
-        text += f". Descriptive only: fewer than {CLAIM} pairs." if pairs[0] < CLAIM else "."
+        text += f". Descriptive only: fewer than {CLAIM} pairs." if min(pairs) < CLAIM else "."
     return text
 
 
@@ -124,15 +118,16 @@ def _left_out(findings: Findings) -> set[str]:
 
 def _shared(findings: Findings) -> dict[str, str]:
     """Tokens and FLOPs of a run where they are the same in every arm."""
-    columns = dict(zip(arm_columns(findings), zip(*arm_rows(findings), strict=True), strict=True))
+    table = arm_table(findings)
+    columns = dict(zip(table.columns, zip(*table.rows, strict=True), strict=True))
     return {name: columns[name][0] for name in ("tokens", "FLOPs") if len({*columns[name], NONE}) == 2}
 
 
-def _tabular(columns: list[str], rows: list[list[str]], heading: str, left_out: set[str]) -> str:
+def _tabular(table: Table, heading: str, left_out: set[str]) -> str:
     """Names to the left, figures to the right. The unit of a column's heading is the caption's to tell."""
-    places = [i for i, name in enumerate(columns) if name not in left_out]
-    columns = [columns[i] if "p (" in columns[i] or "q (" in columns[i] else columns[i].split(" (")[0] for i in places]
-    rows = [[row[i] for i in places] for row in rows]
+    shown = {i: name for i, name in enumerate(table.columns) if name not in left_out}
+    columns = [name if "p (" in name or "q (" in name else name.split(" (")[0] for name in shown.values()]
+    rows = [[row[i] for i in shown] for row in table.rows]
     title = [f"\\textit{{{escape(heading)}}}\\\\[2pt]"] if heading else []
     return "\n".join(
         [

@@ -2,32 +2,15 @@
 
 from jaxgpt.lab.analysis.drift import drift
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.analysis.ladder_series import series_of, steeper
 from jaxgpt.lab.analysis.verdict import verdict
 from jaxgpt.lab.number_format import AXES
 from jaxgpt.lab.report.escape import for_markdown, for_markdown_code
-from jaxgpt.lab.report.tables.arms import (
-    arm_columns,
-    arm_rows,
-    difference_rows,
-    equality,
-    everything,
-    exclusion_lines,
-    run_columns,
-    run_row,
-)
-from jaxgpt.lab.report.tables.contrasts import behind, contrast_columns, contrast_rows, groups, title
-from jaxgpt.lab.report.tables.costs import (
-    cost_columns,
-    cost_rows,
-    cost_text,
-    edge_lines,
-    rate_columns,
-    rate_rows,
-    tuning_note,
-)
+from jaxgpt.lab.report.tables.arms import arm_table, difference_table, equality, exclusion_lines, run_table
+from jaxgpt.lab.report.tables.contrasts import behind, contrast_table, groups, title
+from jaxgpt.lab.report.tables.costs import cost_table, cost_text, edge_lines, rate_table, tuning_note
 from jaxgpt.lab.report.tables.how_computed import computed
-from jaxgpt.lab.report.tables.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.report.tables.laws import CAUTION, LAW, law_tables
+from jaxgpt.lab.report.tables.table import Table
 from jaxgpt.lab.statistics.paired import CLAIM
 from jaxgpt.lab.sweep.budget import AS_CONFIGURED
 
@@ -55,17 +38,16 @@ def markdown(findings: Findings) -> str:
             *_comparisons(under, "###"),
         ]
     if findings.tuned:
-        parts += ["## Learning rates", tuning_note(findings), _table(rate_columns(findings), rate_rows(findings))]
-    parts += ["## What differs", _table(["field", *plan.experiment.arms], difference_rows(findings))]
+        parts += ["## Learning rates", tuning_note(findings), _table(rate_table(findings))]
+    parts += ["## What differs", _table(difference_table(findings))]
     if excluded := exclusion_lines(findings):
         parts += ["## Left out of the means", *_lines(list(excluded.values()))]
-    runs = [run_row(findings, outcome) for outcome in everything(findings)]
     parts += [
         "## Cost",
-        _table(cost_columns(findings), cost_rows(findings)),
+        _table(cost_table(findings)),
         for_markdown(f"{cost_text(findings)}. {computed(findings, drifts)}"),
         "## Runs",
-        _table(run_columns(findings), runs),
+        _table(run_table(findings)),
         f"Made with {for_markdown_code(plan.command)}. Intervals are Student t; p is the paired t test's; below "
         f"{CLAIM} pairs nothing is claimed.",
     ]
@@ -74,14 +56,13 @@ def markdown(findings: Findings) -> str:
 
 def _arms(findings: Findings) -> list[str]:
     budget = f"Budget: equal {AXES[findings.axis]}. " if findings.axis != AS_CONFIGURED else ""
-    return [_table(arm_columns(findings), arm_rows(findings)), f"{budget}{equality(findings)}"]
+    return [_table(arm_table(findings)), f"{budget}{equality(findings)}"]
 
 
 def _comparisons(findings: Findings, level: str) -> list[str]:
     parts = []
     for heading, note, contrasts in groups(findings):
-        rows = contrast_rows(findings, contrasts)
-        parts += [f"{level} {heading}", _table(contrast_columns(findings, contrasts), rows), note]
+        parts += [f"{level} {heading}", _table(contrast_table(findings, contrasts)), note]
         if len(findings.outcomes) <= FEW:
             parts += _lines(
                 [
@@ -95,19 +76,14 @@ def _comparisons(findings: Findings, level: str) -> list[str]:
 
 
 def _laws(findings: Findings) -> list[str]:
-    series = series_of(findings)
-    if not series:
-        return []
-    parts = ["## The law", _table(law_columns(series), [law_row(series, held) for held in series])]
-    if differ := steeper(series):
-        parts.append(_table(apart_columns(), [apart_row(held) for held in differ]))
-    return [*parts, f"{LAW} {CAUTION}"]
+    tables = list(map(_table, law_tables(findings)))
+    return ["## The law", *tables, f"{LAW} {CAUTION}"] if tables else []
 
 
 def _lines(lines: list[str]) -> list[str]:
     return ["\n".join(f"- {for_markdown(line)}" for line in lines)] if lines else []
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> str:
-    cells = [list(map(for_markdown, line)) for line in (columns, *rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (cells[0], ["---"] * len(columns), *cells[1:]))
+def _table(table: Table) -> str:
+    head, *rows = [list(map(for_markdown, line)) for line in (table.columns, *table.rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows))

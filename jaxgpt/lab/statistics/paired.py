@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 CLAIM = 6
 """Pairs below which nothing is claimed: with 5 the smallest two-sided sign-flip p is 0.0625."""
+LEVEL = 0.05
+"""The p below which a difference is claimed."""
 EXACT = 24
 """Pairs up to which all sign flips are enumerated."""
 

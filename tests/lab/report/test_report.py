@@ -17,9 +17,9 @@ from jaxgpt.lab.report.csv import csv_text
 from jaxgpt.lab.report.figures.figure import panels
 from jaxgpt.lab.report.html.page import page
 from jaxgpt.lab.report.markdown import markdown
-from jaxgpt.lab.report.tables.arms import arm_rows
+from jaxgpt.lab.report.tables.arms import arm_table
 from jaxgpt.lab.report.tables.contrasts import behind
-from jaxgpt.lab.report.tables.costs import cost_rows, edge_lines, rate_columns, rate_rows, tuning_note
+from jaxgpt.lab.report.tables.costs import cost_table, edge_lines, rate_table, tuning_note
 from jaxgpt.lab.report.tables.how_computed import ONE, computed
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -145,7 +145,7 @@ def test_every_comparison_tells_the_runs_that_it_is_made_of(factored):
 
 
 def test_each_budget_has_a_table_with_what_its_runs_really_spent(budgeted):
-    under = {found.axis: {row[0]: row[-4:] for row in arm_rows(found)} for found in (budgeted, *budgeted.others)}
+    under = {found.axis: {row[0]: row[-4:] for row in arm_table(found).rows} for found in (budgeted, *budgeted.others)}
     assert under["tokens"]["thin"][1] == under["tokens"]["wide"][1] == "81,920"
     assert under["tokens"]["thin"][2] != under["tokens"]["wide"][2]
     spent = {arm: per_run(budgeted.others[0], arm) for arm in ("thin", "wide")}
@@ -158,18 +158,18 @@ def test_runs_that_serve_two_budgets_are_listed_and_paid_once(budgeted):
     rows = list(csv.DictReader(io.StringIO(csv_text(budgeted))))
     assert len({row["run"] for row in rows}) == len(rows) == 7 + 7 + 7
     assert {row["budget"] for row in rows if row["arm"] == "thin"} == {"tokens+flops"}
-    assert cost_rows(budgeted)[-1][1] == "21"
+    assert cost_table(budgeted).rows[-1][1] == "21"
 
 
 def test_tuning_says_its_grid_choice_cost_and_that_its_seeds_are_its_own(budgeted):
-    assert rate_columns(budgeted) == ["arm", "0.001", "0.002", "0.004", "chosen"]
-    assert [row[-1] for row in rate_rows(budgeted)] == ["0.004", "0.004"]
+    assert rate_table(budgeted).columns == ["arm", "0.001", "0.002", "0.004", "chosen"]
+    assert [row[-1] for row in rate_table(budgeted).rows] == ["0.004", "0.004"]
     assert edge_lines(budgeted) == [
         f"{arm}: its best learning rate, 0.004, is the highest tried; a better one may lie above"
         for arm in ("thin", "wide")
     ]
     assert "seeds 1000 to 1001, the report uses 0 to 6" in tuning_note(budgeted)
-    thin = cost_rows(budgeted)[0]
+    thin = cost_table(budgeted).rows[0]
     assert thin[5:7] == ["6", f"{6 * 81920:,}"]
     text = page(budgeted)
     assert "the highest tried" in text[: text.index("<table")]

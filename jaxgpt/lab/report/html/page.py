@@ -2,7 +2,7 @@
 
 from jaxgpt.lab.analysis.drift import drift
 from jaxgpt.lab.analysis.findings import Contrast, Findings
-from jaxgpt.lab.analysis.ladder_series import series_of, steeper
+from jaxgpt.lab.analysis.ladder_series import series_of
 from jaxgpt.lab.analysis.verdict import shown, verdict
 from jaxgpt.lab.number_format import AXES
 from jaxgpt.lab.report.arm_colours import of_arms
@@ -14,29 +14,18 @@ from jaxgpt.lab.report.html.style import css
 from jaxgpt.lab.report.html.svg import inline, variable
 from jaxgpt.lab.report.markdown import FEW
 from jaxgpt.lab.report.tables.arms import (
-    arm_columns,
-    arm_rows,
-    difference_rows,
+    arm_table,
+    difference_table,
     equality,
     everything,
     exclusion_lines,
-    run_columns,
-    run_row,
+    run_table,
 )
-from jaxgpt.lab.report.tables.contrasts import behind, contrast_columns, contrast_rows, groups, title, weights
-from jaxgpt.lab.report.tables.costs import (
-    chosen_column,
-    cost_columns,
-    cost_rows,
-    cost_text,
-    edge_lines,
-    rate_columns,
-    rate_rows,
-    tuning_note,
-)
+from jaxgpt.lab.report.tables.contrasts import behind, contrast_table, groups, title, weights
+from jaxgpt.lab.report.tables.costs import chosen_column, cost_table, cost_text, edge_lines, rate_table, tuning_note
 from jaxgpt.lab.report.tables.environment import environment
 from jaxgpt.lab.report.tables.how_computed import computed
-from jaxgpt.lab.report.tables.laws import CAUTION, LAW, apart_columns, apart_row, law_columns, law_row
+from jaxgpt.lab.report.tables.laws import CAUTION, LAW, law_tables
 from jaxgpt.lab.statistics.paired import CLAIM, EXACT
 from jaxgpt.spec import dump_yaml
 
@@ -80,13 +69,13 @@ def page(findings: Findings) -> str:
 
 
 def _arm_table(findings: Findings) -> str:
-    columns = arm_columns(findings)
-    place = columns.index("runs")
+    columns, arms = arm_table(findings)
+    runs = columns.index("runs")
     rows = []
-    for name, *figures in arm_rows(findings):
+    for name, *figures in arms:
         first = findings.plan.of(name, findings.axis)[0].id
         cells = [arm(findings, name), *map(for_html, figures)]
-        cells[place] = f'<a href="#run-{first}">{cells[place]}</a>'
+        cells[runs] = f'<a href="#run-{first}">{cells[runs]}</a>'
         rows.append(cells)
     spent = "Steps, tokens, FLOPs and time are those of one run, the mean of the arm’s finished ones. "
     return table(columns, rows, figures_from=1 if "parameters" in columns else 2) + note(spent + equality(findings))
@@ -122,10 +111,9 @@ def _laws(findings: Findings) -> str:
     series = series_of(findings)
     if not series:
         return ""
-    rows = [list(map(for_html, law_row(series, held))) for held in series]
-    text = "<h2>The law</h2>" + table(law_columns(series), rows, figures_from=1)
-    if differ := steeper(series):
-        text += table(apart_columns(), [list(map(for_html, apart_row(one))) for one in differ], figures_from=1)
+    text = "<h2>The law</h2>"
+    for columns, rows in law_tables(findings):
+        text += table(columns, [list(map(for_html, row)) for row in rows], figures_from=1)
     text += note(f"{LAW} {CAUTION}")
     pairs = [
         [
@@ -148,13 +136,9 @@ def _links(findings: Findings, arms: tuple[str, ...], seed: int) -> str:
 def _comparisons(findings: Findings, level: int = 2) -> str:
     parts = []
     for heading, words, contrasts in groups(findings):
-        told = zip(contrasts, contrast_rows(findings, contrasts), strict=True)
-        rows = [[_named(findings, contrast), *map(for_html, row[1:])] for contrast, row in told]
-        parts += [
-            f"<h{level}>{heading}</h{level}>",
-            table(contrast_columns(findings, contrasts), rows, 1),
-            note(words),
-        ]
+        columns, cells = contrast_table(findings, contrasts)
+        rows = [[_named(findings, c), *map(for_html, row[1:])] for c, row in zip(contrasts, cells, strict=True)]
+        parts += [f"<h{level}>{heading}</h{level}>", table(columns, rows, 1), note(words)]
         pairs = [
             [
                 for_html(title(findings, c)),
@@ -196,8 +180,9 @@ def _exclusions(findings: Findings) -> str:
 def _tuning(findings: Findings) -> str:
     if not findings.tuned:
         return ""
+    columns, rates = rate_table(findings)
     rows = []
-    for name, *figures in rate_rows(findings):
+    for name, *figures in rates:
         held, cells = findings.tuned[name], [arm(findings, name), *map(for_html, figures)]
         for column, rate in enumerate(held.rates, start=1):
             folder = f"tune/{name}-lr{rate.lr:g}/"
@@ -206,24 +191,22 @@ def _tuning(findings: Findings) -> str:
         best = chosen_column(findings, held)
         cells[best] = f"<strong>{cells[best]}</strong>"
         rows.append(cells)
-    return f"<h2>Learning rates</h2>{table(rate_columns(findings), rows, 1)}{note(tuning_note(findings))}"
+    return f"<h2>Learning rates</h2>{table(columns, rows, 1)}{note(tuning_note(findings))}"
 
 
 def _differences(findings: Findings) -> str:
     plan = findings.plan
-    rows = [[f"<code>{for_html(path)}</code>", *map(for_html, held)] for path, *held in difference_rows(findings)]
+    columns, fields = difference_table(findings)
+    rows = [[f"<code>{for_html(path)}</code>", *map(for_html, values)] for path, *values in fields]
     whole = dump_yaml(plan.of(plan.experiment.baseline)[0].run)
-    return table(["field", *plan.experiment.arms], rows) + fold(
-        "The baseline’s whole configuration", f"<pre>{for_html_lines(whole)}</pre>"
-    )
+    return table(columns, rows) + fold("The baseline’s whole configuration", f"<pre>{for_html_lines(whole)}</pre>")
 
 
 def _costs(findings: Findings) -> str:
-    rows = [
-        [arm(findings, name) if name in findings.plan.experiment.arms else name, *map(for_html, figures)]
-        for name, *figures in cost_rows(findings)
-    ]
-    return table(cost_columns(findings), rows, 1)
+    columns, costs = cost_table(findings)
+    arms = findings.plan.experiment.arms
+    rows = [[arm(findings, name) if name in arms else name, *map(for_html, figures)] for name, *figures in costs]
+    return table(columns, rows, 1)
 
 
 def _methods(findings: Findings) -> str:
@@ -238,9 +221,9 @@ def _methods(findings: Findings) -> str:
 
 
 def _run_table(findings: Findings) -> str:
-    rows, columns = [], run_columns(findings)
-    for outcome in everything(findings):
-        run, name, *rest = run_row(findings, outcome)
+    columns, runs = run_table(findings)
+    rows = []
+    for outcome, (run, name, *rest) in zip(everything(findings), runs, strict=True):
         link = f'<a id="run-{run}" href="{for_html(outcome.cell.path.as_posix())}/"><code>{run}</code></a>'
         rows.append([link, arm(findings, name), *map(for_html, rest)])
     held = table(columns, rows, figures_from=columns.index("status") + 1)

@@ -13,6 +13,7 @@ from jaxgpt.lab.number_format import (
     count,
     decimals,
     ends,
+    listed,
     mean_interval,
     number,
     p_value,
@@ -20,6 +21,7 @@ from jaxgpt.lab.number_format import (
     short,
     with_unit,
 )
+from jaxgpt.lab.report.tables.table import Table
 from jaxgpt.lab.statistics.paired import below
 from jaxgpt.spec import diff
 from jaxgpt.terminal import clock
@@ -36,45 +38,33 @@ def compares(findings: Findings) -> bool:
     return not experiment.contrasts and experiment.ladder is None
 
 
-def arm_columns(findings: Findings, full: bool = True) -> list[str]:
-    """Headings of `arm_rows`. The short form is the terminal's."""
+def arm_table(findings: Findings, full: bool = True) -> Table:
+    """One row an arm, the baseline's with dashes for what compares it with itself; what was spent is the mean of a run.
+
+    The short form is the terminal's.
+    """
     experiment = findings.plan.experiment
     several = len(findings.planned) > 1
     against = ["difference", "95% interval", "p (Holm)" if several else "p"] if compares(findings) else []
-    if not full:
-        return ["arm", "runs", experiment.metric, *against]
-    rung = ["parameters"] if experiment.ladder and experiment.ladder.axis == "parameters" else []
-    goal = [] if experiment.goal is None else [f"p ({GOAL[experiment.better]} {experiment.goal:g})"]
-    return ["arm", *rung, "runs", with_unit(experiment.metric), *goal, *against, *SPENT]
-
-
-def arm_rows(findings: Findings, full: bool = True) -> list[list[str]]:
-    """One row an arm, the baseline's with dashes for what compares it with itself. Spending is the mean of a run."""
-    experiment = findings.plan.experiment
+    rung = ["parameters"] if full and experiment.ladder and experiment.ladder.axis == "parameters" else []
+    goal = [f"p ({GOAL[experiment.better]} {experiment.goal:g})"] if full and experiment.goal is not None else []
+    metric, spent = (with_unit(experiment.metric), SPENT) if full else (experiment.metric, [])
     contrasts = {contrast.name: contrast for contrast in findings.contrasts}
     wide, narrow = decimals(arm.summary for arm in findings.arms), decimals(findings.differences)
     rows = []
     for arm in findings.arms:
-        row = [arm.name]
-        if "parameters" in arm_columns(findings, full):
-            row.append(short(size(findings, arm.name)))
+        row = [arm.name, *([short(size(findings, arm.name))] if rung else [])]
         row += [_runs(arm, full), mean_interval(arm.summary, wide)]
-        if full and experiment.goal is not None:
+        if goal and experiment.goal is not None:
             sign = 1 if experiment.better == "lower" else -1
             row.append(p_value(below([sign * o.value for o in arm.finished], sign * experiment.goal)))
-        if compares(findings) and (contrast := contrasts.get(arm.name)):
-            found = contrast.paired.difference
-            row += [number(found.mean, narrow, True), ends(found, narrow), p_value(contrast.adjusted)]
-        elif compares(findings):
+        if against and (contrast := contrasts.get(arm.name)):
+            difference = contrast.paired.difference
+            row += [number(difference.mean, narrow, True), ends(difference, narrow), p_value(contrast.adjusted)]
+        elif against:
             row += ["baseline", NONE, NONE]
-        rows.append(row + (spent_row(findings, arm.name) if full else []))
-    return rows
-
-
-def spent_row(findings: Findings, arm: str) -> list[str]:
-    """What a run of the arm takes, under `SPENT`."""
-    spent = per_run(findings, arm)
-    return [count(spent.steps), count(spent.tokens), scientific(spent.flops), _time(spent.seconds)]
+        rows.append(row + (_spent(findings, arm.name) if full else []))
+    return Table(["arm", *rung, "runs", metric, *goal, *against, *spent], rows)
 
 
 def equality(findings: Findings) -> str:
@@ -90,8 +80,8 @@ def equality(findings: Findings) -> str:
             equal.append(word)
         elif least > 0:
             apart.append(f"{most / least:.2f} in {word}")
-    same = f"equal in {_and(equal)} to within 1%" if equal else ""
-    differ = f"apart by a factor of {_and(apart)}" if apart else ""
+    same = f"equal in {listed(equal)} to within 1%" if equal else ""
+    differ = f"apart by a factor of {listed(apart)}" if apart else ""
     told = " and ".join(part for part in (same, differ) if part)
     return f"Runs of different arms are {told}." if told else ""
 
@@ -104,22 +94,21 @@ def everything(findings: Findings) -> list[Outcome]:
     return list(held.values())
 
 
-def run_columns(findings: Findings) -> list[str]:
-    """Headings of `run_row`."""
+def run_table(findings: Findings) -> Table:
+    """One row a run, in the order of `everything`: id, arm, seed, budgets if there are several, status, metric, tokens,
+    time."""
+    rows = []
+    for outcome in everything(findings):
+        result, cell = outcome.result, outcome.cell
+        spent = [count(result["tokens"]) if "tokens" in result else NONE]
+        spent += [clock(result["seconds"]) if "seconds" in result else NONE]
+        budget = [" and ".join(AXES.get(axis, axis) for axis in cell.axes)] if findings.others else []
+        rows.append([cell.id, cell.arm, str(cell.run.seed), *budget, outcome.status, number(outcome.value, 6), *spent])
     budget = ["budget"] if findings.others else []
-    return ["run", "arm", "seed", *budget, "status", findings.plan.experiment.metric, "tokens", "time"]
+    return Table(["run", "arm", "seed", *budget, "status", findings.plan.experiment.metric, "tokens", "time"], rows)
 
 
-def run_row(findings: Findings, outcome: Outcome) -> list[str]:
-    """One run: id, arm, seed, budgets if there are several, status, metric, tokens, time."""
-    result, cell = outcome.result, outcome.cell
-    spent = [count(result["tokens"]) if "tokens" in result else NONE]
-    spent += [clock(result["seconds"]) if "seconds" in result else NONE]
-    budget = [" and ".join(AXES.get(axis, axis) for axis in cell.axes)] if findings.others else []
-    return [cell.id, cell.arm, str(cell.run.seed), *budget, outcome.status, number(outcome.value, 6), *spent]
-
-
-def difference_rows(findings: Findings) -> list[list[str]]:
+def difference_table(findings: Findings) -> Table:
     """Each field in which some arm differs from the baseline: path, then its value in every arm."""
     plan = findings.plan
     runs = {arm: plan.of(arm)[0].run for arm in plan.experiment.arms}
@@ -127,9 +116,9 @@ def difference_rows(findings: Findings) -> list[list[str]]:
     changed = {arm: diff(base, run) for arm, run in runs.items()}
     rows = []
     for path in sorted({path for changes in changed.values() for path in changes}):
-        held = next(changes[path][0] for changes in changed.values() if path in changes)
-        rows.append([path, *(_plain(changes[path][1] if path in changes else held) for changes in changed.values())])
-    return rows
+        own = next(changes[path][0] for changes in changed.values() if path in changes)
+        rows.append([path, *(in_words(changes[path][1] if path in changes else own) for changes in changed.values())])
+    return Table(["field", *runs], rows)
 
 
 def exclusion_lines(findings: Findings) -> dict[str, str]:
@@ -152,9 +141,12 @@ def _time(seconds: float) -> str:
     return NONE if seconds != seconds else f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
-def _and(items: list[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+def _spent(findings: Findings, arm: str) -> list[str]:
+    """What a run of the arm takes, under `SPENT`."""
+    spent = per_run(findings, arm)
+    return [count(spent.steps), count(spent.tokens), scientific(spent.flops), _time(spent.seconds)]
 
 
-def _plain(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """A field's value, or a fact, as tables show it."""
     return NONE if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

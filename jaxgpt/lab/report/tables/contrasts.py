@@ -3,6 +3,7 @@
 from jaxgpt.lab.analysis.findings import Contrast, Findings
 from jaxgpt.lab.number_format import NONE, decimals, ends, number, p_value
 from jaxgpt.lab.report.tables.arms import compares
+from jaxgpt.lab.report.tables.table import Table
 from jaxgpt.lab.statistics.bootstrap import FEWEST, bca
 from jaxgpt.lab.statistics.paired import Summary, unpaired
 
@@ -35,46 +36,31 @@ def title(findings: Findings, contrast: Contrast) -> str:
     return f"{contrast.name} − {findings.plan.experiment.baseline}" if named else contrast.name
 
 
-def contrast_columns(findings: Findings, contrasts: list[Contrast]) -> list[str]:
-    """Headings of `contrast_rows`: with the bootstrap's interval where some comparison has seeds enough for it, and
-    with Welch's where finished runs do not pair."""
+def contrast_table(findings: Findings, contrasts: list[Contrast]) -> Table:
+    """One row a comparison: with the bootstrap's interval where some comparison has seeds enough for it, and with
+    Welch's where finished runs do not pair."""
     adjusted = "p (Holm)" if contrasts[0].planned else "q (BH)"
-    return [
-        "comparison",
-        "seeds",
-        "difference",
-        "95% interval",
-        "p",
-        adjusted,
-        "p (sign flip)",
-        "dz",
-        "ρ",
-        "detectable",
-        *(["95% BCa"] if any(len(c.differences) >= FEWEST for c in contrasts) else []),
-        *(["95% unpaired (Welch)"] if any(_loses(findings, c) for c in contrasts) else []),
-    ]
-
-
-def contrast_rows(findings: Findings, contrasts: list[Contrast]) -> list[list[str]]:
-    """One row a comparison."""
-    columns = contrast_columns(findings, contrasts)
-    rows = []
+    bootstrapped = any(len(contrast.differences) >= FEWEST for contrast in contrasts)
+    welch = any(_loses(findings, contrast) for contrast in contrasts)
+    columns = ["comparison", "seeds", "difference", "95% interval", "p", adjusted, "p (sign flip)", "dz", "ρ"]
+    columns += ["detectable", *(["95% BCa"] if bootstrapped else []), *(["95% unpaired (Welch)"] if welch else [])]
+    places, rows = decimals(findings.differences), []
     for contrast in contrasts:
-        row, places = _row(findings, contrast), decimals(findings.differences)
-        if "95% BCa" in columns:
+        row = _row(findings, contrast)
+        if bootstrapped:
             low, high = bca(contrast.differences)
             row.append(f"[{number(low, places, True)}, {number(high, places, True)}]" if low == low else NONE)
-        if "95% unpaired (Welch)" in columns:
+        if welch:
             row.append(ends(_welch(findings, contrast), places) if contrast.arm else NONE)
         rows.append(row)
-    return rows
+    return Table(columns, rows)
 
 
-def brief(findings: Findings, contrasts: list[Contrast]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows for a terminal: no more than the primary interval and the adjusted p."""
-    kept = (0, 1, 2, 3, 5)
-    columns, rows = contrast_columns(findings, contrasts), contrast_rows(findings, contrasts)
-    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+def brief(findings: Findings, contrasts: list[Contrast]) -> Table:
+    """The same for a terminal: no more than the primary interval and the adjusted p."""
+    shown = (0, 1, 2, 3, 5)
+    columns, rows = contrast_table(findings, contrasts)
+    return Table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def _loses(findings: Findings, contrast: Contrast) -> bool:

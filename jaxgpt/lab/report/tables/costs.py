@@ -4,30 +4,27 @@ import math
 
 from jaxgpt.lab.analysis.costs import Spent, flops_per_token, total
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.number_format import NONE, count, decimals, number, scientific
+from jaxgpt.lab.number_format import NONE, count, decimals, number, scientific, span
 from jaxgpt.lab.question.tune import FIRST_SEED, Tuned
 from jaxgpt.lab.report.tables.arms import everything
+from jaxgpt.lab.report.tables.table import Table
 from jaxgpt.lab.statistics.paired import summarise
 from jaxgpt.terminal import clock
 
 
-def cost_columns(findings: Findings) -> list[str]:
-    """Headings of `cost_rows`."""
-    tuning = ["tuning runs", "tokens", "FLOPs", "time"] if findings.tuned else []
-    return ["arm", "runs", "tokens", "FLOPs", "time", *tuning]
-
-
-def cost_rows(findings: Findings) -> list[list[str]]:
+def cost_table(findings: Findings) -> Table:
     """One row an arm and one for all, over every budget; runs that diverged have cost as well."""
     spent, tuning = _reported(findings), _tuning(findings)
     names = [*findings.plan.experiment.arms, "all"]
     spent["all"], tuning["all"] = _sum(spent), _sum(tuning)
-    return [
-        [name, *_cells(*spent[name]), *(_cells(*tuning[name]) if name in tuning else [NONE] * 4)]
-        if findings.tuned
-        else [name, *_cells(*spent[name])]
-        for name in names
-    ]
+    columns, rows = ["arm", "runs", "tokens", "FLOPs", "time"], [[name, *_cells(*spent[name])] for name in names]
+    if findings.tuned:
+        columns += ["tuning runs", "tokens", "FLOPs", "time"]
+        rows = [
+            row + (_cells(*tuning[name]) if name in tuning else [NONE] * 4)
+            for name, row in zip(names, rows, strict=True)
+        ]
+    return Table(columns, rows)
 
 
 def cost_text(findings: Findings) -> str:
@@ -41,25 +38,21 @@ def cost_text(findings: Findings) -> str:
     return ", ".join([*parts, f"{clock(spent.seconds + more.seconds)} of computing"])
 
 
-def rate_columns(findings: Findings) -> list[str]:
-    """Headings of `rate_rows`: the grid, which is the same for every arm."""
-    return ["arm", *(f"{lr:g}" for lr in _grid(findings)), "chosen"]
-
-
-def rate_rows(findings: Findings) -> list[list[str]]:
-    """Each arm's mean at each learning rate, and what was chosen."""
-    means = [summarise(rate.values) for held in findings.tuned.values() for rate in held.rates]
-    places = min(4, decimals(held for held in means if math.isfinite(held.half)))
+def rate_table(findings: Findings) -> Table:
+    """Each arm's mean at each learning rate of the grid, which is the same for every arm, and what was chosen."""
+    grid = _grid(findings)
+    means = [summarise(rate.values) for tuned in findings.tuned.values() for rate in tuned.rates]
+    places = min(4, decimals(mean for mean in means if math.isfinite(mean.half)))
     rows = []
-    for arm, held in findings.tuned.items():
-        by = {rate.lr: rate.mean for rate in held.rates}
-        cells = [number(by[lr], places) if math.isfinite(by[lr]) else "diverged" for lr in _grid(findings)]
-        rows.append([arm, *cells, f"{held.lr:g}"])
-    return rows
+    for arm, tuned in findings.tuned.items():
+        by = {rate.lr: rate.mean for rate in tuned.rates}
+        cells = [number(by[lr], places) if math.isfinite(by[lr]) else "diverged" for lr in grid]
+        rows.append([arm, *cells, f"{tuned.lr:g}"])
+    return Table(["arm", *(f"{lr:g}" for lr in grid), "chosen"], rows)
 
 
 def chosen_column(findings: Findings, held: Tuned) -> int:
-    """Where in an arm's row of `rate_rows` its best stands."""
+    """Where in an arm's row of `rate_table` its best stands."""
     return 1 + _grid(findings).index(held.lr)
 
 
@@ -72,8 +65,8 @@ def tuning_note(findings: Findings) -> str:
     first = FIRST_SEED + min(seeds)
     return (
         f"Each arm had the same effort: {len(tune.lr)} learning rates × {tune.seeds} "
-        f"{_plural('seed', tune.seeds)}. Tuning used seeds {_span(first, first + tune.seeds - 1)}, the report uses "
-        f"{_span(min(seeds), max(seeds))}: no reported run had a part in the choice."
+        f"seed{'s'[: tune.seeds > 1]}. Tuning used seeds {span([first, first + tune.seeds - 1])}, the report uses "
+        f"{span(seeds)}: no reported run had a part in the choice."
     )
 
 
@@ -113,11 +106,3 @@ def _cells(runs: int, spent: Spent) -> list[str]:
 
 def _grid(findings: Findings) -> list[float]:
     return sorted({rate.lr for held in findings.tuned.values() for rate in held.rates})
-
-
-def _span(first: int, last: int) -> str:
-    return f"{first} to {last}" if last > first else str(first)
-
-
-def _plural(word: str, n: int) -> str:
-    return word if n == 1 else f"{word}s"

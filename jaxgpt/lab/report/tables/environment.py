@@ -1,9 +1,7 @@
 """On what the runs were computed, from their own provenance.json."""
 
-import json
-from typing import Any
-
 from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.report.tables.arms import in_words
 from jaxgpt.lab.run_files import read_json
 from jaxgpt.spec.differences import flatten
 
@@ -16,10 +14,6 @@ def environment(findings: Findings) -> dict[str, str]:
     for outcome in findings.outcomes:
         for name, value in flatten(read_json(findings.folder / outcome.cell.path / "provenance.json")).items():
             if value not in (None, "", [], {}) and name != "command":
-                seen.setdefault(name, {})[_plain(value)] = None
+                seen.setdefault(name, {})[in_words(value)] = None
     facts = {name: ("differs: " if len(held) > 1 else "") + " | ".join(held) for name, held in seen.items()}
     return {name: text for name, text in facts.items() if len(name) + len(text) <= _LONGEST}
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,10 @@
 """The table of a ladder's laws, and of how their exponents differ."""
 
-from jaxgpt.lab.analysis.ladder_series import Series, Steeper
+from jaxgpt.lab.analysis.findings import Findings
+from jaxgpt.lab.analysis.ladder_series import Series, Steeper, series_of, steeper
 from jaxgpt.lab.analysis.ladder_verdict import raised
 from jaxgpt.lab.number_format import NONE, decimals, ends, number, p_value, short
+from jaxgpt.lab.report.tables.table import Table
 from jaxgpt.lab.statistics.paired import Summary
 
 LAW = "L(x) = E + a·x^(−b), fitted to each seed apart by least squares on log L; intervals are Student t over seeds."
@@ -12,41 +14,44 @@ CAUTION = (
 )
 
 
-def law_columns(series: tuple[Series, ...]) -> list[str]:
-    """Headings of `law_row`."""
-    floor = ["E", "95% interval"] if any(held.law and held.law.irreducible for held in series) else []
-    return ["series", "seeds", "sizes", "power of x", "95% interval", "a", *floor, "largest residual"]
+def law_tables(findings: Findings) -> list[Table]:
+    """The law of each series; and, where there are several laws, how their exponents differ. None without a ladder."""
+    series = series_of(findings)
+    if not series:
+        return []
+    floor = ["E", "95% interval"] if any(each.law and each.law.irreducible for each in series) else []
+    columns = ["series", "seeds", "sizes", "power of x", "95% interval", "a", *floor, "largest residual"]
+    tables = [Table(columns, [_law(each, bool(floor), len(columns)) for each in series])]
+    if differ := steeper(series):
+        columns = ["exponents", "seeds", "difference", "95% interval", "p", "p (Holm)"]
+        tables.append(Table(columns, [_apart(pair) for pair in differ]))
+    return tables
 
 
-def law_row(series: tuple[Series, ...], held: Series) -> list[str]:
-    """One series; without a law the reason stands in place of the power."""
-    columns = law_columns(series)
-    sizes = f"{len(set(held.x))}: {short(min(held.x))} to {short(max(held.x))}"
-    row = [held.name, str(len(held.seeds)), sizes]
-    if held.law is None:
-        return [*row, held.why, *[NONE] * (len(columns) - len(row) - 1)]
-    power, interval = raised(held.law.exponent)
-    row += [power, interval or NONE, f"{held.law.a:.3g}"]
-    if "E" in columns:
-        row += _floor(held.law.irreducible)
-    worst = max(abs(residual) for seed in held.law.residuals for residual in seed)
+def _law(series: Series, floor: bool, width: int) -> list[str]:
+    """Without a law the reason stands in place of the power."""
+    sizes = f"{len(set(series.x))}: {short(min(series.x))} to {short(max(series.x))}"
+    row = [series.name, str(len(series.seeds)), sizes]
+    if series.law is None:
+        return [*row, series.why, *[NONE] * (width - len(row) - 1)]
+    power, interval = raised(series.law.exponent)
+    row += [power, interval or NONE, f"{series.law.a:.3g}"]
+    if floor:
+        row += _floor(series.law.irreducible)
+    worst = max(abs(residual) for seed in series.law.residuals for residual in seed)
     return [*row, f"{worst:.2%}"]
 
 
-def apart_columns() -> list[str]:
-    """Headings of `apart_row`."""
-    return ["exponents", "seeds", "difference", "95% interval", "p", "p (Holm)"]
+def _apart(pair: Steeper) -> list[str]:
+    """Two series' exponents, seed by seed."""
+    difference, places = pair.paired.difference, decimals([pair.paired.difference])
+    figures = [number(difference.mean, places, True), ends(difference, places)]
+    figures += [p_value(pair.paired.p), p_value(pair.adjusted)]
+    return [f"{pair.name} − {pair.reference}", str(difference.n), *figures]
 
 
-def apart_row(held: Steeper) -> list[str]:
-    """One comparison of two series' exponents, seed by seed."""
-    found, places = held.paired.difference, decimals([held.paired.difference])
-    figures = [number(found.mean, places, True), ends(found, places), p_value(held.paired.p), p_value(held.adjusted)]
-    return [f"{held.name} − {held.reference}", str(found.n), *figures]
-
-
-def _floor(found: Summary | None) -> list[str]:
-    if found is None:
+def _floor(floor: Summary | None) -> list[str]:
+    if floor is None:
         return [NONE, NONE]
-    places = decimals([found])
-    return [number(found.mean, places), ends(found, places)]
+    places = decimals([floor])
+    return [number(floor.mean, places), ends(floor, places)]

@@ -7,17 +7,16 @@ import pytest
 from jaxgpt.lab import analyse, execute, plan
 from jaxgpt.lab.number_format import p_value
 from jaxgpt.lab.report import write
-from jaxgpt.lab.report.tables.arms import arm_columns, arm_rows
-from jaxgpt.lab.report.tables.contrasts import contrast_columns, contrast_rows
+from jaxgpt.lab.report.tables.arms import arm_table
+from jaxgpt.lab.report.tables.contrasts import contrast_table
 from jaxgpt.lab.statistics.bootstrap import bca
 from jaxgpt.lab.statistics.paired import below
 from jaxgpt.seal import seal
 
 
 def shown(found):
-    contrasts = list(found.contrasts)
-    (row,) = contrast_rows(found, contrasts)
-    return dict(zip(contrast_columns(found, contrasts), row, strict=True))
+    columns, (row,) = contrast_table(found, list(found.contrasts))
+    return dict(zip(columns, row, strict=True))
 
 
 def test_few_seeds_that_all_pair_get_no_second_interval(swept):
@@ -52,8 +51,8 @@ def test_a_goal_is_tested_in_the_good_direction(experiment, run_spec, trainer, t
     planned = plan(experiment.evolve(goal=2.05, better=better), "position", spec=run_spec)
     execute(planned, tmp_path, runner=trainer)
     found = analyse(planned, tmp_path)
-    place = arm_columns(found).index(f"p ({word} 2.05)")
-    for arm, row in zip(found.arms, arm_rows(found), strict=True):
+    columns, rows = arm_table(found)
+    for arm, row in zip(found.arms, rows, strict=True):
         p = below([o.value for o in arm.finished], 2.05)
         wanted = p if better == "lower" else 1 - p
-        assert row[place] == p_value(wanted)
+        assert row[columns.index(f"p ({word} 2.05)")] == p_value(wanted)
