@@ -45,11 +45,13 @@ class Attention(nn.Module):
         cache: KV | None,
         train: bool,
         memory: Memory | None = None,
+        bias_H: jax.Array | None = None,
     ) -> tuple[jax.Array, KV | None]:
         """(B, T, D) -> (B, T, D), and the cache with this call's keys and values written at `layout.cursor`.
 
         With a memory, its tokens are what the queries see (cross-attention), and its keys and values are returned as
-        the cache. A memory without states is read from the cache."""
+        the cache. A memory without states is read from the cache. `bias_H` is what the
+        `bias` of a position that biases scores reads."""
         q_BHTK = self._turned(self._heads(x_BTD, self.num_heads, "q"), "q_norm", layout.pos)
         if self.score_scale is not None:  # kernels divide by √K
             q_BHTK = q_BHTK * (self.score_scale * self.d_head**0.5)
@@ -74,7 +76,7 @@ class Attention(nn.Module):
             q=q,
             k=k,
             position=self.position if isinstance(self.position, Biased) else None,
-            table_H=self._table(layout),
+            table_H=bias_H,
             soft_cap=self.soft_cap,
             dropout=dropout,
             numbering=numbering,
@@ -96,12 +98,3 @@ class Attention(nn.Module):
     def _heads(self, x_BTD: jax.Array, heads: int, name: str) -> jax.Array:
         y = self.linears._replace(bias=self.qkv_bias)(heads * self.d_head, name)(x_BTD)
         return constrain(rearrange(y, "b t (h k) -> b h t k", h=heads), "heads")
-
-    def _table(self, layout: Layout) -> jax.Array | None:
-        """float32 (H, ...): what a position that biases scores reads."""
-        if not isinstance(self.position, Biased):
-            return None
-        if self.position.trained:
-            assert layout.bias_table is not None
-            return layout.bias_table
-        return jnp.asarray(self.position.table(self.num_heads))

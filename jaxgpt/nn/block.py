@@ -89,9 +89,16 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BTD: jax.Array, layout: Layout, pattern: Pattern, cache: LayerCache | None = None, train: bool = False
+        self,
+        x_BTD: jax.Array,
+        layout: Layout,
+        pattern: Pattern,
+        cache: LayerCache | None = None,
+        train: bool = False,
+        bias_H: jax.Array | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
-        """(B, T, D) -> (B, T, D), and the layer's cache where one was given."""
+        """(B, T, D) -> (B, T, D), and the layer's cache where one was given. `bias_H` float32 (H, ...) is the table of
+        a position that biases scores."""
         spec = self.spec
         attention = partial(
             Attention,
@@ -118,7 +125,7 @@ class Block(nn.Module):
         past, memory = cache or (None, None)
         start_BTD, h_BTD = x_BTD, itself.read(x_BTD)
         attend = attention(position=spec.position, name=itself.name)
-        y_BTD, past = attend(h_BTD, layout, pattern, past, train)
+        y_BTD, past = attend(h_BTD, layout, pattern, past, train, bias_H=bias_H)
         x_BTD = itself.add(x_BTD, y_BTD)
         if layout.memory is not None:
             attend = attention(position=NoPosition(), name=across.name)

@@ -1,6 +1,6 @@
 """Where the tokens of a call stand: positions, segments, their slots in a cache; and what else they may see.
 
-B batch, T tokens, S tokens of a memory, D model width, H heads.
+B batch, T tokens, S tokens of a memory, D model width.
 """
 
 from typing import NamedTuple
@@ -31,8 +31,6 @@ class Layout(NamedTuple):
     """int32 (B, T): packed documents, which do not see one another."""
     numbering: Numbering = "any"
     """What is known of positions while compiling; kernels that visit only some blocks need it."""
-    bias_table: jax.Array | None = None
-    """float32 (H, ...): the trained table of a position that biases scores."""
     cursor: jax.Array | None = None
     """int32 scalar: the slot of the first token in an endless row of slots. None: no cache."""
     padding: jax.Array | None = None

@@ -55,14 +55,14 @@ class Stack(nn.Module):
         other's.
         """
         block, position = self.block.clone(parent=None), self.block.spec.position
-        if isinstance(position, Biased) and position.trained:
-            layout = layout._replace(bias_table=jnp.asarray(position.table(self.block.spec.num_heads)))
+        biased = position if isinstance(position, Biased) else None
+        start_H = None if biased is None else jnp.asarray(biased.table(block.spec.num_heads))
         if self.is_initializing():
-            params = self.param("layers", self._init, block, x_BTD[:1, :1], layout)
+            params = self.param("layers", self._init, block, x_BTD[:1, :1], start_H, layout.memory is not None)
         else:  # read without Linen's shape check: decoding passes the layers already split
             params = self.get_variable("params", "layers")
-        if layout.bias_table is not None:  # declared last: an earlier parameter would change how the layers start
-            layout = layout._replace(bias_table=self.param("bias", lambda _: layout.bias_table))
+        # Declared last: an earlier parameter would change how the layers start.
+        bias_H = self.param("bias", lambda _: start_H) if biased and biased.trained else start_H
         key = self.make_rng("dropout") if train and enabled(block.spec.dropout) else None
 
         def layer(layout: Layout, key: jax.Array | None, repeat: jax.Array | None = None) -> Layer:
@@ -71,7 +71,7 @@ class Stack(nn.Module):
                     p = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, repeat, keepdims=False), p)
                 rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}
                 (x, cache), sown = block.apply(
-                    {"params": p}, x, layout, pattern, cache, train, rngs=rngs, mutable=["losses"]
+                    {"params": p}, x, layout, pattern, cache, train, bias_H, rngs=rngs, mutable=["losses"]
                 )
                 return x, cache, sown_losses(sown)
 
@@ -99,12 +99,11 @@ class Stack(nn.Module):
             self.sow("losses", name, total)
         return x_BTD, cache
 
-    def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array, layout: Layout) -> Any:
+    def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array, bias_H: jax.Array | None, memory: bool) -> Any:
         pos = jnp.zeros((1,), jnp.int32)
-        memory = None if layout.memory is None else Memory(x_BTD, pos)
-        layout = Layout(pos=pos, bias_table=layout.bias_table, memory=memory)
+        layout = Layout(pos, memory=Memory(x_BTD, pos) if memory else None)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(self.num_layers))
-        return jax.vmap(lambda k: block.init(k, x_BTD, layout, self.patterns[0])["params"])(keys)
+        return jax.vmap(lambda k: block.init(k, x_BTD, layout, self.patterns[0], bias_H=bias_H)["params"])(keys)
 
 
 def split_layers(stacked: Any) -> tuple[Any, ...]:
