@@ -48,11 +48,6 @@ class Decoder(Transformer):
         return DecoderLM(self, kernel, jnp.dtype(dtype), loop, remat)
 
     @property
-    def looked_up(self) -> int:
-        """Positions, and tokens where the output has a table of its own."""
-        return self.position_table + (0 if self.tied else (self.vocab_size or 0) * self.d_model)
-
-    @property
     def scores_by_table(self) -> bool:
         """See Transformer."""
         return self.tied

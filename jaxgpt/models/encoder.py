@@ -61,15 +61,6 @@ class Encoder(Transformer):
         return EncoderModel(self, kernel, jnp.dtype(dtype), loop, remat)
 
     @property
-    def looked_up(self) -> int:
-        """Positions, types, tokens where no head scores against them; and what only a row's first token meets, pooler
-        and next-sentence head."""
-        tokens = 0 if self.masked_head else (self.vocab_size or 0)
-        pooler = self.d_model + 1 if self.pooler else 0
-        judge = 2 * (self.d_model + 1) if self.next_sentence else 0
-        return self.position_table + (self.token_types + tokens + pooler) * self.d_model + judge
-
-    @property
     def fills_in(self) -> bool:
         """With a masked head."""
         return self.masked_head

@@ -1,6 +1,7 @@
 """What every family is: a spec that builds a Linen module and can be counted without allocating anything."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,14 @@ from jaxgpt.ops.attention import Case, Kernel, Numbering, Reference
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.spec import Seam
 from jaxgpt.spec.sizes import Length
+
+Trained = Callable[[str], bool]
+"""Whether the parameter at a path (`blocks/layers/attention/q/weight`) is trained."""
+
+
+def all_trained(path: str) -> bool:
+    """True: no parameter is frozen."""
+    return True
 
 
 class Model(Seam, seam="model"):
@@ -38,7 +47,9 @@ class Model(Seam, seam="model"):
         """A fresh parameter tree, float32. Under `jax.eval_shape` it costs nothing."""
 
     @abstractmethod
-    def flops_per_token(self, length: int, dense: bool = True, scored: float = 1.0) -> float:
+    def flops_per_token(
+        self, length: int, dense: bool = True, scored: float = 1.0, trained: Trained = all_trained
+    ) -> float:
         """Forward and backward. `dense`: attention counted as if every key were seen (PaLM, appendix B; nanoGPT).
         `scored`: share of the tokens that get logits."""
 

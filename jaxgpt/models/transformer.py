@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict
 from jax.typing import DTypeLike
 from pydantic import model_validator
 
-from jaxgpt.models.model import Model
+from jaxgpt.models.model import Model, Trained, all_trained
 from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.stack import Loop, Remat
@@ -23,6 +23,10 @@ from jaxgpt.ops.attention import Kernel
 
 MOST_PARAMETERS = 10**14
 """Fifty times what was ever trained; their state has more than a petabyte."""
+EMBEDDINGS, LAYERS, HEADS, SCORES = range(4)
+"""Parts of a model, from the bottom up: gradients of their inputs are computed above the lowest that is trained."""
+NOT_MET = ("embed/", "pooler/", "next_sentence/")
+"""Tables of which rows are looked up, and what only a row's first token meets."""
 
 
 class Transformer(TrunkSpec, Model):
@@ -56,18 +60,34 @@ class Transformer(TrunkSpec, Model):
             raise ValueError("model.vocab_size is not set")
         return Trunk(self, kernel, dtype, loop, remat, self.vocab_size, **embedded)
 
-    def flops_per_token(self, length: int, dense: bool = True, scored: float = 1.0) -> float:
-        """6·(parameters that a token meets, less those looked up) + 12·layers·heads·d_head·keys.
+    def flops_per_token(
+        self, length: int, dense: bool = True, scored: float = 1.0, trained: Trained = all_trained
+    ) -> float:
+        """6·(parameters that a token meets, less those looked up) + 12·layers·heads·d_head·keys, where all are trained.
 
-        Keys are `length`, or what patterns keep. Those that score against the vocabulary meet a share `scored`.
+        Of the 6, the forward pass takes 2, the gradient of the parameter 2 where it is trained, and the gradient of its
+        input 2 where anything below it is trained; of the 12, forward 4 and backward 8. The layers are one part, as in
+        a loop over them: with anything in them or below them trained, the backward pass goes through all. (Unrolled,
+        jax leaves out the lowest layer's part below what is trained in it.) Keys are `length`, or what patterns keep.
+        Parameters that score against the vocabulary meet a share `scored`.
         """
-        met = self.count() - self.idle - self.looked_up - (1 - scored) * self.scoring
-        return 6 * met + self.attention_flops(length, dense)
+        met, scoring, total = self.met(scored), self.scoring, 0.0
+        lowest = min(_part(path) for path in met if trained(path))
+        for path, numbers in met.items():
+            part = SCORES if path in scoring else _part(path)
+            total += numbers * (2 + 2 * trained(path) + 2 * (lowest < part or part == lowest == LAYERS))
+        return total + self.attention_flops(length, dense) * (1 if lowest <= LAYERS else 1 / 3)
 
-    @property
-    @abstractmethod
-    def looked_up(self) -> int:
-        """Parameters that are only looked up, not multiplied with: embedding tables."""
+    def met(self, scored: float = 1.0) -> dict[str, float]:
+        """How many numbers of each parameter a token is multiplied with, by path: none of tables that are only looked
+        up and of what a row's first token alone meets, a share of the experts, all of the rest."""
+        met, scoring = dict[str, float](), self.scoring
+        for path, leaf in flatten_dict(self.shapes(), sep="/").items():
+            if path in scoring:
+                met[path] = scored * leaf.size
+            else:
+                met[path] = 0 if path.startswith(NOT_MET) else leaf.size - self._idle(path, leaf.size)
+        return met
 
     @property
     @abstractmethod
@@ -75,19 +95,20 @@ class Transformer(TrunkSpec, Model):
         """Whether the token table scores hidden states too."""
 
     @property
-    def scoring(self) -> int:
-        """Parameters by which a token gets its logits."""
-        shapes = self.shapes()
-        table = shapes["embed"]["token"].size if self.scores_by_table else 0
-        return table + sum(leaf.size for leaf in jax.tree.leaves(shapes.get("lm_head", {})))
+    def scoring(self) -> set[str]:
+        """Paths of the parameters by which a token gets its logits."""
+        paths = flatten_dict(self.shapes(), sep="/")
+        table = {"embed/token"} if self.scores_by_table else set()
+        return table | {path for path in paths if path.startswith("lm_head/")}
 
     @property
     def idle(self) -> int:
         """Parameters that a token does not meet: those of the experts that it is not sent to."""
-        if not isinstance(self.feed_forward, Sparse):
-            return 0
-        leaves = flatten_dict(self.shapes()).items()
-        return round((1 - self.feed_forward.share) * sum(leaf.size for path, leaf in leaves if "experts" in path))
+        return sum(self._idle(path, leaf.size) for path, leaf in flatten_dict(self.shapes(), sep="/").items())
+
+    def _idle(self, path: str, size: int) -> int:
+        layer = self.feed_forward
+        return round((1 - layer.share) * size) if isinstance(layer, Sparse) and "/experts/" in path else 0
 
     @property
     def depth(self) -> int:
@@ -108,6 +129,12 @@ class Transformer(TrunkSpec, Model):
     def period(self) -> int:
         """After how many layers the attention patterns repeat."""
         return len(self.pattern)
+
+
+def _part(path: str) -> int:
+    """Of a parameter, where it first comes in."""
+    top = path.split("/")[0]
+    return {"embed": EMBEDDINGS, "norm_embed": LAYERS, "blocks": LAYERS, "lm_head": SCORES}.get(top, HEADS)
 
 
 class TransformerModule(nn.Module):

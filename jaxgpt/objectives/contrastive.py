@@ -13,6 +13,7 @@ from flax import linen as nn
 from pydantic import NonNegativeFloat
 
 from jaxgpt.models import Model
+from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.nn.sown import sown_losses
 from jaxgpt.objectives.masked import Masking, needs_masked_head
 from jaxgpt.objectives.objective import Batch, Objective
@@ -103,11 +104,11 @@ class Contrastive(Objective):
             problems.append(f"objective.widths {wide} exceed the vectors' {head.size(model.width)}")
         return problems + ([] if self.masking is None else needs_masked_head(model, f"{self.kind}'s masking"))
 
-    def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
+    def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """See Objective. No token gets logits, but those of anchors that are filled in, which are read once more."""
         length = data.seq_len or model.context
-        filled = 0.0 if self.masking is None else self.masking.flops_per_token(model, length, dense)
-        return model.flops_per_token(length, dense, scored=0.0) + filled / max(2, data.texts)
+        filled = 0.0 if self.masking is None else self.masking.flops_per_token(model, length, dense, trained)
+        return model.flops_per_token(length, dense, 0.0, trained) + filled / max(2, data.texts)
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None

@@ -8,6 +8,7 @@ from flax import linen as nn
 from pydantic import Field, model_validator
 
 from jaxgpt.models import Model
+from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.objectives.framing import framed
 from jaxgpt.objectives.next_sentence import NextSentence
 from jaxgpt.objectives.objective import Batch, Objective
@@ -47,10 +48,10 @@ class Masking(Spec):
             raise ConfigError(f"{field}.mask_id: the tokenizer has no [MASK]; use a wordpiece tokenizer, or name an id")
         return self if self.mask_id is not None else self.evolve(mask_id=codec.mask)
 
-    def flops_per_token(self, model: Model, length: int, dense: bool) -> float:
+    def flops_per_token(self, model: Model, length: int, dense: bool, trained: Trained = all_trained) -> float:
         """Only tokens among `predictions` get logits."""
         scored = 1.0 if self.predictions is None else min(1.0, self.predictions / length)
-        return model.flops_per_token(length, dense, scored)
+        return model.flops_per_token(length, dense, scored, trained)
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array, train: bool, chunk: int | None
@@ -122,9 +123,9 @@ class MaskedLanguageModel(Objective):
             problems.append(f"objective {self.kind} reads one text a row; set data.columns 1 or data.apart")
         return problems + ([] if self.next_sentence is None else self.next_sentence.problems(model, data, rows))
 
-    def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
+    def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """Logits are made for `masking.predictions` tokens of a row alone."""
-        return self.masking.flops_per_token(model, data.seq_len or model.context, dense)
+        return self.masking.flops_per_token(model, data.seq_len or model.context, dense, trained)
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None

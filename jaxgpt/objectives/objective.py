@@ -8,6 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxgpt.models import Model
+from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.spec import Seam, Spec
 from jaxgpt.text import Codec, Data
 
@@ -56,6 +57,6 @@ class Objective(Loss, Seam, seam="objective"):
         """Why it cannot train this model on batches of `rows` rows of such data, a line each."""
         return []
 
-    def flops_per_token(self, model: Model, data: Data, dense: bool = True) -> float:
+    def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """What training costs by it for each token of `Run.row_tokens`, as `Model.flops_per_token` counts."""
-        return model.flops_per_token(data.seq_len or model.context, dense)
+        return model.flops_per_token(data.seq_len or model.context, dense, trained=trained)

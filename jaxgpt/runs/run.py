@@ -10,7 +10,7 @@ from jaxgpt.ops.patterns import sees_ahead
 from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.schedules import Cosine, Schedule
-from jaxgpt.runs.trainable import check_rule
+from jaxgpt.runs.trainable import check_rule, is_trained
 from jaxgpt.spec import ConfigError, Spec, stated
 from jaxgpt.spec.sizes import Length, Steps, Tokens
 from jaxgpt.text import Codec, Data, Tokenizer, batch_shapes
@@ -97,7 +97,9 @@ class Run(Spec):
 
     def flops_per_token(self, dense: bool = True) -> float:
         """Of training, for each of `row_tokens`; the vocabulary must be settled. See Model."""
-        return self.objective.flops_per_token(self.model, self.data, dense)
+        return self.objective.flops_per_token(
+            self.model, self.data, dense, lambda path: is_trained(path, self.trainable)
+        )
 
     def settings(self) -> dict[str, Any]:
         """Every field that decides the result: all but `exec`."""

@@ -25,6 +25,11 @@ def check_rule(rule: str) -> str:
     return rule
 
 
+def is_trained(path: str, rules: Rules | None) -> bool:
+    """Whether these rules train the parameter at a path; None trains all."""
+    return rules is None or any(re.search(rule, path) for rule in rules)
+
+
 def split_params(params: Any, rules: Rules | None) -> tuple[Any, Any]:
     """`(trainable, frozen)`, trees of the paths that `params` has; None for a frozen part without parameters.
 
@@ -38,8 +43,7 @@ def split_params(params: Any, rules: Rules | None) -> tuple[Any, Any]:
         raise ConfigError(
             [f"trainable: no parameter is named as {quote(rule)} says; there are {known}" for rule in idle]
         )
-    trained = {path for path in flat if any(re.search(rule, path) for rule in rules)}
-    parts = ({path: leaf for path, leaf in flat.items() if (path in trained) == which} for which in (True, False))
+    parts = ({path: leaf for path, leaf in flat.items() if is_trained(path, rules) == which} for which in (True, False))
     trainable, frozen = (unflatten_dict(part, sep="/") for part in parts)
     return trainable, frozen or None
 

@@ -14,8 +14,10 @@ def summarize(run: Run) -> dict[str, Any]:
     """Exact counts of a run, bytes over all devices.
 
     FLOPs count forward and backward, 6·N + 12·layers·heads·d_head·T, with N less what is only looked up, and what
-    scores against the vocabulary by the share of tokens that get logits; `flops_per_token_true` counts only the keys
-    that the patterns keep, `params_active` only the experts that a token meets. Activations are not in the memory.
+    scores against the vocabulary by the share of tokens that get logits; what is frozen has no gradient of its own, and
+    what lies below all that is trained no backward pass (`Transformer.flops_per_token`). `flops_per_token_true` counts
+    only the keys that the patterns keep, `params_active` only the experts that a token meets. Activations are not in
+    the memory.
     """
     if run.model.vocab_size is None:
         run = run.settled(prepare(run.data, run.tokenizer, run.model.context).codec)

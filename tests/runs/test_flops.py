@@ -1,0 +1,45 @@
+"""FLOPs of a run are those that XLA counts in its gradient, whatever part of the model is trained."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxgpt.runs.trainable import merge_params, split_params
+from jaxgpt.train.program import build_model
+
+B, T, D = 8, 32, 128
+SHAPE = {"model.num_layers": 3, "model.d_model": D, "model.num_heads": 4, "model.context": T, "model.vocab_size": 256}
+COUNTED = {
+    "everything": None,
+    "biases": ("bias$",),
+    "queries and values": ("attention/[qv]/",),
+    "embeddings": ("^embed/",),
+    "final norm": ("^norm_final/",),
+    "output": ("^lm_head/",),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_what_is_counted_is_what_is_computed(tiny, name):
+    """Within 8%: norms, softmax and the loss are not counted, and of the lowest layer the compiler leaves something
+    out where its input needs no gradient."""
+    rules = COUNTED[name]
+    run = tiny(**SHAPE, **{"model.tied": name != "output", "start": rules and "elsewhere", "trainable": rules})
+    module, (params, frozen) = build_model(run), split_params(run.model.shapes(), rules)
+    ids = jax.ShapeDtypeStruct((B, T), jnp.int32)
+
+    def step(params, frozen, batch):
+        def loss(params):
+            return run.objective.loss(module, merge_params(params, frozen), batch, None)[0]
+
+        return jax.value_and_grad(loss)(params)
+
+    lowered = jax.jit(step).lower(params, frozen, {"tokens": ids, "targets": ids})
+    computed = lowered.compile().cost_analysis()["flops"] / (B * T)
+    assert run.flops_per_token() == pytest.approx(computed, rel=0.08)
+
+
+def test_all_trained_is_the_plain_formula(tiny):
+    run = tiny(**SHAPE)
+    looked_up = T * D
+    assert run.flops_per_token() == 6 * (run.model.count() - looked_up) + 12 * 3 * D * T
