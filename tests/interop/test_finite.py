@@ -81,7 +81,7 @@ def test_weights_that_are_no_numbers_are_refused(written, value):
 def test_weights_beyond_the_dtype_asked_for_are_refused(written):
     path, name = written(1e6)
     jaxgpt.load(path), jaxgpt.load(path, dtype="bfloat16")
-    line = f"{name}: holds numbers beyond float16; load it in float32"
+    line = f"{name}: holds numbers beyond float16; use float32"
     if path.is_dir() and (path / "ckpt").exists() and not computes("float16"):
         line = "dtype: XLA has no float16 for this processor; load in float32 or bfloat16"
     with pytest.raises(JaxgptError, match=line):

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-
 from jaxgpt.disk import new_folder, write_json_atomic
 from jaxgpt.interop.families.table import by_model
+from jaxgpt.interop.finite import cast
 from jaxgpt.interop.hugging_face.chat_template import write_templates
 from jaxgpt.interop.hugging_face.folder import CONFIG, GENERATION
 from jaxgpt.interop.safetensors import write_tensors
@@ -51,7 +50,8 @@ def write_folder(
 
     Returns the model that the folder holds: `model`, or where its class always has biases, the same with zeros for
     them. `progress` gets the bytes of weights written so far. Raises ConfigError with one line for every field of
-    `model` that no family of transformers can express, and JaxgptError when `target` is there or cannot be written.
+    `model` that no family of transformers can express, and JaxgptError when `target` is there or cannot be written,
+    or a weight is too large for `dtype`.
     """
     family = by_model(model)
     model, params = family.fill(model, params)
@@ -75,7 +75,7 @@ def write_folder(
         write_templates(draft, chat_templates or {})
         arrays = family.write(params, model)
         for name in arrays:
-            arrays[name] = arrays[name].astype(jnp.dtype(dtype), copy=False)
+            arrays[name] = cast(name, arrays[name], dtype)
         write_tensors(draft, arrays, shard_bytes, progress)
     return model
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.disk import write_json_atomic
+from jaxgpt.interop.finite import cast
 from jaxgpt.interop.safetensors import write_tensors
 from jaxgpt.interop.sentence_transformers.read import MODES, MODULES, POOLINGS, PROMPTS, Dense
 from jaxgpt.models import Model
@@ -108,4 +108,4 @@ def _write_dense(folder: Path, layer: Dense, dtype: str) -> None:
         arrays["linear.bias"] = layer.bias
     config = {"in_features": width, "out_features": out, "bias": layer.bias is not None}
     write_json_atomic(folder / "config.json", {**config, "activation_function": TORCH[layer.activation]})
-    write_tensors(folder, {name: array.astype(jnp.dtype(dtype)) for name, array in arrays.items()})
+    write_tensors(folder, {name: cast(name, array, dtype) for name, array in arrays.items()})

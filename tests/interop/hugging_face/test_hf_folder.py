@@ -52,6 +52,14 @@ def test_halved_weights_are_halved_in_the_file(out, weights):
     assert read_source(out).codec is None
 
 
+def test_weights_beyond_the_dtype_asked_for_are_not_written(out, weights):
+    large = jax.tree.map(lambda leaf: np.where(np.arange(leaf.size).reshape(leaf.shape), leaf, 1e6), weights(MODEL))
+    write_folder(out, MODEL, large, dtype="bfloat16")
+    with pytest.raises(JaxgptError, match=r"transformer\.wte\.weight: holds numbers beyond float16; use float32"):
+        write_folder(out.with_name("half"), MODEL, large, dtype="float16")
+    assert not out.with_name("half").exists()
+
+
 def test_leaves_go_where_they_are_put(out, weights):
     write_folder(out, MODEL, weights(MODEL))
     seen = []
