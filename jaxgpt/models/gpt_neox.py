@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
-from jaxgpt.nn.block import Residual
 from jaxgpt.nn.feed_forward import MLP, FeedForward
+from jaxgpt.nn.residual import Parallel, Residual
 from jaxgpt.ops.activations import GELU
 from jaxgpt.ops.positions import Position, Rotary
 from jaxgpt.spec.sizes import Length
@@ -37,6 +37,6 @@ class GPTNeoX(Decoder, kind="gpt_neox"):
     """The checkpoints EleutherAI/pythia-* (and their -deduped twins) and EleutherAI/gpt-neox-20b."""
     context: Length = 2048
     position: Position = Rotary(pairing="half")
-    residual: Residual = "parallel"
+    residual: Residual = Parallel()
     feed_forward: FeedForward = MLP(activation=GELU())
     tied: bool = False

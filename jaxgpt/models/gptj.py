@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
-from jaxgpt.nn.block import Residual
+from jaxgpt.nn.residual import ParallelOneNorm, Residual
 from jaxgpt.ops.positions import Position, Rotary
 from jaxgpt.spec.sizes import Length
 
@@ -19,7 +19,7 @@ class GPTJ(Decoder, kind="gptj"):
     """The checkpoint EleutherAI/gpt-j-6b."""
     context: Length = 2048
     position: Position = Rotary(width=64)
-    residual: Residual = "parallel_one_norm"
+    residual: Residual = ParallelOneNorm()
     qkv_bias: bool | None = False
     o_bias: bool | None = False
     tied: bool = False

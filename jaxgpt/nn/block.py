@@ -1,7 +1,6 @@
 """One block from seams: attention and feed-forward around a residual stream. B batch, T tokens, D model width."""
 
 from functools import partial
-from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -15,14 +14,13 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.nn.norm_place import NormPlace, PreNorm
+from jaxgpt.nn.residual import Residual, Sequential
 from jaxgpt.nn.sublayer import Sublayer
 from jaxgpt.ops.attention import Kernel
 from jaxgpt.ops.patterns import Bidirectional, Pattern
 from jaxgpt.ops.positions import Learned, NoPosition, Position
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import Count, Width
-
-Residual = Literal["sequential", "parallel", "parallel_one_norm"]
 
 
 class BlockSpec(Spec):
@@ -37,9 +35,7 @@ class BlockSpec(Spec):
     position: Position = Learned()
     norm: Norm = LayerNorm()
     norm_place: NormPlace = PreNorm()
-    residual: Residual = "sequential"
-    """Whether the feed-forward layer sees what attention has added, or both read the same stream (GPT-NeoX, PaLM),
-    through one norm (GPT-J). Parallel sublayers are pre-norm."""
+    residual: Residual = Sequential()
     feed_forward: FeedForward = MLP()
     qk_norm: Norm | None = None
     """Normalises queries and keys within a head (Dehghani et al. 2023)."""
@@ -120,17 +116,24 @@ class Block(nn.Module):
         def drop(y_BTD: jax.Array) -> jax.Array:
             return dropout(y_BTD, deterministic=not train)
 
-        around = partial(Sublayer, norm=spec.norm, norm_place=spec.norm_place, drop=drop)
-        itself, across, feed = around("attention"), around("cross_attention"), around("feed_forward")
         past, memory = cache or (None, None)
-        start_BTD, h_BTD = x_BTD, itself.read(x_BTD)
-        attend = attention(position=spec.position, name=itself.name)
-        y_BTD, past = attend(h_BTD, layout, pattern, past, train, bias_H=bias_H)
-        x_BTD = itself.add(x_BTD, y_BTD)
+
+        def attend(h_BTD: jax.Array) -> jax.Array:
+            nonlocal past
+            module = attention(position=spec.position, name="attention")
+            y_BTD, past = module(h_BTD, layout, pattern, past, train, bias_H=bias_H)
+            return y_BTD
+
+        def attend_to_memory(h_BTD: jax.Array) -> jax.Array:
+            nonlocal memory
+            module = attention(position=NoPosition(), name="cross_attention")
+            y_BTD, memory = module(h_BTD, layout, Bidirectional(), memory, train, layout.memory)
+            return y_BTD
+
+        parts = {"attention": attend}
         if layout.memory is not None:
-            attend = attention(position=NoPosition(), name=across.name)
-            y_BTD, memory = attend(across.read(x_BTD), layout, Bidirectional(), memory, train, layout.memory)
-            x_BTD = across.add(x_BTD, y_BTD)
-        if spec.residual != "parallel_one_norm":
-            h_BTD = feed.read(x_BTD if spec.residual == "sequential" else start_BTD)
-        return feed.add(x_BTD, feed_forward(h_BTD)), None if past is None else LayerCache(past, memory)
+            parts["cross_attention"] = attend_to_memory
+        parts["feed_forward"] = feed_forward
+        around = partial(Sublayer, norm=spec.norm, norm_place=spec.norm_place, drop=drop)
+        x_BTD = spec.residual.through(x_BTD, [around(name, part) for name, part in parts.items()])
+        return x_BTD, None if past is None else LayerCache(past, memory)

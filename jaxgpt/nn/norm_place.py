@@ -17,8 +17,8 @@ Drop = Callable[[jax.Array], jax.Array]
 class NormPlace(Seam, seam="norm_place"):
     """Base of all places of norms."""
 
-    side_by_side: ClassVar[bool] = False
-    """Whether sublayers may read the same stream and add to it side by side (see BlockSpec.residual)."""
+    parallel: ClassVar[bool] = False
+    """Whether it serves sublayers that do not see what the others add (see nn/residual.py)."""
 
     @property
     @abstractmethod
@@ -38,7 +38,7 @@ class PreNorm(NormPlace, kind="pre"):
     """Before each sublayer."""
 
     citation = "Radford et al. 2019 (GPT-2), section 2.3; Xiong et al. 2020"
-    side_by_side = True
+    parallel = True
 
     @property
     def final_norm(self) -> bool:

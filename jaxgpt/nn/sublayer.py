@@ -11,10 +11,12 @@ from jaxgpt.ops.sharding import constrain
 
 
 class Sublayer(NamedTuple):
-    """Around the part of a block that is named so. Parameters `norm_NAME`, with norms on both sides `norm_NAME_after`,
-    children of the module that calls."""
+    """A named part of a block with what is around it. Parameters `norm_NAME`, with norms on both sides
+    `norm_NAME_after`, children of the module that calls."""
 
     name: str
+    part: Callable[[jax.Array], jax.Array]
+    """(B, T, D) -> (B, T, D)."""
     norm: Norm
     norm_place: NormPlace
     drop: Callable[[jax.Array], jax.Array]

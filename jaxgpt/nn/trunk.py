@@ -67,9 +67,9 @@ class TrunkSpec(BlockSpec):
                 problems.append(f"position.width {width} must be even and at most d_head {self.head_width}")
             if width is None and self.head_width % 2:
                 problems.append(f"rotary positions need an even d_head, got {self.head_width}")
-        if self.residual != "sequential" and not self.norm_place.side_by_side:
+        if self.residual.parallel and not self.norm_place.parallel:
             problems.append(
-                f"residual {self.residual} is pre-norm; set norm_place pre instead of {self.norm_place.kind}, or "
+                f"residual {self.residual.kind} is pre-norm; set norm_place pre instead of {self.norm_place.kind}, or "
                 "sequential"
             )
         if isinstance(self.position, Added) and self.context * self.d_model > MOST_IN_TABLE:

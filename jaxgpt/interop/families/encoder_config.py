@@ -123,7 +123,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "norm": (isinstance(model.norm, LayerNorm) and model.norm.bias, "layer, with bias"),
         "embed_norm": (model.embed_norm == model.norm, "that of the blocks"),
         "norm_place": (model.norm_place == PostNorm(), "post"),
-        "residual": (model.residual == "sequential", "sequential"),
+        "residual": (model.residual.kind == "sequential", "sequential"),
         "feed_forward": (known, f"mlp with one of {', '.join(ACTIVATIONS)}"),
         "pattern": (set(model.pattern) == {Bidirectional()}, "bidirectional"),
         "num_kv_heads": (model.kv_heads == model.num_heads, "num_heads"),

@@ -78,7 +78,7 @@ def keys(model: Decoder) -> dict[str, Any]:
     return COMMON.keys(model) | {
         **rope_keys(model.position, "rotary_emb_base"),
         "rotary_pct": share(getattr(model.position, "width", None), model.head_width),
-        "use_parallel_residual": model.residual == "parallel",
+        "use_parallel_residual": model.residual.kind == "parallel",
         "attention_bias": model.has_qkv_bias or model.has_o_bias,
         "intermediate_size": inner_width(model),
         "hidden_act": activation_name(model),
