@@ -9,7 +9,6 @@ import json
 import logging
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from jaxgpt.parallel.processes.agreement import process_count
 from jaxgpt.runs.checkpoint.manifest import DamagedError, UnreadableError
+from jaxgpt.runs.checkpoint.revocable import revocable
 from jaxgpt.spec.errors import first_line
 
 _PART = re.compile(r"(?!\.+$)[\w.+-]+")
@@ -52,14 +52,16 @@ def describe(named: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]
 
 
 def save_arrays(directory: Path, named: Mapping[str, Any]) -> None:
-    """Writes the leaves below `directory`, which exists. Every process writes its shards; then one calls `finish`."""
+    """Writes the leaves below `directory`, which exists. Every process writes its shards; then one calls `finish`.
+
+    Of a save that fails Orbax abandons the other writes, which go on: they reach `directory` no more."""
     import orbax.checkpoint as ocp
 
     held = {
         name: np.asarray(leaf) if isinstance(leaf, np.generic) else leaf for name, leaf in _with_elements(named).items()
     }
-    with _one_error():
-        _handler().save(_absolute(directory), args=ocp.args.PyTreeSave(held))
+    with _one_error(), revocable(directory) as path:
+        _handler().save(_epath(path), args=ocp.args.PyTreeSave(held))
 
 
 @contextmanager
@@ -84,12 +86,8 @@ def _one_error() -> Iterator[None]:
 
 def finish(directory: Path, named: Mapping[str, Any]) -> None:
     """Joins what the processes wrote into one array store. Raises DamagedError when a leaf is not in it then."""
-    from etils import epath
-
-    with tempfile.TemporaryDirectory() as folder:  # Orbax globs below the path it is given, and `--out` may hold a [
-        link = Path(folder) / "arrays"
-        link.symlink_to(directory.resolve())
-        _handler().finalize(epath.Path(link))
+    with revocable(directory) as path:  # Orbax globs below the path it is given, too, and `--out` may hold a [
+        _handler().finalize(_epath(path))
     _check_plain(directory, _with_elements(named))
 
 
@@ -105,7 +103,7 @@ def restore_arrays(directory: Path, like: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {name: _restore_args(leaf) for name, leaf in wanted.items()}
     request = ocp.args.PyTreeRestore(wanted, restore_args=arguments, partial_restore=True)
     try:
-        found = _handler().restore(_absolute(directory), args=request)
+        found = _handler().restore(_epath(directory.resolve()), args=request)
     except (MemoryError, jax.errors.JaxRuntimeError):  # of the machine, not of the file
         raise
     except OSError as error:
@@ -134,10 +132,11 @@ def _handler() -> Any:
     )
 
 
-def _absolute(directory: Path) -> Any:
+def _epath(directory: Path) -> Any:
+    """The path as Orbax wants it: it and its array store take `..` in one for another folder."""
     from etils import epath
 
-    return epath.Path(directory.resolve())  # Orbax and its array store take `..` in a path for another folder
+    return epath.Path(directory)
 
 
 def _restore_args(leaf: Any) -> Any:

@@ -27,6 +27,7 @@ from jaxgpt.runs.checkpoint.manifest import DamagedError, Manifest, UnreadableEr
 from jaxgpt.runs.checkpoint.retention import (
     best_step,
     draft_of,
+    drop,
     folder_name,
     mark_best,
     publish,
@@ -158,16 +159,20 @@ class _GoneError(Exception):
 
 @contextmanager
 def _stage(final: Path) -> Iterator[None]:
-    """A part of a save, which all processes end together."""
-    with raise_together(f"save {final.name}"):
-        try:
-            yield
-        except (OSError, ValueError, RuntimeError, JaxgptError, DamagedError) as error:
-            shutil.rmtree(draft_of(final), ignore_errors=True)
-            raise JaxgptError(
-                f"{final}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
-                "earlier ones are intact, free space and run again"
-            ) from error
+    """A part of a save, which all processes end together: where it fails, the draft goes once none of them writes."""
+    try:
+        with raise_together(f"save {final.name}"):
+            try:
+                yield
+            except (OSError, ValueError, RuntimeError, JaxgptError, DamagedError) as error:
+                raise JaxgptError(
+                    f"{final}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
+                    "earlier ones are intact, free space and run again"
+                ) from error
+    except JaxgptError:
+        if process_index() == 0:
+            drop(draft_of(final))
+        raise
 
 
 def _sound(directory: Path, folders: dict[int, Path], number: int) -> Manifest:

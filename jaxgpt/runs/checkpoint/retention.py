@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from jaxgpt.spec.small_file import read_small
 from jaxgpt.terminal import say
 
 _STEP = re.compile(r"(\.replaced_)?step_(\d{8,})")
+
+TRIES, PAUSE = 20, 0.01
+"""Times that a folder is removed where something keeps appearing in it, and seconds between."""
 
 
 def warn(line: str) -> None:
@@ -31,7 +35,7 @@ def folder_name(step: int) -> str:
 def start_draft(final: Path) -> None:
     """Makes the empty folder `draft_of(final)`. Removes what earlier, killed saves left."""
     for leftover in final.parent.glob(".draft_*"):
-        _drop(leftover)
+        drop(leftover)
     draft_of(final).mkdir(parents=True)
 
 
@@ -44,7 +48,7 @@ def publish(draft: Path, final: Path) -> None:
     """Renames a complete draft into place. An older folder of that name is set aside for `retain` to drop."""
     aside = final.with_name(f".replaced_{final.name}")
     if final.exists():
-        _drop(aside)
+        drop(aside)
         final.rename(aside)
     draft.rename(final)
     sync_dir(final.parent)
@@ -94,12 +98,19 @@ def retain(directory: Path, step: int, keep: int, pin: int | None = None) -> Non
         if _STEP.fullmatch(path.name) and path.name not in kept:
             doomed = draft_of(path)
             os.replace(path, doomed)
-            _drop(doomed)
+            drop(doomed)
 
 
-def _drop(path: Path) -> None:
-    """Removes a folder, or whatever else stands under its name; nothing where there is none."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
+def drop(path: Path) -> None:
+    """Removes a folder, or whatever else stands under its name; nothing where there is none, or what cannot be removed.
+
+    A thread may be within a call that puts a file there still, so that the folder is not empty when it is to go.
+    """
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    for _ in range(TRIES):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(PAUSE)

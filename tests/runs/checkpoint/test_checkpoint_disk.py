@@ -7,13 +7,16 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from checkpoints import assert_bitwise, make_tree, steps
 from rarely import rarely
 
+from jaxgpt.runs.checkpoint import arrays, checkpoint
 from jaxgpt.runs.checkpoint.checkpoint import restore, save
+from jaxgpt.runs.checkpoint.retention import drop
 from jaxgpt.spec import JaxgptError
 
 
@@ -35,6 +38,59 @@ def test_a_write_that_fails_keeps_the_earlier_ones(ckpt):
     assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(200))
     save(ckpt, 300, make_tree(300), {})
     assert steps(ckpt) == [200, 300]
+
+
+@pytest.mark.parametrize("when", ["between saves", "within the next save"])
+def test_a_write_that_goes_on_after_its_save_has_failed_reaches_no_checkpoint(ckpt, monkeypatch, when):
+    """Orbax raises at the first write that fails, and its threads go on with the others."""
+    waiting, refused = threading.Event(), []
+
+    def abandoned(directory):
+        waiting.wait()
+        try:
+            (Path(directory) / "ocdbt.process_0").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            refused.append(error)
+
+    class Failing:
+        def save(self, directory, args):
+            self.thread = threading.Thread(target=abandoned, args=[directory])
+            self.thread.start()
+            raise OSError(28, "No space left on device")
+
+    failing = Failing()
+
+    def released():
+        waiting.set()
+        failing.thread.join()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arrays, "_handler", lambda: failing)
+        with pytest.raises(JaxgptError, match="No space left on device"):
+            save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [100, 200]
+    if when == "between saves":
+        released()
+        assert steps(ckpt) == [100, 200]
+    else:
+        monkeypatch.setattr(checkpoint, "finish", lambda *args: (released(), arrays.finish(*args)))
+    save(ckpt, 300, make_tree(300), {})
+    assert steps(ckpt) == [200, 300] and len(refused) == 1
+    assert_bitwise(restore(ckpt, make_tree(0))[1], make_tree(300))
+
+
+def test_a_folder_that_fills_while_it_is_dropped_is_gone_in_the_end(tmp_path, monkeypatch):
+    folder, rmtree, late = tmp_path / "draft", shutil.rmtree, iter([True, True, False])
+
+    def emptied(path, ignore_errors):
+        rmtree(path, ignore_errors=ignore_errors)
+        if next(late):
+            (folder / "array").mkdir(parents=True)
+
+    monkeypatch.setattr(shutil, "rmtree", emptied)
+    folder.mkdir()
+    drop(folder)
+    assert not folder.exists()
 
 
 def test_too_little_space_is_told_before_anything_is_written(ckpt, monkeypatch):
