@@ -64,6 +64,7 @@ def fields(config: Config) -> dict[str, Any]:
 def keys(model: Decoder) -> dict[str, Any]:
     """Their keys from our fields."""
     return COMMON.keys(model) | {
+        "tie_word_embeddings": False,
         "rotary_dim": getattr(model.position, "width", None) or model.head_width,
         "n_inner": inner_width(model),
         "activation_function": activation_name(model),

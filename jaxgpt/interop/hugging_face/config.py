@@ -197,7 +197,7 @@ def settled(model: Decoder) -> dict[str, Any]:
     fields = {name: getattr(model, name) for name in Decoder.model_fields if name not in START}
     position = model.position
     if isinstance(position, Learned):
-        position = position.evolve(init_std=1.0)
+        position = position.evolve(init_std=Learned().init_std)
     elif isinstance(position, Rotated) and position.width == model.head_width:
         position = position.evolve(width=None)
     return fields | {

@@ -378,6 +378,15 @@ def test_what_a_models_own_class_cannot_hold_is_named(model, starts):
     assert len(found) == len(starts) and all(map(str.startswith, found, starts)), found
 
 
+def test_what_no_class_can_hold_is_named_by_the_nearest():
+    with pytest.raises(ConfigError) as caught:
+        by_model(GPT3(**SIZE, position="rotary", pattern=["causal", {"kind": "banded", "window": 2}]))
+    assert caught.value.problems == [
+        "model.position: rotary; Hugging Face's 'gpt2' has learned only; change the field",
+        "model.pattern: [causal, banded window 2]; Hugging Face's 'gpt2' has [causal] only; change the field",
+    ]
+
+
 def test_what_transformers_would_not_load_is_not_written():
     with pytest.raises(ConfigError, match=r"^model: Hugging Face's 'llama' does not fit: hidden_size: 8 is not a mul"):
         llama.FAMILY.config(Llama(**SIZE | {"num_heads": 3, "d_head": 4}))
