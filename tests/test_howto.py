@@ -1,4 +1,4 @@
-"""Every page of docs/howto does what it says: its code runs, top to bottom, as one file."""
+"""Pages of docs do what they say: their code runs, top to bottom, as one file."""
 
 import re
 from pathlib import Path
@@ -22,6 +22,26 @@ def fresh_seams(monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_runs(page, fresh_seams):
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-    assert blocks
-    exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": "howto"})
+    run(page, blocks(page))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["generation", "text"])
+def test_the_code_on_real_models_and_text_runs(name, data_folder, monkeypatch):
+    """But for what needs a download."""
+    folder, page = data_folder / "stories260K", ROOT / "docs" / f"{name}.md"
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}")
+    monkeypatch.setenv("JAXGPT_DATA", str(data_folder))
+    monkeypatch.chdir(folder)
+    run(page, [block for block in blocks(page) if "SmolLM2" not in block])
+
+
+def blocks(page):
+    found = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    assert found
+    return found
+
+
+def run(page, code):
+    exec(compile("\n".join(code), str(page), "exec"), {"__name__": "page"})
