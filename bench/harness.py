@@ -34,11 +34,21 @@ def arguments(description: str, timed: bool = True, **more: dict[str, Any]) -> a
     for name, how in more.items():
         parser.add_argument(f"--{name}", **how)
     options = parser.parse_args()
+    if options.json is not None and options.json.exists() and not _holds_figures(options.json):
+        parser.error(f"--json: {options.json} is there already, holds no figures and is not written over")
     options.others = None
     if timed and not options.busy:
         _refuse_if_busy(watched(), "keep")
         options.others = Others()
     return options
+
+
+def _holds_figures(path: Path) -> bool:
+    """Whether a file holds what `write` leaves."""
+    try:
+        return "figures" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _refuse_if_busy(cores: float, verb: str) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from jaxgpt import shipped
-from jaxgpt.disk import resolve
+from jaxgpt.disk import read_json, resolve, typed
+from jaxgpt.spec import ConfigError
 
 
 def config_file(word: str) -> Path:
@@ -20,9 +21,33 @@ def experiment_or_sweep(word: str) -> Path:
     return shipped.find(word, "experiment", folders=True)
 
 
-def place_to_write(word: str) -> Path:
-    """A place to write to; `-` is standard output."""
-    return Path(word) if word == "-" else resolve(word)
+def figures_file(word: str) -> Path:
+    """Where a verb's figures go: a new file, or one of figures that a verb wrote before. Raises ConfigError, before
+    anything is computed, for a file of anything else."""
+    path = resolve(word)
+    if path.is_file() and not _holds_figures(path):
+        raise ConfigError(
+            f"--json: '{typed(path)}' is there already, holds no figures and is not written over; choose another name"
+        )
+    return path
+
+
+def figures_or_output(word: str) -> Path:
+    """A `figures_file`; `-` is standard output."""
+    return Path(word) if word == "-" else figures_file(word)
+
+
+def _holds_figures(path: Path) -> bool:
+    """Whether a file holds numbers by name, as `eval` writes, or what `compile` does: a step, or the meshes tried."""
+    try:
+        figures = read_json(path)
+    except ConfigError:
+        return False
+    if not isinstance(figures, dict) or not figures:
+        return False
+    return not figures.keys().isdisjoint({"kernels", "tried"}) or all(
+        value is None or type(value) in (int, float) for value in figures.values()
+    )
 
 
 def names_of(kind: shipped.Kind) -> Callable[[str], list[str]]:
@@ -57,5 +82,5 @@ Out = Annotated[Path | None, typer.Option(help="directory of the results", metav
 Folder = Annotated[Path, typer.Argument(help="a sweep's folder", metavar="DIR", parser=resolve)]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", help="where the figures go; - is standard output", metavar="PATH", parser=place_to_write),
+    typer.Option("--json", help="where the figures go; - is standard output", metavar="PATH", parser=figures_or_output),
 ]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxgpt import __version__, shipped
-from jaxgpt.arguments import Config, Folder, Json, Out, Overrides, Seeds, Source, Target
+from jaxgpt.arguments import Config, Folder, Json, Out, Overrides, Seeds, Source, Target, figures_file
 from jaxgpt.disk import resolve, typed
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import say
@@ -299,7 +299,7 @@ def compile_for_tpu(
         typer.Option(help="exec.mesh, as fsdp=128,tensor=8; else many are tried", metavar="AXIS=N,..."),
     ] = "",
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="where the figures go", metavar="PATH", parser=resolve)
+        Path | None, typer.Option("--json", help="where the figures go", metavar="PATH", parser=figures_file)
     ] = None,
     search: Annotated[bool, typer.Option("--search", help="try meshes that keep --mesh's axes, and rank them")] = False,
 ) -> None:

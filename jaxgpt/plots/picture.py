@@ -17,11 +17,12 @@ _OPTIONS: dict[str, Any] = {
     "pdf": {"metadata": {"CreationDate": None}},
     "svg": {"metadata": {"Date": None}},
 }
+_BEGINNINGS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml", "jpg": b"\xff\xd8", "jpeg": b"\xff\xd8"}
 
 
 def checked(path: Path, option: str) -> str:
     """The format that the file's ending names. Raises ConfigError, with `option` in front, for an ending that cannot be
-    written and a folder that is not there."""
+    written, a folder that is not there, and a file whose place a picture must not take: one that is none."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     ending = path.suffix[1:].lower()
@@ -31,7 +32,19 @@ def checked(path: Path, option: str) -> str:
         raise ConfigError(
             f"{option}: '{typed(path)}': there is no folder '{typed(path.parent)}'; make it, or name another"
         )
+    if path.is_file() and not _begins(path).startswith(_BEGINNINGS.get(ending, ())):
+        raise ConfigError(
+            f"{option}: '{typed(path)}' is there already, is no {ending} and is not written over; choose another name"
+        )
     return ending
+
+
+def _begins(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(5)
+    except OSError:
+        return b""
 
 
 def save(figure: "Figure", path: Path, ending: str, **options: Any) -> None:

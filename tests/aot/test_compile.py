@@ -304,6 +304,7 @@ def words(tiny, tmp_path):
         (["--topology", "v5e:4x4", "--mesh", "sequence=16"], "data.seq_len: 8 tokens do not divide over exec.mesh"),
         (["model.vocab_size=null", "--topology", "v5e:2x2"], "model.vocab_size: not set"),
         (["model.vocab_size=null", "--topology", "v5e:2x2", "--mesh", "fsdp=4"], "model.vocab_size: not set"),
+        (["--topology", "v5e:2x2", "--json", __file__], "--json: "),
         (["exec.kernel=cudnn", "--topology", "v5e:2x2"], "exec.kernel: cudnn cannot run on a tpu; use splash"),
     ],
 )

@@ -45,6 +45,20 @@ def test_a_machine_that_becomes_busy(harness, monkeypatch, capsys, tmp_path):
     assert "other programs kept 0.6 cores busy" in line and not list(tmp_path.iterdir())
 
 
+def test_figures_take_the_place_of_earlier_figures_alone(harness, monkeypatch, capsys, tmp_path):
+    figures, own = tmp_path / "figures.json", tmp_path / "config.json"
+    own.write_text('{"model_type": "bert"}')
+    for path in (figures, figures, own):
+        monkeypatch.setattr(sys, "argv", ["some.py", "--busy", "--json", str(path)])
+        if path == own:
+            with pytest.raises(SystemExit) as caught:
+                harness.arguments("times")
+            assert caught.value.code == 2 and "config.json is there already" in capsys.readouterr().err
+        else:
+            harness.write(harness.arguments("times"), {"ratio": 1.0}, "a processor")
+    assert own.read_text() == '{"model_type": "bert"}'
+
+
 @pytest.mark.parametrize(("words", "how"), [(["--busy"], {}), ([], {"timed": False})], ids=["asked for", "a count"])
 def test_figures_where_asked_for_or_where_nothing_is_timed(harness, monkeypatch, capsys, tmp_path, words, how):
     monkeypatch.setattr(harness, "watched", lambda: 9.0)

@@ -60,6 +60,19 @@ def test_a_table_and_a_file(call, folder, tmp_path):
     assert float(rows["sts/alignment"]) == pytest.approx(figures["sts/alignment"], rel=1e-3)
 
 
+def test_figures_take_the_place_of_earlier_figures_alone(call, folder, tmp_path):
+    """A user's own file is refused before the model is looked at; with `NOWHERE` there is none."""
+    path, own = tmp_path / "figures.json", tmp_path / "pairs.json"
+    for task, data in (("sts", "pairs.csv"), ("retrieval", "answers.tsv")):
+        assert call("MODEL", task, "--path", data, "--json", str(path))[0] == 0
+    assert json.loads(path.read_text())["retrieval/documents"] == 2
+    for text in ("", "a,b,5", "{}", "[1]", '{"model_type": "bert", "hidden_size": 8}'):
+        own.write_text(text)
+        status, out, err = call("NOWHERE", "sts", "--path", "pairs.csv", "--json", str(own))
+        line = f"error: --json: '{own}' is there already, holds no figures and is not written over; choose another name"
+        assert (status, out, err, own.read_text()) == (2, "", [line], text)
+
+
 def test_json_on_standard_output_with_another_pooling(call, folder):
     answers = str(folder / "data" / "answers.tsv")
     status, out, err = call("MODEL", "retrieval", "--path", answers, "--json", "-", "--batch-size", "2")

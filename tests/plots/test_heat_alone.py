@@ -5,6 +5,7 @@ import pytest
 
 from jaxgpt.evals.heat import Heat
 from jaxgpt.plots.heat_alone import LETTERS, draw_alone, drawing, shorten
+from jaxgpt.plots.picture import checked
 from jaxgpt.spec import ConfigError
 
 HEAT = Heat(
@@ -30,6 +31,7 @@ def test_every_format_and_the_same_bytes_again(ending, start, tmp_path):
         draw_alone(HEAT, "m", tmp_path / f"{name}.{ending}", ending)
     held = (tmp_path / f"a.{ending}").read_bytes()
     assert held.startswith(start) and held == (tmp_path / f"b.{ending}").read_bytes()
+    assert checked(tmp_path / f"a.{ending}", "--picture") == ending, "a picture may take its place"
 
 
 def test_shortening():
@@ -40,10 +42,16 @@ def test_shortening():
 
 
 def test_what_cannot_be_drawn_is_said_at_once(tmp_path):
+    (tmp_path / "b.png").write_text("a thesis")
     for task, path, line in (
         ("retrieval", tmp_path / "a.png", "--picture: task 'retrieval' has no scored pairs to draw; leave the option"),
         ("sts", tmp_path / "a.txt", f"--picture: '{tmp_path}/a.txt' does not end in a picture's format"),
         ("sts", tmp_path / "no" / "a.png", f"--picture: '{tmp_path}/no/a.png': there is no folder"),
+        (
+            "sts",
+            tmp_path / "b.png",
+            f"--picture: '{tmp_path}/b.png' is there already, is no png and is not written over",
+        ),
     ):
         with pytest.raises(ConfigError) as caught:
             drawing(task, "nowhere", path)

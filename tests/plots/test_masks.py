@@ -148,11 +148,11 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     path = tmp_path / "a.png"
-    path.write_bytes(b"old")
+    path.write_bytes(b"\x89PNG")
     monkeypatch.setattr(Figure, "savefig", break_off)
     with pytest.raises(KeyboardInterrupt):
         draw_patterns(model(Causal()), 8, path)
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"\x89PNG" and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.pdf", b"%PDF"), ("a.svg", b"<?xml")])
