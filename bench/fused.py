@@ -46,7 +46,7 @@ def our_pair(steps: int, fused: bool) -> Any:
 
     if fused:
         split_cpu()
-    from jaxgpt.train import run
+    from jaxgpt import run
     from jaxgpt.train.fused.loop import run_fused
 
     specs, folder = runs(steps), Path(tempfile.mkdtemp(prefix="jaxgpt-bench-"))

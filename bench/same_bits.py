@@ -153,9 +153,9 @@ def start_from(model: Any, weights: Mapping[str, Any] | None) -> Iterator[None]:
 def train(name: str, folder: Path, start: Mapping[str, Any] | None) -> Iterator[tuple[str, Path]]:
     """Trains a case; yields the name and folder of every run in it."""
     import jaxgpt
+    from jaxgpt import run
     from jaxgpt.runs import Run
     from jaxgpt.spec import parse
-    from jaxgpt.train import run
     from jaxgpt.train.fused.loop import run_fused
 
     text, pairs = corpora(folder)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from harness import arguments, cpu, shakespeare, write
 
+from jaxgpt import run
 from jaxgpt.runs import Run
 from jaxgpt.spec import load_yaml
-from jaxgpt.train import run
 
 CONFIG = Path(__file__).parent.parent / "configs/gpt2/shakespeare_char_cpu.yaml"
 GOAL = 1.89

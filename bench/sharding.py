@@ -31,7 +31,7 @@ def main() -> None:
     import optax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    from jaxgpt.runs import Run
+    from jaxgpt.runs import ObjectiveRun
     from jaxgpt.train.program import build_model, hyper, program
 
     ids = np.random.default_rng(0).integers(0, 1024, (32, 129), dtype=np.int32)
@@ -39,7 +39,7 @@ def main() -> None:
     key = jax.random.key(0)
 
     def ours(mesh: dict[str, int]) -> Any:
-        run = Run.model_validate(FIELDS | {"exec": {"mesh": mesh}})
+        run = ObjectiveRun.model_validate(FIELDS | {"exec": {"mesh": mesh}})
         compiled, values = program(run), hyper(run)
         rows = jax.device_put(batch, compiled.batch_shardings(batch))
         held = [compiled.init(key, values)]
@@ -51,7 +51,7 @@ def main() -> None:
         return step
 
     def by_hand() -> Any:
-        run = Run.model_validate(FIELDS)
+        run = ObjectiveRun.model_validate(FIELDS)
         model = build_model(run)
         mesh = Mesh(np.array(jax.devices()), ("data",))
         decays = partial(jax.tree_util.tree_map_with_path, lambda path, _: path[-1].key not in ("bias", "scale"))
@@ -88,7 +88,9 @@ def main() -> None:
         "fsdp_over_by_hand": by_name["fsdp"] / by_name["by_hand"],
         "data_over_by_hand": by_name["data"] / by_name["by_hand"],
         **{f"{name}_first_step_seconds": took for name, took in first.items()},
-        "parameters": float(sum(leaf.size for leaf in jax.tree.leaves(Run.model_validate(FIELDS).model.shapes()))),
+        "parameters": float(
+            sum(leaf.size for leaf in jax.tree.leaves(ObjectiveRun.model_validate(FIELDS).model.shapes()))
+        ),
     }
     print(f"goal: fsdp_over_by_hand <= {GOAL}")
     write(options, figures, cpu())

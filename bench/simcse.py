@@ -13,9 +13,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 from harness import arguments, cpu, write
 from scipy.stats import ttest_rel
 
+from jaxgpt import run
 from jaxgpt.runs import Run
 from jaxgpt.spec import load_yaml
-from jaxgpt.train import run
 
 ROOT = Path(__file__).parent.parent
 OUT = Path("runs/bench/simcse")

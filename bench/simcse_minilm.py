@@ -14,10 +14,10 @@ from harness import arguments, cpu, write
 from scipy.stats import ttest_1samp
 
 import jaxgpt
+from jaxgpt import run
 from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.runs import Run
 from jaxgpt.spec import apply_overrides, parse
-from jaxgpt.train import run
 
 OUT = Path("runs/bench/simcse_minilm")
 MINILM = {

@@ -24,7 +24,7 @@ from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.models import BERT
 from jaxgpt.parallel import keep_freed_memory
-from jaxgpt.runs import Run
+from jaxgpt.runs import ObjectiveRun
 from jaxgpt.spec import parse
 from jaxgpt.text import WordPiece
 from jaxgpt.train.program import hyper, program
@@ -34,7 +34,7 @@ VOCABULARY = 30522
 GPU = jax.default_backend() == "gpu"
 
 
-def setting() -> Run:
+def setting() -> ObjectiveRun:
     size, rows = ("base_uncased", 512) if GPU else ("minilm_l6", 64)
     model = BERT(**BERT.sizes[size], dropout=0.1, pooler=False, masked_head=False, text_head={"kind": "contrastive"})
     tree = {
@@ -48,13 +48,13 @@ def setting() -> Run:
         "steps": 1000,
         "dtype": "bfloat16" if GPU else "float32",
     }
-    return parse(Run, tree)
+    return parse(ObjectiveRun, tree)
 
 
 class Ours:
     """The step that `jaxgpt train` makes."""
 
-    def __init__(self, run: Run, batch: dict[str, np.ndarray]):
+    def __init__(self, run: ObjectiveRun, batch: dict[str, np.ndarray]):
         self.run, self.host, self.key, self.values = run, batch, jax.random.key(1), hyper(run)
         self.compiled = program(run)
         self.state = self.compiled.init(jax.random.key(0), self.values)

@@ -27,7 +27,7 @@ import numpy as np
 from harness import arguments, cpu, seconds, write
 
 from jaxgpt.parallel import keep_freed_memory
-from jaxgpt.runs import Run
+from jaxgpt.runs import ObjectiveRun
 from jaxgpt.spec import load_yaml
 from jaxgpt.train.program import hyper, program
 
@@ -37,7 +37,7 @@ GOAL = 0.85
 BLOCK, WARMUP = 20, 5
 
 
-def our_step(run: Run) -> tuple[Callable[[], Any], float]:
+def our_step(run: ObjectiveRun) -> tuple[Callable[[], Any], float]:
     """A call that makes one update, and the seconds that compiling took."""
     compiled = program(run)
     ids = np.random.default_rng(0).integers(0, run.model.vocab_size, (run.batch_size, run.seq_len + 1), np.int32)
@@ -58,7 +58,7 @@ def our_step(run: Run) -> tuple[Callable[[], Any], float]:
 def main() -> None:
     options = arguments("milliseconds of one training step, ours and the peers'")
     keep_freed_memory()  # as `jaxgpt train` does
-    plain, biased = load_yaml(Run, CONFIG), load_yaml(Run, CONFIG, AS_HF)
+    plain, biased = load_yaml(ObjectiveRun, CONFIG), load_yaml(ObjectiveRun, CONFIG, AS_HF)
     setting = plain.model.model_dump() | {"batch_size": plain.batch_size, "optim": plain.optim.model_dump()}
     command = [sys.executable, str(Path(__file__).with_name("torch_steps.py")), json.dumps(setting)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as torch:

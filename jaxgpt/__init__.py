@@ -8,7 +8,7 @@ jaxgpt.run(spec, out="runs/mine")
 TYPE_CHECKING = False  # type checkers take it for typing's, which takes longer to import than all the rest here
 if TYPE_CHECKING:
     from jaxgpt.inference.load import Loaded, load
-    from jaxgpt.train.loop import run
+    from jaxgpt.runs.run import run
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ __all__ = ["Loaded", "load", "run"]
 def __getattr__(name: str) -> object:
     """Loads the two entry points on first use, so that `import jaxgpt` stays cheap."""
     if name == "run":
-        from jaxgpt.train.loop import run
+        from jaxgpt.runs.run import run
 
         return run
     if name in ("load", "Loaded"):

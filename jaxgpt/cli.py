@@ -68,9 +68,8 @@ def train(
     """Train a run; continues by itself when DIR holds it unfinished."""
     from jaxgpt.parallel.processes.agreement import process_index
     from jaxgpt.parallel.processes.joining import join
-    from jaxgpt.runs import Run
+    from jaxgpt.runs.run import Run, run
     from jaxgpt.spec import load_yaml
-    from jaxgpt.train import run
 
     spec = load_yaml(Run, config, overrides or [])
     join(coordinator, processes, process)
@@ -255,12 +254,12 @@ def show(
     sharding: Annotated[bool, typer.Option("--sharding", help="what lies where on exec.mesh, and its bytes")] = False,
 ) -> None:
     """The resolved config, exact parameter count, FLOPs per token and memory; allocates nothing."""
-    from jaxgpt.runs import Run
+    from jaxgpt.runs import ObjectiveRun
     from jaxgpt.spec import dump_yaml, load_yaml
     from jaxgpt.train.summary import summarize
 
     _jax()
-    spec = load_yaml(Run, config, overrides or [])
+    spec = load_yaml(ObjectiveRun, config, overrides or [])
     for remark in spec.remarks():
         say(f"warning: {remark}")
     facts = summarize(spec)
@@ -272,7 +271,7 @@ def show(
     if sharding:
         from jaxgpt.train.sharding_table import sharding_table
 
-        facts["sharding"] = sharding_table(Run.model_validate(facts["spec"]))
+        facts["sharding"] = sharding_table(ObjectiveRun.model_validate(facts["spec"]))
     if as_json:
         print(json.dumps(facts))
         return

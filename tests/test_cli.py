@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import jaxgpt.train
+import jaxgpt.runs
 from jaxgpt.cli import DIVERGED, STOPPED, main
 from jaxgpt.lab.sweep.folder import from_file
 from jaxgpt.seal import seal
@@ -60,7 +60,7 @@ def refused(jaxgpt_):
 @pytest.fixture(scope="module")
 def trained(config, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained")
-    jaxgpt.train.run(jaxgpt.spec.load_yaml(jaxgpt.runs.Run, config), out, quiet=True)
+    jaxgpt.run(jaxgpt.spec.load_yaml(jaxgpt.runs.Run, config), out, quiet=True)
     return out
 
 
@@ -87,7 +87,7 @@ def test_a_stopped_run_exits_with_its_own_status_and_continues(jaxgpt_, config, 
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(jaxgpt.train, "run", partial(jaxgpt.train.run, watch=watch))
+        patch.setattr("jaxgpt.runs.run.run", partial(jaxgpt.run, watch=watch))
         status, out, err = jaxgpt_("train", config, "--out", tmp_path)
     assert status == STOPPED == 75 and json.loads(out)["status"] == "stopped"
     assert re.fullmatch("stopped at step [1-3] and saved; the same command continues", err[-1])
@@ -301,7 +301,7 @@ def test_sampling_is_deterministic_and_starts_with_the_prompt(jaxgpt_, trained):
 
 def test_what_is_hardly_meant_is_told_and_done(jaxgpt_, config):
     status, out, err = jaxgpt_("show", config, "schedule.warmup=8")
-    assert status == 0 and out.startswith("model:") and len(err) == 1
+    assert status == 0 and out.startswith("kind: objective\nmodel:") and len(err) == 1
     assert err[0].startswith("warning: schedule.warmup: 8 steps of warm-up in a run of 4")
 
 

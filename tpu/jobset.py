@@ -24,7 +24,7 @@ import yaml
 from accelerators import Slice, named
 
 from jaxgpt.parallel.mesh import across
-from jaxgpt.runs import Run
+from jaxgpt.runs import ObjectiveRun
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, JaxgptError, dump_yaml, load_yaml
 
@@ -47,7 +47,7 @@ def volume(bucket: str | None, claim: str | None) -> dict[str, Any]:
     return {"emptyDir": {}}
 
 
-def manifest(name: str, part: Slice, slices: int, image: str, run: Run, options: Any) -> dict[str, Any]:
+def manifest(name: str, part: Slice, slices: int, image: str, run: ObjectiveRun, options: Any) -> dict[str, Any]:
     """The JobSet: `slices` Jobs of `part.hosts` pods each. `options` has bucket, claim, spot and restarts."""
     selector = {
         "cloud.google.com/gke-tpu-accelerator": part.accelerator.gke,
@@ -99,7 +99,7 @@ def manifest(name: str, part: Slice, slices: int, image: str, run: Run, options:
     }
 
 
-def check(run: Run, part: Slice, slices: int) -> None:
+def check(run: ObjectiveRun, part: Slice, slices: int) -> None:
     """Raises ConfigError, one line, when the run's mesh or batch does not fit `slices` times these chips."""
     chips = part.chips * slices
     try:
@@ -190,7 +190,7 @@ def main(arguments: list[str]) -> int:
             raise ConfigError(f"--bucket: {options.bucket!r} is not the name of a bucket; leave out gs:// and folders")
         part = named(options.topology)
         name = check_name(options.name or named_after(options.config.absolute()), part, options.slices)
-        run = load_yaml(Run, options.config, options.overrides)
+        run = load_yaml(ObjectiveRun, options.config, options.overrides)
         check(run, part, options.slices)
     except (JaxgptError, ValueError) as error:
         for line in str(error).splitlines():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxgpt.parallel import ROWS
 from jaxgpt.parallel.chips import Slice
 from jaxgpt.runs.divisibility import nearest
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 
 LANES = 128
 """What a padded vocabulary is a multiple of: the width of a TPU's registers, and a number that meshes divide."""
@@ -26,7 +26,7 @@ WHY = {
 }
 
 
-def adapted(run: Run, topology: Slice) -> Run:
+def adapted(run: ObjectiveRun, topology: Slice) -> ObjectiveRun:
     """The run with rows and vocabulary that its mesh divides, without what is no part of a training step. Raises
     ConfigError for a mesh that does not use the slice."""
     sizes = run.exec.mesh.shape(topology.chips)
@@ -40,25 +40,25 @@ def adapted(run: Run, topology: Slice) -> Run:
     return recomputed(run) if _fills(run, topology, sizes) else run
 
 
-def recomputed(run: Run) -> Run:
+def recomputed(run: ObjectiveRun) -> ObjectiveRun:
     """The run with blocks computed again in the backward pass, where nothing was."""
     return run.evolve(exec=run.exec.evolve(remat="block")) if run.exec.remat == "none" else run
 
 
-def changes(asked: Run, run: Run) -> dict[str, tuple[Any, Any]]:
+def changes(asked: ObjectiveRun, run: ObjectiveRun) -> dict[str, tuple[Any, Any]]:
     """`{field: (asked for, compiled)}`, of the fields that WHY explains."""
     pairs = {path: (_at(asked, path), _at(run, path)) for path in WHY}
     return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _at(run: Run, path: str) -> Any:
+def _at(run: ObjectiveRun, path: str) -> Any:
     value: Any = run
     for name in path.split("."):
         value = getattr(value, name)
     return value if path != "batch_ramp" or value is None else f"from {value.start} rows"
 
 
-def _fills(run: Run, topology: Slice, sizes: dict[str, int]) -> bool:
+def _fills(run: ObjectiveRun, topology: Slice, sizes: dict[str, int]) -> bool:
     """Whether state and what the layers keep exceed a chip's memory, by a rule of thumb."""
     tokens = run.batch_size * run.row_tokens / prod(sizes[axis] for axis in (*ROWS, "sequence")) / run.exec.accumulate
     kept = (

@@ -18,12 +18,12 @@ from jaxgpt.aot.memory_traffic import traffic
 from jaxgpt.aot.topology import places, slice_devices
 from jaxgpt.parallel.chips import Slice, parse_slice
 from jaxgpt.runs.kernel_choice import kernels
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import JaxgptError, parse
 from jaxgpt.train.program import Program, hyper, program
 
 
-def facts(run: Run, topology: Slice) -> dict[str, Any]:
+def facts(run: ObjectiveRun, topology: Slice) -> dict[str, Any]:
     """Bytes a chip, collectives, seconds to compile: all that the compiled step tells."""
     devices = slice_devices(topology)
     began = time.perf_counter()
@@ -59,7 +59,7 @@ def facts(run: Run, topology: Slice) -> dict[str, Any]:
     }
 
 
-def batch(run: Run, programs: Program) -> dict[str, jax.ShapeDtypeStruct]:
+def batch(run: ObjectiveRun, programs: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """What training gives the step, as shapes."""
     shapes = {name: jax.ShapeDtypeStruct(*array) for name, array in run.batch_shapes().items()}
     return jax.tree.map(lambda leaf, where: leaf.update(sharding=where), shapes, programs.batch_shardings(shapes))
@@ -97,7 +97,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     topology = parse_slice(request["topology"])._replace(copies=request["copies"])
     try:
-        answer = facts(parse(Run, request["run"]), topology)
+        answer = facts(parse(ObjectiveRun, request["run"]), topology)
     except JaxgptError as error:
         answer = {"error": str(error)}
     except jax.errors.JaxRuntimeError as error:

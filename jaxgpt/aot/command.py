@@ -13,7 +13,7 @@ from jaxgpt.aot.printing import print_answer, print_search
 from jaxgpt.disk import write_json_atomic
 from jaxgpt.parallel import Mesh
 from jaxgpt.parallel.chips import parse_slice
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 
 
@@ -24,7 +24,7 @@ def compile_ahead(
     which the best is told. Prints, and writes JSON. Raises JaxgptError where the step fits on none."""
     where, sizes = parse_slice(topology), parse_mesh(mesh)
     jax.config.update("jax_platforms", "cpu")  # counting parameters asks for devices; libtpu would look for its own
-    run = load_yaml(Run, config, [*overrides, *([f"exec.mesh={json.dumps(sizes)}"] if sizes else [])])
+    run = load_yaml(ObjectiveRun, config, [*overrides, *([f"exec.mesh={json.dumps(sizes)}"] if sizes else [])])
     check_vocabulary(run)
     if tries or run.exec.mesh == Mesh():
         tried = search(run, where, sizes)

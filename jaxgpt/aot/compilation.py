@@ -12,7 +12,7 @@ from jaxgpt.aot.topology import NO_PROBING, need_libtpu
 from jaxgpt.parallel.chips import Slice
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.kernel_choice import kernels
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError, JaxgptError
 
 TOO_LARGE = "the step does not fit a chip"
@@ -22,7 +22,7 @@ TOO_LARGE = "the step does not fit a chip"
 class Answer(NamedTuple):
     """What the compiler says a training step needs on each chip."""
 
-    run: Run
+    run: ObjectiveRun
     topology: Slice
     facts: dict[str, Any]
     """See `child.facts`."""
@@ -47,13 +47,13 @@ class Answer(NamedTuple):
         }
 
 
-def check_vocabulary(run: Run) -> None:
+def check_vocabulary(run: ObjectiveRun) -> None:
     """Raises ConfigError where the number of tokens is not known."""
     if run.model.vocab_size is None:
         raise ConfigError("model.vocab_size: not set, and no text is read to count it; add model.vocab_size=50257")
 
 
-def check(run: Run, topology: Slice) -> Run:
+def check(run: ObjectiveRun, topology: Slice) -> ObjectiveRun:
     """The run. Raises ConfigError for a mesh, batch, vocabulary or kernel that does not fit the slice."""
     check_vocabulary(run)
     check_devices(run, topology.chips)
@@ -61,7 +61,7 @@ def check(run: Run, topology: Slice) -> Run:
     return run
 
 
-def compile_adapted(run: Run, topology: Slice) -> Answer:
+def compile_adapted(run: ObjectiveRun, topology: Slice) -> Answer:
     """Compiles the step of an adapted run; once more with less memory where a chip's does not hold it. Raises as
     `compile_for` does."""
     try:
@@ -73,7 +73,7 @@ def compile_adapted(run: Run, topology: Slice) -> Answer:
     return answer if answer.fits or run.exec.remat != "none" else compile_for(recomputed(run), topology)
 
 
-def compile_for(run: Run, topology: Slice) -> Answer:
+def compile_for(run: ObjectiveRun, topology: Slice) -> Answer:
     """Compiles the step that training would run. Raises ConfigError, or JaxgptError with what the compiler said."""
     run = check(run, topology)
     need_libtpu()

@@ -10,7 +10,7 @@ from jaxgpt.aot.topology import need_libtpu
 from jaxgpt.parallel import ROWS, Mesh
 from jaxgpt.parallel.chips import Slice
 from jaxgpt.runs.kernel_choice import kernels
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import Watch
 
@@ -29,14 +29,14 @@ class Tried(NamedTuple):
     why: str
     """Its refusal."""
 
-    def figures(self, asked: Run) -> dict[str, Any]:
+    def figures(self, asked: ObjectiveRun) -> dict[str, Any]:
         """As plain values, with what was changed of the run that was asked for."""
         if self.answer is None:
             return {"mesh": self.mesh, "why": self.why}
         return self.answer.figures() | {"changed": changes(asked, self.answer.run)}
 
 
-def candidates(run: Run, topology: Slice, fixed: dict[str, int]) -> Iterator[Run]:
+def candidates(run: ObjectiveRun, topology: Slice, fixed: dict[str, int]) -> Iterator[ObjectiveRun]:
     """`run` adapted to every mesh that divides about as many rows, and the model's heads: of `fixed` sizes, tensor and
     sequence over SIZES, fsdp over the rest. Tokens are split only as far as there are more chips than rows."""
     for sequence in [fixed["sequence"]] if "sequence" in fixed else SIZES:
@@ -62,7 +62,7 @@ def candidates(run: Run, topology: Slice, fixed: dict[str, int]) -> Iterator[Run
             return
 
 
-def search(run: Run, topology: Slice, fixed: dict[str, int]) -> list[Tried]:
+def search(run: ObjectiveRun, topology: Slice, fixed: dict[str, int]) -> list[Tried]:
     """Compiles each candidate; those that fit the chip first, fastest first. Raises JaxgptError when there is none."""
     kernels(run, "tpu")
     need_libtpu()

@@ -8,13 +8,13 @@ from rich.table import Table
 from jaxgpt.aot.adaptation import WHY, changes
 from jaxgpt.aot.compilation import Answer
 from jaxgpt.aot.mesh_search import Tried
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.terminal import standard_output
 
 GB = 1e9
 
 
-def print_answer(answer: Answer, asked: Run) -> None:
+def print_answer(answer: Answer, asked: ObjectiveRun) -> None:
     """The whole of it, and what was changed of the run that was asked for, on standard output."""
     out = standard_output(120)
     facts, chip, guess = answer.facts, answer.topology.chip, answer.prediction
@@ -52,7 +52,7 @@ def print_answer(answer: Answer, asked: Run) -> None:
     print_line("compiled in", f"{seconds}, {host:.1f} GB of host memory")
 
 
-def print_search(tried: Iterable[Tried], asked: Run) -> None:
+def print_search(tried: Iterable[Tried], asked: ObjectiveRun) -> None:
     """One row a mesh, the best first."""
     table = Table("mesh", "changed", "GB a chip", "step s", "MFU", "binds", "compiled in s", box=None)
     refused = []

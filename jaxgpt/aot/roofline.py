@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from jaxgpt.nn.pipeline import bubble
 from jaxgpt.parallel.chips import Slice
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.pipeline import pipelined
-from jaxgpt.runs.run import Run
 
 RECOMPUTED = {"none": 0.0, "dots": 0.0, "block": 1 / 3, "stage": 2 / 3}
 """What remat computes again, as a share of forward and backward. The forward pass is a third: `block` repeats it once,
@@ -56,7 +56,7 @@ class Prediction(NamedTuple):
         }
 
 
-def predict(run: Run, topology: Slice, facts: dict[str, Any]) -> Prediction:
+def predict(run: ObjectiveRun, topology: Slice, facts: dict[str, Any]) -> Prediction:
     """From the model's own FLOPs and the compiler's bytes, as `child.facts` gives them."""
     tokens, rate = run.batch_size * run.row_tokens, topology.chips * topology.chip.flops
     how = pipelined(run, run.exec.mesh.shape(topology.chips))

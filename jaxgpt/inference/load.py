@@ -24,7 +24,7 @@ from jaxgpt.ops.pooling import Recipe
 from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
 from jaxgpt.parallel.backend import start
 from jaxgpt.runs.checkpoint.checkpoint import restore
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import frozen_digest, merge_params, split_params
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
@@ -40,7 +40,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 class Loaded:
     """A model with its weights and tokenizer."""
 
-    spec: Run | Model
+    spec: ObjectiveRun | Model
     """The run that trained it; of another library's weights, the model."""
     model: Model
     params: Any
@@ -217,7 +217,7 @@ def is_run(path: Path) -> bool:
 
 
 def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rules: Rules | None) -> Loaded:
-    run = load_yaml(Run, path / "config.yaml")
+    run = load_yaml(ObjectiveRun, path / "config.yaml")
     like = jax.tree.map(
         lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
         run.model.shapes(),
@@ -237,7 +237,9 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
     return Loaded(run, run.model, params, load_codec(path / "tokenizer"), dtype or run.dtype)
 
 
-def _frozen(path: Path, run: Run, like: Any, meta: Mapping[str, Any], mesh: Mesh | None, rules: Rules | None) -> Any:
+def _frozen(
+    path: Path, run: ObjectiveRun, like: Any, meta: Mapping[str, Any], mesh: Mesh | None, rules: Rules | None
+) -> Any:
     """The parameters that a run has left as they were, from where it started. Raises ConfigError where they changed."""
     start = locate(str(run.start_name), "start")
     base = flatten_dict(load(start, dtype="float32", mesh=mesh, rules=rules).params, sep="/")

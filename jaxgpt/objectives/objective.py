@@ -58,5 +58,5 @@ class Objective(Loss, Seam, seam="objective"):
         return []
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
-        """What training costs by it for each token of `Run.row_tokens`, as `Model.flops_per_token` counts."""
+        """What training costs by it for each token of `ObjectiveRun.row_tokens`, as `Model.flops_per_token` counts."""
         return model.flops_per_token(data.seq_len or model.context, dense, trained=trained)

@@ -3,13 +3,13 @@
 from bisect import bisect_right
 from itertools import accumulate
 
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 
 
 class Rows:
     """Which global rows a step trains on."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: ObjectiveRun):
         self.sizes, self.starts = [run.batch_size], [0]
         if run.batch_ramp is None:
             return

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from math import gcd, prod
 
 from jaxgpt.parallel.mesh import ROWS
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 
 
-def check_divides(run: Run, sizes: Mapping[str, int]) -> None:
+def check_divides(run: ObjectiveRun, sizes: Mapping[str, int]) -> None:
     """Raises ConfigError with one line for each number of rows, and each length of a batch's arrays, that a mesh of
     these axes does not divide; it proposes numbers that do, and a mesh of as many devices that suits the rows."""
     ways, problems = _ways(sizes), []
@@ -41,7 +41,7 @@ def nearest(number: int, of: int) -> int:
     return min(around(number, of), key=lambda multiple: (abs(multiple - number), multiple))
 
 
-def _rows(run: Run) -> dict[str, tuple[int, int]]:
+def _rows(run: ObjectiveRun) -> dict[str, tuple[int, int]]:
     """Rows of each call and the parts that it is computed in, by the field that decides them. Later sizes of a ramp are
     multiples of its start."""
     parts = run.exec.accumulate
@@ -53,7 +53,7 @@ def _rows(run: Run) -> dict[str, tuple[int, int]]:
     return rows
 
 
-def _lengths(run: Run) -> dict[int, str]:
+def _lengths(run: ObjectiveRun) -> dict[int, str]:
     """Lengths of the batch's arrays of more than rows, and what decides each."""
     longer = {name: shape for name, (shape, _) in run.batch_shapes().items() if len(shape) > 1}
     return {shape[1]: f"batch/{name}" for name, shape in longer.items()} | {run.seq_len: "data.seq_len"}
@@ -63,7 +63,7 @@ def _ways(sizes: Mapping[str, int]) -> int:
     return prod(sizes[axis] for axis in ROWS)
 
 
-def _other_mesh(run: Run, sizes: Mapping[str, int]) -> str:
+def _other_mesh(run: ObjectiveRun, sizes: Mapping[str, int]) -> str:
     """Sizes of a mesh of as many devices that divides all rows as they are: fewer parts of a batch, more of a matrix.
     Empty where there is none."""
     common, heads = gcd(*(rows // parts for rows, parts in _rows(run).values())), run.model.heads

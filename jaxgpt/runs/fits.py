@@ -1,12 +1,12 @@
 """Whether a run fits the devices that it is to be spread over."""
 
 from jaxgpt.runs.divisibility import check_divides
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.pipeline import check_pipeline
-from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
 
 
-def check_devices(run: Run, devices: int) -> None:
+def check_devices(run: ObjectiveRun, devices: int) -> None:
     """Raises ConfigError when the run does not divide over the mesh. Called before anything is compiled."""
     shape = run.exec.mesh.shape(devices)
     check_divides(run, shape)

@@ -7,6 +7,7 @@ from typing import Any
 from jaxgpt.disk import atomic
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.runs.checkpoint.retention import steps
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.run import Run
 from jaxgpt.seal import RESULT, read_result, unseal
 from jaxgpt.spec import ConfigError, canonical, diff, digest, dump_yaml, parse
@@ -16,7 +17,7 @@ from jaxgpt.text import TrainingData
 from jaxgpt.text.corpora.locate import locate
 
 
-def sources(run: Run, prepared: TrainingData) -> dict[str, str]:
+def sources(run: ObjectiveRun, prepared: TrainingData) -> dict[str, str]:
     """SHA-256 of what a run reads, by the field that names it."""
     hashes = {"data.corpus": prepared.corpus_hash, "tokenizer": prepared.codec.digest}
     if run.eval.sts is not None:
@@ -55,14 +56,14 @@ def shared_steps(settings: Mapping[str, Any], run: Run, out: Path) -> int:
     """Steps that a run of these settings and `run` have in common: all, or where `run` is longer those before which
     the schedule looks at the length. Raises ConfigError naming what else differs."""
     try:  # what a newer jaxgpt has as a field more reads as its default
-        old = parse(Run, {**settings, "exec": run.exec})
+        old = parse(type(run), {**settings, "exec": run.exec})
         differs = diff(old.settings(), run.settings())
     except ConfigError:
         old, differs = run, diff(dict(settings), run.settings())
     if not differs:
         return run.steps
     if differs.keys() == {"steps"} and run.steps > old.steps:
-        return run.schedule.shared(old.steps)
+        return run.shared_steps(old.steps)
     raise ConfigError(
         f"{name}: {out} holds a run with {quote(theirs)}, this one has {quote(ours)}; choose another --out"
         for name, (theirs, ours) in differs.items()
@@ -89,8 +90,8 @@ def claim(run: Run, out: Path) -> None:
     if result is not None:
         return
     unseal(out)
-    with atomic(path) as file:  # a consent to changed data is for once
-        file.write(dump_yaml(run.evolve(exec=run.exec.evolve(accept_data=False))).encode())
+    with atomic(path) as file:
+        file.write(dump_yaml(run.without_consent()).encode())
 
 
 def _check_extends(old: int, shared: int, result: Mapping[str, Any] | None, run: Run, out: Path) -> None:
@@ -101,7 +102,7 @@ def _check_extends(old: int, shared: int, result: Mapping[str, Any] | None, run:
     saved = steps(out / "ckpt")
     if saved and min(saved) > shared:
         raise ConfigError(
-            f"steps: {out} was planned for {old} steps, and schedule {run.schedule.kind} makes a run of {run.steps} "
-            f"another one from step {shared} on, of before which no checkpoint is left; to go on from its weights "
-            f"with a schedule of their own, begin a run elsewhere with start={out}"
+            f"steps: {out} was planned for {old} steps, and a schedule over {run.steps} makes another run of it from "
+            f"step {shared} on, of before which no checkpoint is left; to go on from its weights with a schedule of "
+            f"their own, begin a run elsewhere with start={out}"
         )

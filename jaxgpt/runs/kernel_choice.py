@@ -3,11 +3,11 @@
 import jax
 
 from jaxgpt.ops.attention import Chooser, Numbering
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 
 
-def kernels(run: Run, platform: str | None = None, token_parts: int = 1) -> dict[str, str]:
+def kernels(run: ObjectiveRun, platform: str | None = None, token_parts: int = 1) -> dict[str, str]:
     """The kernel's kind by pattern (`pattern.0`), on `platform` (`cpu`, `gpu`, `tpu`; None: the default backend), where
     `token_parts` devices share a row's tokens.
 

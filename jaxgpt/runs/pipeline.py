@@ -7,20 +7,20 @@ from jaxgpt.nn.pipeline import Pipelined
 from jaxgpt.nn.stack import Loop
 from jaxgpt.ops.sharding import placement
 from jaxgpt.parallel.mesh import ROWS
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 
 PER_STAGE = 4
 """Microbatches a stage, where not given: with so many the bubble is below a fifth (Huang et al. 2019, section 2.3)."""
 
 
-def layer_loop(run: Run) -> Loop:
+def layer_loop(run: ObjectiveRun) -> Loop:
     """What `run` loops over its layers with, on the mesh that is being traced for."""
     held = placement()
     return pipelined(run, {} if held is None else held.mesh.shape) or run.exec.loop(run.model.depth)
 
 
-def pipelined(run: Run, sizes: Mapping[str, int]) -> Pipelined | None:
+def pipelined(run: ObjectiveRun, sizes: Mapping[str, int]) -> Pipelined | None:
     """The pipeline of a run on a mesh of these axes; None without one."""
     stages, repeats = sizes.get("pipeline", 1), run.exec.pipeline.repeats
     if stages == 1:
@@ -33,7 +33,7 @@ def pipelined(run: Run, sizes: Mapping[str, int]) -> Pipelined | None:
     )
 
 
-def check_pipeline(run: Run, sizes: Mapping[str, int]) -> None:
+def check_pipeline(run: ObjectiveRun, sizes: Mapping[str, int]) -> None:
     """Raises ConfigError when the run does not fit the pipeline of a mesh of these axes."""
     how, layers = pipelined(run, sizes), run.model.depth
     if how is None:
@@ -71,7 +71,7 @@ def _ways(sizes: Mapping[str, int]) -> int:
     return prod(sizes.get(axis, 1) for axis in ROWS)
 
 
-def _rows(run: Run) -> dict[str, int]:
+def _rows(run: ObjectiveRun) -> dict[str, int]:
     """Rows of each call, by the field that decides them. Later sizes of a ramp are multiples of its start."""
     parts = run.exec.accumulate
     rows = {"batch_size": run.batch_size // parts}
@@ -82,6 +82,6 @@ def _rows(run: Run) -> dict[str, int]:
     return rows
 
 
-def _most(run: Run, sizes: Mapping[str, int]) -> int:
+def _most(run: ObjectiveRun, sizes: Mapping[str, int]) -> int:
     rows = gcd(*_rows(run).values()) // _ways(sizes)
     return next((n for n in range(min(rows, PER_STAGE * sizes["pipeline"]), 1, -1) if rows % n == 0), 1)

@@ -1,105 +1,87 @@
-"""Run: what is computed. Its digest is its identity."""
+"""Run: what is computed. Its digest is its identity. A seam: most runs are one loop over a loss, others have loops of
+their own."""
 
-from typing import Annotated, Any, Literal, Self
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from jaxgpt.disk import resolve
+from jaxgpt.spec import Seam, stated
+from jaxgpt.spec.arguments import instance
 
-from jaxgpt.models import Model
-from jaxgpt.objectives import LanguageModel, Objective
-from jaxgpt.ops.patterns import sees_ahead
-from jaxgpt.runs.exec import Exec
-from jaxgpt.runs.optimizers import Optimizer
-from jaxgpt.runs.schedules import Cosine, Schedule
-from jaxgpt.runs.trainable import check_rule, is_trained
-from jaxgpt.spec import ConfigError, Spec, stated
-from jaxgpt.spec.sizes import Length, Steps, Tokens
-from jaxgpt.text import Codec, Data, Tokenizer, batch_shapes
-from jaxgpt.text.batches.training_data import Shapes
+if TYPE_CHECKING:
+    from jaxgpt.runs.exec import Exec
 
 SCHEMA = 1
 """Raised when a default comes to mean another computation."""
-Rule = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(check_rule)]
-MOST_TOKENS = 2**36
-"""Of a batch, which a host makes in memory."""
+FIELDS = ("steps", "seed", "exec")
+Row = dict[str, Any]
+"""Figures of one step, by name."""
 
 
-class BatchRamp(Spec):
-    """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
+class Cost(NamedTuple):
+    """What a step of a run takes."""
 
-    start: Length
-    """Rows of the first batch; every later size is a multiple of it."""
-    tokens: Tokens
-    """Tokens over which the batch grows to batch_size."""
-    stairs: int = Field(default=8, gt=0, le=1000)
-    """Sizes before the full one; every size compiles once."""
+    tokens: float
+    flops: float
+    """Forward and backward, counting the keys that attention really visits."""
 
 
-class Evaluation(Spec):
-    """When validation runs, and what it decides."""
+class Run(Seam, seam="run", default="objective"):
+    """Base of the kinds of runs. Every kind declares the fields `steps`, `seed` and `exec` (how it is computed: no part
+    of its identity)."""
 
-    every: Steps | None = None
-    """Steps between passes over the held-out tokens; None: at the end only."""
-    batch_size: Length | None = None
-    """Rows at once; None: as in training."""
-    patience: Steps | None = None
-    """Passes without a better val/loss (or val/sts, where measured) before the run stops early; None: never."""
-    sts: str | None = None
-    """A file or folder of scored pairs, here or in JAXGPT_DATA: every pass measures `val/sts` too, how well cosines
-    order them (Spearman times 100), and judges by it which checkpoint is best."""
+    if TYPE_CHECKING:
+        steps: int
+        seed: int
+        exec: Exec
 
+    one_program: ClassVar[bool] = False
+    """Whether `train.program` makes the kind's step: such runs can be timed before they train, and trained together."""
 
-class Run(Spec):
-    """A whole training run: what is computed, from the seed to the last step."""
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if not cls._is_open() and (lacking := [name for name in FIELDS if name not in cls.model_fields]):
+            raise TypeError(f"run kind '{cls.kind}' declares no field {lacking[0]!r}")
 
-    model: Model
-    objective: Objective = LanguageModel()
-    tokenizer: Tokenizer
-    data: Data = Data()
-    start: str | None = None
-    """A run, or a checkpoint that `jaxgpt.load` reads, whose weights this one starts from; a head that they lack starts
-    fresh. `{seed}` stands for this run's seed. None: from scratch."""
-    trainable: tuple[Rule, ...] | None = None
-    """Regular expressions over paths of parameters (`bias$`, `^text_head/`): those in whose path one is found are
-    trained, the others stay as `start` has them, without gradient, average or place in a checkpoint. None: all."""
-    batch_size: Length
-    """Rows of a batch, over all devices and accumulation parts."""
-    batch_ramp: BatchRamp | None = None
-    steps: Steps
-    optim: Optimizer
-    schedule: Schedule = Cosine()
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of an exponential average of the parameters; where set, validation and sampling use the average."""
-    eval: Evaluation = Evaluation()
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Draws the parameters, the order of the data and dropout. Of larger numbers jax would read the last 32 bits."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What is computed in; parameters and optimiser state stay float32."""
-    exec: Exec = Exec()
+    @abstractmethod
+    def train(self, out: Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
+        """Trains in the folder `out`, goes on there where a run of the same identity has begun, and returns what
+        `out/result.json` holds, whose `status` is finished, diverged or stopped. `watch` is called with every row of
+        metrics. Raises ConfigError for bad fields, or when `out` holds another run."""
+
+    @abstractmethod
+    def signature(self) -> "Run":
+        """The run that stands for all those with the same compiled programs: equal for runs that differ in their seed
+        or in numbers that are inputs of the program."""
+
+    @abstractmethod
+    def cost(self) -> Cost:
+        """Of one step, the largest where they differ; the run must be `complete`."""
 
     @property
-    def start_name(self) -> str | None:
-        """`start` with the seed filled in."""
-        return None if self.start is None else self.start.replace("{seed}", str(self.seed))
+    def complete(self) -> bool:
+        """Whether every size is known before the data (a vocabulary) are read."""
+        return True
 
     @property
-    def seq_len(self) -> int:
-        """Tokens of a row of a batch."""
-        return self.data.seq_len or self.model.context
+    def even(self) -> bool:
+        """Whether every step costs the same."""
+        return True
 
-    @property
-    def row_tokens(self) -> int:
-        """Tokens that a row puts through the model, padding included: of all its texts, a lone one twice."""
-        return self.seq_len * (max(2, self.data.texts) if self.objective.texts else 1)
+    def completed(self) -> Self:
+        """The run with the sizes that its data decide, which it reads where it is not `complete`."""
+        return self
 
-    def batch_shapes(self) -> Shapes:
-        """What a full batch holds, by name; no text is read."""
-        return batch_shapes(self.data, self.seq_len, self.objective.words is not None, self.batch_size)
+    def shared_steps(self, steps: int) -> int:
+        """How many first steps this run has in common with one that is planned for `steps` and else equal."""
+        return 0
 
-    def flops_per_token(self, dense: bool = True) -> float:
-        """Of training, for each of `row_tokens`; the vocabulary must be settled. See Model."""
-        return self.objective.flops_per_token(
-            self.model, self.data, dense, lambda path: is_trained(path, self.trainable)
-        )
+    def remarks(self) -> list[str]:
+        """What can be trained and is hardly meant, a line each."""
+        return []
 
     def settings(self) -> dict[str, Any]:
         """Every field that decides the result: all but `exec`."""
@@ -110,66 +92,16 @@ class Run(Spec):
         version adds makes no run another one."""
         return {"schema": SCHEMA} | stated(self, leave_out=["exec"])
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        problems = []
-        if self.trainable is not None and self.start is None:
-            problems.append("trainable: what is not trained comes from other weights; name them in start")
-        if self.seq_len > self.model.context:
-            problems.append(f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}; shorten one")
-        if self.batch_size % self.exec.accumulate:
-            problems.append(f"batch_size {self.batch_size} is not a multiple of exec.accumulate {self.exec.accumulate}")
-        if self.batch_ramp and self.batch_ramp.start >= self.batch_size:
-            problems.append(f"batch_ramp.start {self.batch_ramp.start} must lie below batch_size {self.batch_size}")
-        if self.batch_ramp and self.batch_size % self.batch_ramp.start:
-            problems.append(
-                f"batch_size {self.batch_size} is not a multiple of batch_ramp.start {self.batch_ramp.start}"
-            )
-        problems += [
-            f"objective {self.objective.kind} predicts tokens that model.{name} '{pattern.kind}' shows; use "
-            "{kind: intersection, of: [causal, ...]}"
-            for name, pattern in self.model.named_patterns().items()
-            if self.objective.next_token and sees_ahead(pattern, self.seq_len)
-        ]
-        if self.exec.accumulate > 1 and (why := self.objective.whole_batch) is not None:
-            problems.append(f"exec.accumulate {self.exec.accumulate}: objective {self.objective.kind} {why}")
-        problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
-        if self.eval.patience and not self.eval.every:
-            problems.append("eval.patience needs eval.every; set both or neither")
-        if self.eval.patience and not self.data.val_fraction and self.eval.sts is None:
-            problems.append(
-                f"eval.patience {self.eval.patience} waits for a better val/loss, but data.val_fraction 0 holds out no "
-                "text; set it, or leave patience out"
-            )
-        if self.batch_size * self.row_tokens > MOST_TOKENS:
-            problems.append(
-                f"batch_size {self.batch_size} x {self.row_tokens} tokens a row exceed {MOST_TOKENS} tokens a batch; "
-                "lower one"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    def without_consent(self) -> Self:
+        """The run as its config.yaml keeps it: a consent to changed data (`exec.accept_data`) is for once."""
+        return self.evolve(exec=self.exec.evolve(accept_data=False))
 
-    def remarks(self) -> list[str]:
-        """What can be trained and is hardly meant, a line each."""
-        if self.schedule.warmup <= self.steps:
-            return []
-        return [
-            f"schedule.warmup: {self.schedule.warmup} steps of warm-up in a run of {self.steps}: the learning rate "
-            f"ends at {self.steps / self.schedule.warmup:.2g} of optim.lr"
-        ]
 
-    def with_vocabulary(self, size: int) -> "Run":
-        """The run with `model.vocab_size` settled. Raises ConfigError when the tokenizer's ids do not fit the table."""
-        if self.model.vocab_size is None:
-            return self.evolve(model=self.model.evolve(vocab_size=size))
-        if size > self.model.vocab_size:
-            raise ConfigError(
-                f"model.vocab_size: {self.model.vocab_size} is below the tokenizer's {size}; raise it or leave it out"
-            )
-        return self
+def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
+    """What `jaxgpt train` does: trains `spec` in the folder `out` and returns what `out/result.json` holds.
 
-    def settled(self, codec: Codec) -> "Run":
-        """The run with all that its vocabulary decides. Raises ConfigError when they do not fit."""
-        run, objective = self.with_vocabulary(codec.vocab_size), self.objective.settle(codec)
-        return run if objective == run.objective else run.evolve(objective=objective)
+    Goes on by itself when `out` holds the same run unfinished, and returns at once when it is finished; see
+    `Run.train`. Raises ConfigError for bad fields or when `out` holds another run.
+    """
+    instance("spec", spec, "a Run, as of load_yaml(Run, 'config.yaml')", Run)
+    return spec.train(resolve(out), quiet, watch)

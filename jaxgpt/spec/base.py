@@ -27,6 +27,8 @@ class Spec(BaseModel):
     inputs: ClassVar[tuple[str, ...]] = ()
     switches: ClassVar[tuple[str, ...]] = ()
     """See jaxgpt.spec.inputs."""
+    default_kind: ClassVar[str | None] = None
+    """Of a seam, the kind of a mapping without `kind`; None: it must have one."""
     formerly: ClassVar[Mapping[str, str]] = {}
     """Names that fields had in older versions, which errors translate."""
 

@@ -30,7 +30,7 @@ def stated(spec: Spec, leave_out: Collection[str] = ()) -> dict[str, Any]:
     values = {name: getattr(spec, name) for name in fields if name not in leave_out}
     own = {n: v for n, v in values.items() if v != fields[n].get_default(call_default_factory=True)}
     dumped = spec.model_dump(mode="json", include=set(own))
-    kind = {"kind": spec.kind} if isinstance(spec, Seam) else {}
+    kind = {"kind": spec.kind} if isinstance(spec, Seam) and spec.kind != spec.default_kind else {}
     return kind | {name: _stated(value, dumped[name]) for name, value in own.items()}
 
 

@@ -63,7 +63,7 @@ def _set(node: Any, cls: type[Spec] | None, parts: list[str], value: Any, path: 
         node = {}
     if not isinstance(node, Mapping):
         raise ConfigError(f"{path}: {quote(head, 40)} reaches into {quote(node)}, which has no fields")
-    if head == "kind" and not rest and node.get("kind") != value:
+    if head == "kind" and not rest and node.get("kind", cls and cls.default_kind) != value:
         return {"kind": value}
     below, held = _field(node, member(cls, node), head, rest)
     return {**node, head: _set(held, below, rest, value, path)}

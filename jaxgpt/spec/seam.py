@@ -33,11 +33,13 @@ class Seam(Spec):
     """The paper and section a member comes from; `jaxgpt list` shows it."""
     _members: ClassVar[dict[str, type["Seam"]]] = {}
 
-    def __init_subclass__(cls, *, seam: str | None = None, kind: str | None = None, **kwargs: Any):
+    def __init_subclass__(
+        cls, *, seam: str | None = None, kind: str | None = None, default: str | None = None, **kwargs: Any
+    ):
         super().__init_subclass__(**kwargs)
         cls.kind = kind or _snake(cls.__name__)
         if seam is not None:
-            cls.seam, cls._members = seam, {}
+            cls.seam, cls.default_kind, cls._members = seam, default, {}
             _SEAMS[seam] = cls
 
     @classmethod
@@ -69,7 +71,9 @@ class Seam(Spec):
     @classmethod
     def class_of(cls, value: Any) -> type[Spec]:
         """The member that `value` names, as far as it names one."""
-        kind = value.get("kind") if isinstance(value, Mapping) else value
+        if not cls._is_open():
+            return cls
+        kind = value.get("kind", cls.default_kind) if isinstance(value, Mapping) else value
         return cls._members.get(kind, cls) if isinstance(kind, str) else cls
 
     @classmethod
@@ -91,7 +95,7 @@ class Seam(Spec):
         if not isinstance(value, dict):
             message = "expected a {seam}: a kind or a mapping with 'kind', got {value}"
             raise PydanticCustomError("seam", message, {"seam": cls.seam, "value": quote(value)})
-        kind = value.get("kind")
+        kind = value.get("kind", cls.default_kind)
         known = {name: member for name, member in cls._members.items() if issubclass(member, cls)}
         member = known.get(kind) if isinstance(kind, str) else None
         if member is None:

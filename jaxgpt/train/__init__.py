@@ -1,5 +1,1 @@
-"""State, step, program and loop: how a run is trained."""
-
-from jaxgpt.train.loop import run
-
-__all__ = ["run"]
+"""State, step, program and loop: how a run on one objective is trained."""

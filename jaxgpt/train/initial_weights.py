@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.inference.load import load
 from jaxgpt.models import Model
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import frozen_digest
 from jaxgpt.spec import ConfigError, diff
 from jaxgpt.text import Codec
@@ -42,7 +42,7 @@ PROBE = "The quick brown fox jumps over 13 lazy dogs; naïve, isn't it?"
 class Start:
     """The weights that `run.start` names, on the devices where those of `like` lie. They are read when first needed."""
 
-    def __init__(self, run: Run, codec: Codec, like: State):
+    def __init__(self, run: ObjectiveRun, codec: Codec, like: State):
         self._run, self._codec, self._like = run, codec, like
 
     def sources(self) -> dict[str, str]:

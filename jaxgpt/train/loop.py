@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from jaxgpt.disk import cache_dir, clear_drafts, resolve
+from jaxgpt.disk import cache_dir, clear_drafts
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
 from jaxgpt.parallel.backend import start
@@ -22,10 +22,10 @@ from jaxgpt.runs.files.provenance import read_sources
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.identity import check_sources, claim, sources, stamp, suits
 from jaxgpt.runs.kernel_choice import kernels
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
+from jaxgpt.runs.run import Row
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
-from jaxgpt.spec.arguments import instance
 from jaxgpt.terminal import Watch, console, say
 from jaxgpt.text import TrainingData, prepare
 from jaxgpt.text.batches.val_pass import ValPass
@@ -33,15 +33,14 @@ from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train.device_batch import put
 from jaxgpt.train.initial_weights import Start
-from jaxgpt.train.measurements import Row
 from jaxgpt.train.program import Hyper, Program, hyper, program
 from jaxgpt.train.run_writer import SOLO, RunWriter
 from jaxgpt.train.stop_signal import StopSignal
 from jaxgpt.train.val_sts import similarity
 
 
-def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
-    """Trains `spec` in the directory `out` and returns what `out/result.json` holds.
+def train(spec: ObjectiveRun, out: Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
+    """Trains `spec` in the folder `out` and returns what `out/result.json` holds.
 
     Continues by itself when `out` holds the same run unfinished, bitwise as if it had never stopped; returns at once
     when it is finished. `watch` is called with every row of metrics. Raises ConfigError for bad fields or when `out`
@@ -51,9 +50,8 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
     Where `jax.distributed` is initialised, all processes call this alike and share the run; `out` must be on a file
     system that all see. When one of them fails, all end.
     """
-    instance("spec", spec, "a Run, as of load_yaml(Run, 'config.yaml')", Run)
     start()
-    out, quiet = resolve(out), quiet or process_index() > 0
+    quiet = quiet or process_index() > 0
     with Watchdog(spec.exec.hang_seconds) as watchdog, ExitStack() as locks:
         agree_on_run(spec)
         check_devices(spec, len(training_devices()))
@@ -76,7 +74,7 @@ def run(spec: Run, out: str | Path, quiet: bool = False, watch: Callable[[Row], 
         return _train(spec, prepared, compiled, out, folder, quiet, watch, watchdog)
 
 
-def agree_on_run(spec: Run) -> None:
+def agree_on_run(spec: ObjectiveRun) -> None:
     """Raises ConfigError, naming what differs, when processes were started with different runs, jax or devices."""
     if jax.process_count() != process_count():
         raise ConfigError(f"--coordinator: missing; the devices belong to {jax.process_count()} processes")
@@ -85,7 +83,7 @@ def agree_on_run(spec: Run) -> None:
     agree(facts, "start all processes alike")
 
 
-def ready(spec: Run, quiet: bool, out: Path | None = None) -> TrainingData:
+def ready(spec: ObjectiveRun, quiet: bool, out: Path | None = None) -> TrainingData:
     """Checks what can be checked before compiling, sets up the process, and prepares the text: with the tokenizer that
     the run in `out` keeps, where changed data are accepted."""
     kernels(spec)
@@ -111,7 +109,7 @@ def ready(spec: Run, quiet: bool, out: Path | None = None) -> TrainingData:
 
 
 def _train(
-    spec: Run,
+    spec: ObjectiveRun,
     prepared: TrainingData,
     compiled: Program,
     out: Path,

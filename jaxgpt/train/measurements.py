@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jaxgpt.parallel import training_devices
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
+from jaxgpt.runs.run import Row
 from jaxgpt.terminal import Watch
 from jaxgpt.train.peak_flops import rated_flops
-
-Row = dict[str, Any]
 
 
 class Waiting(NamedTuple):
@@ -30,7 +29,7 @@ class Record:
 
     def __init__(
         self,
-        run: Run,
+        run: ObjectiveRun,
         listeners: Sequence[Callable[[Row], None]],
         line: Watch,
         meta: Mapping[str, Any] | None,

@@ -14,9 +14,9 @@ from jaxgpt.ops.sharding import Placement, constraining
 from jaxgpt.parallel import placement_of, shardings, training_devices
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.kernel_choice import kernels
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.pipeline import layer_loop
-from jaxgpt.runs.run import Run
-from jaxgpt.spec.inputs import bind, inputs, stand_in
+from jaxgpt.spec.inputs import bind, inputs
 from jaxgpt.train.gradient import Metrics
 from jaxgpt.train.state import State, init_state
 from jaxgpt.train.step import eval_step, train_step
@@ -27,7 +27,7 @@ Hyper = Mapping[str, jax.Array]
 
 @dataclass(frozen=True)
 class Functions:
-    """What a run computes: pure, and the same for all runs that `signature` holds equal."""
+    """What a run computes: pure, and the same for all runs of one signature."""
 
     init: Callable[[jax.Array, Hyper], State]
     step: Callable[[State, Any, jax.Array, Hyper], tuple[State, Metrics]]
@@ -46,26 +46,21 @@ class Program(Functions):
     Batches of `step` and `evaluate` lie so already."""
 
 
-def program(run: Run, devices: Sequence[jax.Device] | None = None) -> Program:
+def program(run: ObjectiveRun, devices: Sequence[jax.Device] | None = None) -> Program:
     """The programs of a run whose vocabulary is settled, on `devices` (default: `training_devices`), which need not be
     at hand. Compiles nothing; raises ConfigError for mesh or kernel."""
     devices = training_devices() if devices is None else devices
     check_devices(run, len(devices))
     kernels(run, devices[0].platform)
-    return _program(signature(run), tuple(devices))
+    return _program(run.signature(), tuple(devices))
 
 
-def signature(run: Run) -> Run:
-    """The run that stands for all those with the same programs."""
-    return stand_in(run.evolve(seed=0, exec=run.exec.evolve(sinks=(), log_every=1, save_every=None, accept_data=False)))
-
-
-def hyper(run: Run) -> Hyper:
+def hyper(run: ObjectiveRun) -> Hyper:
     """The inputs that `Program` wants."""
     return {name: jnp.float32(value) for name, value in inputs(run).items()}
 
 
-def functions(run: Run, placement: Placement | None = None) -> Functions:
+def functions(run: ObjectiveRun, placement: Placement | None = None) -> Functions:
     """The pure functions of a signature, with named values put where `placement` says."""
 
     def init(key: jax.Array, values: Hyper) -> State:
@@ -86,7 +81,7 @@ def functions(run: Run, placement: Placement | None = None) -> Functions:
 
 
 @lru_cache(maxsize=16)
-def _program(run: Run, devices: tuple[jax.Device, ...]) -> Program:
+def _program(run: ObjectiveRun, devices: tuple[jax.Device, ...]) -> Program:
     mesh = run.exec.mesh.build(devices)
     pure = functions(run, placement_of(run.exec.rules, mesh))
     shapes = jax.eval_shape(pure.init, jax.random.key(0), hyper(run))
@@ -104,7 +99,7 @@ def _program(run: Run, devices: tuple[jax.Device, ...]) -> Program:
     )
 
 
-def build_model(run: Run) -> Any:
+def build_model(run: ObjectiveRun) -> Any:
     """The Linen module as `exec` wants it computed."""
     model: Model = run.model
     return model.build(run.exec.kernel, run.dtype, layer_loop(run), run.exec.remat)

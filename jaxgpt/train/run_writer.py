@@ -10,11 +10,12 @@ from jaxgpt.disk import strict, write_json_atomic
 from jaxgpt.runs.checkpoint.checkpoint import save
 from jaxgpt.runs.files.folder import RunDir
 from jaxgpt.runs.files.provenance import provenance
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
+from jaxgpt.runs.run import Row
 from jaxgpt.runs.sinks.trackers import Trackers
 from jaxgpt.terminal import Watch
 from jaxgpt.text import TrainingData
-from jaxgpt.train.measurements import Record, Row
+from jaxgpt.train.measurements import Record
 
 SOLO, FUSED = "solo", "fused"
 """How a run was computed, in its result: alone, or with others. The two agree to rounding, not to the bit."""
@@ -27,7 +28,7 @@ class RunWriter:
     (default: `out`; see `writer_folder`). `lanes` is how many runs train as one program with this; None: none.
     """
 
-    def __init__(self, run: Run, out: Path, folder: Path | None = None, lanes: int | None = None):
+    def __init__(self, run: ObjectiveRun, out: Path, folder: Path | None = None, lanes: int | None = None):
         self.run, self.out, self.folder, self.lanes = run, out, folder or out, lanes
         self.result: Row | None = None
         """Set once the run has ended."""

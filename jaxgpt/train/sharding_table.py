@@ -11,8 +11,8 @@ from jaxgpt.nn.pipeline import bubble
 from jaxgpt.ops.sharding import Placement, constraining, path_name
 from jaxgpt.parallel import split
 from jaxgpt.runs.fits import check_devices
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.pipeline import pipelined
-from jaxgpt.runs.run import Run
 from jaxgpt.spec import ConfigError
 from jaxgpt.train.program import build_model
 from jaxgpt.train.state import init_state
@@ -20,7 +20,7 @@ from jaxgpt.train.state import init_state
 Shapes = dict[str, jax.ShapeDtypeStruct]
 
 
-def sharding_table(run: Run) -> dict[str, Any]:
+def sharding_table(run: ObjectiveRun) -> dict[str, Any]:
     """How a run whose vocabulary is settled lies on its mesh.
 
     `mesh`: axis sizes, where -1 counts as 1 unless it has this machine's devices to fill; `leaves`: path, shape, axes,
@@ -66,7 +66,7 @@ def sharding_table(run: Run) -> dict[str, Any]:
     return {"mesh": dict(mesh.shape), "leaves": leaves, "per_device": kinds, "pipeline": stages, "remarks": remarks}
 
 
-def _axes(run: Run) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _axes(run: ObjectiveRun) -> tuple[tuple[int, ...], tuple[str, ...]]:
     sizes = run.exec.mesh.model_dump()
     fixed = prod(size for size in sizes.values() if size > 0)
     try:
@@ -80,16 +80,16 @@ def _named(tree: Any, root: str = "") -> Shapes:
     return {root + path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _state(run: Run) -> Shapes:
+def _state(run: ObjectiveRun) -> Shapes:
     state = jax.eval_shape(lambda p: init_state(run, p), run.model.shapes())
     return _named(state) | _named(state.params, "gradients/")
 
 
-def _batch(run: Run) -> Shapes:
+def _batch(run: ObjectiveRun) -> Shapes:
     return {f"batch/{name}": jax.ShapeDtypeStruct(*array) for name, array in run.batch_shapes().items()}
 
 
-def _activations(run: Run) -> Shapes:
+def _activations(run: ObjectiveRun) -> Shapes:
     """What the model names while its loss is traced, as it would be on one device."""
     named: Shapes = {}
 

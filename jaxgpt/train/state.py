@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import merge_params, split_params
 
 
@@ -38,7 +38,7 @@ class State(NamedTuple):
         return self._replace(frozen=None)
 
 
-def init_state(run: Run, params: Any) -> State:
+def init_state(run: ObjectiveRun, params: Any) -> State:
     """The state before the first update, of all the model's parameters. Raises ConfigError for `trainable` rules that
     no parameter follows."""
     params, frozen = split_params(params, run.trainable)

@@ -9,14 +9,16 @@ from flax import linen as nn
 
 from jaxgpt.objectives.objective import Batch
 from jaxgpt.ops.random_masks import by_row
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import merge_params
 from jaxgpt.spec.inputs import bind
 from jaxgpt.train.gradient import Metrics, gradient
 from jaxgpt.train.state import State
 
 
-def train_step(run: Run, model: nn.Module, state: State, batch: Batch, key: jax.Array) -> tuple[State, Metrics]:
+def train_step(
+    run: ObjectiveRun, model: nn.Module, state: State, batch: Batch, key: jax.Array
+) -> tuple[State, Metrics]:
     """One update of `run`, whose inputs (learning rate, weight decay, ...) may be traced numbers.
 
     `key` is the run's own. Dropout and masks are drawn by a row's number in the batch, so the `exec.accumulate` parts
@@ -56,6 +58,6 @@ def train_step(run: Run, model: nn.Module, state: State, batch: Batch, key: jax.
     }
 
 
-def eval_step(run: Run, model: nn.Module, params: Any, batch: Batch) -> Metrics:
+def eval_step(run: ObjectiveRun, model: nn.Module, params: Any, batch: Batch) -> Metrics:
     """Metrics of a batch without dropout, to be averaged by their weight."""
     return run.objective.loss(model, params, batch, None)[1]

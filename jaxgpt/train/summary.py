@@ -5,12 +5,12 @@ from typing import Any
 import jax
 
 from jaxgpt.runs.batch_rows import Rows
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.text import prepare
 from jaxgpt.train.state import init_state
 
 
-def summarize(run: Run) -> dict[str, Any]:
+def summarize(run: ObjectiveRun) -> dict[str, Any]:
     """Exact counts of a run, bytes over all devices.
 
     FLOPs count forward and backward, 6·N + 12·layers·heads·d_head·T, with N less what is only looked up, and what

@@ -10,7 +10,7 @@ from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.evals.vectors import remembering
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.ops.attention import Auto
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.text import Codec
 from jaxgpt.text.corpora.locate import locate
 
@@ -22,7 +22,7 @@ FILE = "similarity.json"
 """In a run's folder: the newest weights' `Heat`."""
 
 
-def similarity(run: Run, codec: Codec, folder: Path) -> Callable[[Any], dict[str, float]]:
+def similarity(run: ObjectiveRun, codec: Codec, folder: Path) -> Callable[[Any], dict[str, float]]:
     """Parameters -> `val/sts` (Spearman times 100, all pairs in one ranking), `val/alignment` and `val/uniformity` on
     the scored pairs that `eval.sts` names; nothing where it names none. Raises ConfigError for a bad file.
 

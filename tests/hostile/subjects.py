@@ -19,7 +19,7 @@ from jaxgpt.interop.hugging_face.tokenizer import read_codec
 from jaxgpt.lab.question.file import load as load_experiment
 from jaxgpt.models import BERT, GPT2, GPTJ, Gemma2, Llama
 from jaxgpt.ops.pooling import Recipe
-from jaxgpt.runs import Run
+from jaxgpt.runs import ObjectiveRun
 from jaxgpt.runs.checkpoint.checkpoint import save
 from jaxgpt.runs.files.folder import RunDir, read_metrics
 from jaxgpt.runs.files.lock import RunLock
@@ -74,7 +74,7 @@ def loaded(path: Path) -> None:
 # --- runs --------------------------------------------------------------------------------------------------------
 
 
-def run_of() -> Run:
+def run_of() -> ObjectiveRun:
     tree = {
         "model": {"kind": "gpt2", **SIZE, "vocab_size": 257},
         "tokenizer": "byte",
@@ -83,7 +83,7 @@ def run_of() -> Run:
         "steps": 20,
         "optim": {"kind": "adamw", "lr": 1e-2},
     }
-    return Run.model_validate(tree)
+    return ObjectiveRun.model_validate(tree)
 
 
 def build_run(folder: Path) -> None:
@@ -274,7 +274,7 @@ def files_of(*names: str, under: str = "") -> tuple[str, ...]:
 
 STEP = "ckpt/step_00000002"
 SUBJECTS: dict[str, Subject] = {
-    "config": Subject(build_config, lambda f: load_yaml(Run, f / "config.yaml"), ("config.yaml",)),
+    "config": Subject(build_config, lambda f: load_yaml(ObjectiveRun, f / "config.yaml"), ("config.yaml",)),
     "experiment": Subject(build_config, lambda f: load_experiment(f / "experiment.py"), ("experiment.py",)),
     "run": Subject(
         build_run,

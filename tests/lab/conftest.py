@@ -1,11 +1,11 @@
-"""A run and a trainer that take no time: the lab's tests need no jax."""
+"""A kind of run, and a trainer, that take no time: the lab's tests compile nothing."""
 
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,8 +27,9 @@ from jaxgpt.lab import (
 from jaxgpt.lab.analysis.findings import analyse_sweep
 from jaxgpt.lab.report import write
 from jaxgpt.lab.sweep.folder import Sweep
+from jaxgpt.runs import Cost, Run
 from jaxgpt.seal import ENDED, seal
-from jaxgpt.spec import Seam, Spec, stated
+from jaxgpt.spec import Seam, Spec
 
 
 class Place(Seam, seam="lab_test_place"):
@@ -60,7 +61,7 @@ class Optim(Spec):
     lr: float = 1e-3
 
 
-class FakeRun(Spec):
+class FakeRun(Run, kind="lab_test"):
     model: Model = Model()
     optim: Optim = Optim()
     steps: int = 20
@@ -68,20 +69,18 @@ class FakeRun(Spec):
     exec: str = "cpu"
     batch_size: int = 64
     seq_len: int = 64
-    batch_ramp: None = None
 
-    @property
-    def row_tokens(self) -> int:
-        return self.seq_len
+    trainer: ClassVar[Any] = None
 
-    def flops_per_token(self, dense: bool = True) -> float:
-        return 6.0 * self.model.count()
+    def train(self, out: Path, quiet: bool = False, watch: Any = None) -> dict[str, Any]:
+        return self.trainer(self, out, quiet, watch)
 
-    def settings(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"exec"})
+    def signature(self) -> "FakeRun":
+        return self.evolve(seed=0)
 
-    def identity(self) -> dict[str, Any]:
-        return stated(self, leave_out=["exec"])
+    def cost(self) -> Cost:
+        tokens = self.batch_size * self.seq_len
+        return Cost(tokens, 6.0 * tokens * self.model.count())
 
 
 class FakeTrainer:
@@ -124,8 +123,11 @@ def trainer_class() -> type[FakeTrainer]:
 
 
 @pytest.fixture
-def trainer() -> FakeTrainer:
-    return FakeTrainer()
+def trainer(monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
+    """What a run of the kind `lab_test` trains by."""
+    trainer = FakeTrainer()
+    monkeypatch.setattr(FakeRun, "trainer", trainer)
+    return trainer
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from rarely import rarely
 
+from jaxgpt import run
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.checkpoint.retention import steps
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.text.tokenizers.saved import load_codec
-from jaxgpt.train import run
 from jaxgpt.train.program import program
 
 WORDS = "the quick brown fox jumps over the lazy dog and runs away from all of it\n"
@@ -144,7 +144,7 @@ def test_a_longer_run_is_the_run_that_was_so_long_from_the_start(spec, tmp_path,
 def test_a_longer_run_is_refused_where_the_schedule_knew_the_end(spec, tmp_path):
     short, out = spec.evolve(schedule="cosine", steps=4), tmp_path / "run"
     run(short, out, quiet=True)
-    refused(short.evolve(steps=8), out, "steps", "4 steps", "schedule cosine", f"start={out}")
+    refused(short.evolve(steps=8), out, "steps", "4 steps", "a schedule over 8", f"start={out}")
     wsd = short.evolve(schedule={"kind": "wsd", "decay": 0.5})
     run(wsd, tmp_path / "wsd", quiet=True)
     assert 2 in steps(tmp_path / "wsd" / "ckpt")

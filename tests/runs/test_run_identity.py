@@ -5,9 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgpt.runs import Run
+from jaxgpt.runs import BatchRamp, ObjectiveRun
 from jaxgpt.runs.identity import claim
-from jaxgpt.runs.run import BatchRamp
 from jaxgpt.spec import ConfigError, digest, dump_yaml
 
 CHANGES = {
@@ -31,12 +30,15 @@ CHANGES = {
 }
 
 
-class Later(Run):
+class Later(ObjectiveRun, kind="later_test"):
     """A run as a newer version may have it."""
 
     adapters: str | None = None
     tempo: float = 1.0
     inner: BatchRamp = BatchRamp(start=2, tokens=100)
+
+
+Later.kind = ObjectiveRun.kind
 
 
 @given(names=st.sets(st.sampled_from(sorted(CHANGES)), max_size=6), last=st.sampled_from(sorted(CHANGES)))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 import jaxgpt.lab  # noqa: F401  declares its specs
 from jaxgpt.decode import Sampling
 from jaxgpt.models import Model
-from jaxgpt.runs import Run
+from jaxgpt.runs import ObjectiveRun
 from jaxgpt.runs.checkpoint.manifest import FileFacts, Manifest
 from jaxgpt.spec import ConfigError, Spec, members, parse
 from jaxgpt.spec.explain import spec_of
@@ -40,7 +40,7 @@ NUMBERS = [
 ]
 FACTS = {Manifest, FileFacts}
 """Not settings: what lies on the disk, checked against it."""
-OTHERS = {Sampling: {"top_k"}, Run: {"seed"}}
+OTHERS = {Sampling: {"top_k"}, ObjectiveRun: {"seed"}}
 """No sizes, and bounded by what they are compared with."""
 REQUIRED = {
     "num_layers": 2,
@@ -133,10 +133,10 @@ def test_every_whole_number_is_bounded_on_both_sides(cls):
 
 def test_the_search_finds_every_seam():
     declared = [*members("model").values(), *members("pattern").values(), *members("optim").values()]
-    assert {Run, *(cls for cls in declared if cls.__module__.startswith("jaxgpt."))} <= set(
+    assert {ObjectiveRun, *(cls for cls in declared if cls.__module__.startswith("jaxgpt."))} <= set(
         SPECS
     )  # not other tests' own
-    assert spec_of(Run.model_fields["model"].annotation) is Model
+    assert spec_of(ObjectiveRun.model_fields["model"].annotation) is Model
 
 
 FAMILIES = members("model")
@@ -165,24 +165,24 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_sizes_that_cannot_be_are_refused_before_anything_is_built(kind):
-    assert parse(Run, small(kind)).model.least_parameters < 10**6
+    assert parse(ObjectiveRun, small(kind)).model.least_parameters < 10**6
     for name, size in [*IMPOSSIBLE.items(), *((name, size) for name in ("context", "num_layers") for size in (0, -1))]:
         begin = time.perf_counter()
         with pytest.raises(ConfigError, match=rf"^model\.{name}[^\n]*$"):
-            parse(Run, small(kind, **{name: size}))
+            parse(ObjectiveRun, small(kind, **{name: size}))
         assert time.perf_counter() - begin < SECONDS
 
 
 def test_sizes_that_are_each_possible_but_not_together_are_refused():
     with pytest.raises(ConfigError, match=r"more than 1e\+14 parameters; lower one"):
-        parse(Run, small("gpt2", d_model=2**20, num_heads=2**10, d_head=None, num_layers=10_000))
+        parse(ObjectiveRun, small("gpt2", d_model=2**20, num_heads=2**10, d_head=None, num_layers=10_000))
     with pytest.raises(ConfigError, match=r"more than 1e\+14 parameters"):
         experts = {"kind": "moe", "num_experts": 2**16}
-        parse(Run, small("llama", d_model=2**18, num_heads=2, num_layers=10_000, feed_forward=experts))
+        parse(ObjectiveRun, small("llama", d_model=2**18, num_heads=2, num_layers=10_000, feed_forward=experts))
     with pytest.raises(ConfigError, match="is a table of context 16777216 x d_model 16"):
-        parse(Run, small("gpt2", context=2**24, position="sinusoidal"))
+        parse(ObjectiveRun, small("gpt2", context=2**24, position="sinusoidal"))
     with pytest.raises(ConfigError, match="exceed 68719476736 tokens a batch"):
-        parse(Run, small("gpt2", context=2**24) | {"batch_size": 2**20})
+        parse(ObjectiveRun, small("gpt2", context=2**24) | {"batch_size": 2**20})
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_sizes_that_are_each_possible_but_not_together_are_refused():
 )
 def test_the_largest_that_are_allowed_can_be_shown(model):
     kind = "decoder" if "dilated" not in str(model) else "encoder"
-    assert summarize(parse(Run, small(kind, **model)))["params"] > 0
+    assert summarize(parse(ObjectiveRun, small(kind, **model)))["params"] > 0
 
 
 def test_python_code_gets_pydantics_error_as_before():

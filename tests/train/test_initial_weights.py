@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt import run
 from jaxgpt.evals.heat import Heat, heat
 from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.inference.load import load
 from jaxgpt.runs import Run
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, apply_overrides, parse
-from jaxgpt.train import run
 from jaxgpt.train.initial_weights import _unlike
 
 WORDS = ["bandana", "banana", "an", "nab", "dab"]

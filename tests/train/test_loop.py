@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt import run
 from jaxgpt.runs import Run
 from jaxgpt.runs.batch_rows import Rows
 from jaxgpt.runs.checkpoint.checkpoint import restore
@@ -23,7 +24,6 @@ from jaxgpt.runs.identity import claim
 from jaxgpt.seal import ChangedError, read_result
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.text import prepare
-from jaxgpt.train import run
 from jaxgpt.train.loop import validate
 from jaxgpt.train.program import hyper, program
 

@@ -5,10 +5,10 @@ import pytest
 from close import assert_close
 from flax.traverse_util import flatten_dict
 
+from jaxgpt import run
 from jaxgpt.inference.load import load
 from jaxgpt.runs.checkpoint.manifest import verify
 from jaxgpt.spec import ConfigError
-from jaxgpt.train import run
 from jaxgpt.train.fused.loop import run_fused
 from jaxgpt.train.fused.program import refusal
 from jaxgpt.train.program import program

@@ -10,11 +10,11 @@ import pytest
 from close import assert_close
 from pair import KILL, STOP, TERM, Pair, train_words
 
+from jaxgpt import run
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.checkpoint.retention import steps as checkpoints
 from jaxgpt.runs.files.folder import read_metrics
 from jaxgpt.spec import dump_yaml
-from jaxgpt.train import run
 from jaxgpt.train.program import program
 
 TIMES = {"tokens_per_second", "mfu"}

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgpt.lab.analysis.findings import Findings, Outcome
-from jaxgpt.lab.run_files import is_count
-from jaxgpt.lab.sweep.budget import cost
-from jaxgpt.spec import ConfigError
-from jaxgpt.spec.yamlio import read_yaml
+from jaxgpt.spec import ConfigError, diff, load_yaml
 
 
 class Spent(NamedTuple):
@@ -47,28 +44,25 @@ def flops_per_token(findings: Findings, arm: str) -> float:
     """Of an arm's runs, in training. NaN while the vocabulary is unknown: until a run of the arm has begun."""
     cells = findings.plan.of(arm, findings.axis)
     run = cells[0].run
-    if run.model.vocab_size is None:  # as a run itself settled it: no corpus is needed to report
-        sizes = (_vocabulary(findings.folder / cell.path / "config.yaml") for cell in cells)
-        size = next((size for size in sizes if size), None)
-        if size is None:
-            return math.nan
-        run = run.with_vocabulary(size)
-    return _flops_per_token(run)
+    if not run.complete:  # as a run of the arm completed itself: no corpus is needed to report
+        begun = (_as_begun(cell.run, findings.folder / cell.path / "config.yaml") for cell in cells)
+        run = next((run for run in begun if run is not None), None)
+    return math.nan if run is None else _flops_per_token(run)
 
 
 @lru_cache(1024)
 def _flops_per_token(run: Any) -> float:
-    step = cost(run)
+    step = run.cost()
     return step.flops / step.tokens
 
 
-def _vocabulary(config: Path) -> int | None:
-    """None where there is no config yet, or it is not that of a run."""
+def _as_begun(run: Any, config: Path) -> Any:
+    """The run that `config` names; None where there is none yet, or it is another one."""
     if not os.path.lexists(config):
         return None
     try:
-        model = read_yaml(config).get("model")
+        begun = load_yaml(type(run), config)
     except ConfigError:
         return None
-    size = model.get("vocab_size") if isinstance(model, dict) else None
-    return size if is_count(size) and 0 < size < 1 << 31 else None
+    differs = diff(run.settings(), begun.settings())
+    return begun if begun.complete and all(open is None for open, _ in differs.values()) else None

@@ -12,7 +12,6 @@ from jaxgpt.lab.commands.ablate import open_sweep
 from jaxgpt.lab.number_format import number, unit
 from jaxgpt.lab.run_files import read_result
 from jaxgpt.lab.statistics.power import pairs_needed
-from jaxgpt.lab.sweep.budget import cost, settled
 from jaxgpt.lab.sweep.folder import Sweep
 from jaxgpt.lab.sweep.plan import Cell, Plan
 from jaxgpt.spec import ConfigError
@@ -53,7 +52,7 @@ def _table(plan: Plan, folder: Path) -> tuple[Table, str]:
         for axis in plan.axes if plan.stage == "report" else ("tune",):
             cells = [cell for cell in plan.cells if cell.arm == arm and (axis == "tune" or axis in cell.axes)]
             done = sum(results[cell.path] is not None for cell in cells)
-            each = cost(settled(cells[0].run))
+            each = cells[0].run.completed().cost()
             seconds, guessed = _seconds(plan.cells, cells, results, each.flops)
             remaining = seconds * sum(cell.run.steps for cell in cells if results[cell.path] is None)
             left, rough = left + remaining, rough or guessed

@@ -118,11 +118,9 @@ def too_large(unit: Unit, held: failure.Failure) -> bool:
 
 def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
     """Cells that share a program: they differ in seed and inputs only."""
-    from jaxgpt.train.program import signature
-
     found: dict[Any, list[Cell]] = {}
     for cell in cells:
-        found.setdefault((signature(cell.run), tuple(own_code(cell.run))), []).append(cell)
+        found.setdefault((cell.run.signature(), tuple(own_code(cell.run))), []).append(cell)
     return list(found.values())
 
 

@@ -22,7 +22,7 @@ class Cell:
 
     arm: str
     run: Any
-    """The resolved spec: it has `steps`, `seed`, `settings()` and `identity()`, as `jaxgpt.runs.Run` does."""
+    """A `jaxgpt.runs.Run`, resolved: importing its class loads jax."""
     id: str
     """Digest of the run's identity, and of the experiment file's own code where the run uses it."""
     folder: str

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from jaxgpt.lab.question.code import own_code
-from jaxgpt.spec import digest, stated
+from jaxgpt.spec import ConfigError, digest, stated
 
 WARMUP, STEPS = 3, 20
 
@@ -23,14 +23,17 @@ class Pace(NamedTuple):
 
 def program_id(run: Any) -> str:
     """Digest of all that a run's pace depends on but the machine: not its seed, its inputs or its length."""
-    from jaxgpt.train.program import signature
-
-    return digest({"run": stated(signature(run), leave_out=["steps"]), "code": own_code(run)})
+    return digest({"run": stated(run.signature(), leave_out=["steps"]), "code": own_code(run)})
 
 
 def solo_pace(run: Any) -> Pace:
-    """Of one run on its own, on real batches."""
+    """Of one run on its own, on real batches. Raises ConfigError for a kind of run with a loop of its own."""
     import jax
+
+    if not run.one_program:
+        raise ConfigError(
+            f"budget: seconds: a step of runs of kind {run.kind} cannot be timed alone; use tokens or flops"
+        )
 
     from jaxgpt.train.device_batch import put
     from jaxgpt.train.loop import ready

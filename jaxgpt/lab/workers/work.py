@@ -186,11 +186,8 @@ def _run(
         outs = [folder / cell.path for cell in unit.cells]
         told: Callable[[int, dict[str, Any]], None] = lambda i, row: on_row(unit.cells[i], row)  # noqa: E731
         return run_fused([cell.run for cell in unit.cells], outs, quiet=True, watch=told)
-    if runner is None:
-        from jaxgpt.train import run
-
-        runner = run
     (cell,) = unit.cells
+    runner = runner or type(cell.run).train
     return [runner(cell.run, folder / cell.path, quiet=True, watch=lambda row: on_row(cell, row))]
 
 

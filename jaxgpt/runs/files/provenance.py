@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from jaxgpt.runs.kernel_choice import kernels
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.small_file import read_small
 from jaxgpt.text import TrainingData
@@ -21,7 +21,7 @@ FILE = "provenance.json"
 LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
 
 
-def provenance(run: Run, prepared: TrainingData) -> dict[str, Any]:
+def provenance(run: ObjectiveRun, prepared: TrainingData) -> dict[str, Any]:
     """JSON content of provenance.json."""
     folder = Path(__file__).parent
     return {

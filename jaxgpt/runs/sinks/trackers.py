@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from jaxgpt.runs.files.folder import METRICS, read_metrics
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.sinks.sink import Facts, Writer
 from jaxgpt.terminal import say
 
@@ -24,7 +24,7 @@ class Trackers:
     Ctrl-C.
     """
 
-    def __init__(self, run: Run, directory: Path):
+    def __init__(self, run: ObjectiveRun, directory: Path):
         self._run, self._directory = run, Path(directory)
         self._writers: dict[str, Writer] = {}
         self._last: dict[str, int] = {}

@@ -15,7 +15,8 @@ from jaxgpt.runs.checkpoint.checkpoint import restore, steps
 from jaxgpt.runs.files.folder import check_logs
 from jaxgpt.runs.files.lock import RunLock
 from jaxgpt.runs.identity import claim, sources, stamp, suits
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
+from jaxgpt.runs.run import Row
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
@@ -24,8 +25,7 @@ from jaxgpt.train.fused.lane_metrics import StepMetrics
 from jaxgpt.train.fused.program import FusedProgram, fused_program
 from jaxgpt.train.initial_weights import Start
 from jaxgpt.train.loop import due, ready
-from jaxgpt.train.measurements import Row
-from jaxgpt.train.program import hyper, signature
+from jaxgpt.train.program import hyper
 from jaxgpt.train.run_writer import FUSED, RunWriter
 from jaxgpt.train.stop_signal import StopSignal
 
@@ -36,7 +36,7 @@ DAMAGED = "damaged"
 
 
 def run_fused(
-    specs: Sequence[Run], outs: Sequence[Path], quiet: bool = False, watch: Watcher | None = None
+    specs: Sequence[ObjectiveRun], outs: Sequence[Path], quiet: bool = False, watch: Watcher | None = None
 ) -> list[Row]:
     """`run` for several runs that differ in seed and inputs only, as one program. Returns each result.
 
@@ -47,7 +47,7 @@ def run_fused(
     start()
     prepared = ready(specs[0], quiet, outs[0])
     runs = [spec.settled(prepared.codec) for spec in specs]
-    if len({signature(run) for run in runs}) > 1:
+    if len({run.signature() for run in runs}) > 1:
         raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
     ended = [_ended(out) for out in outs]  # for good: not even their lock is touched
     with ExitStack() as locks:
@@ -75,7 +75,7 @@ def _ended(out: Path) -> Row | None:
         return {"status": DAMAGED, "error": str(error)}
 
 
-def _claimed(run: Run, out: Path) -> Row | None:
+def _claimed(run: ObjectiveRun, out: Path) -> Row | None:
     """Makes the directory the run's; its result where it has ended meanwhile."""
     try:
         claim(run, out)
@@ -180,7 +180,7 @@ def _starts(lanes: list[RunWriter], prepared: TrainingData, compiled: FusedProgr
     return [by_name[lane.run.start_name] for lane in lanes]
 
 
-def keys_and_inputs(runs: Sequence[Run], compiled: FusedProgram) -> tuple[jax.Array, Any]:
+def keys_and_inputs(runs: Sequence[ObjectiveRun], compiled: FusedProgram) -> tuple[jax.Array, Any]:
     """Keys and inputs of the lanes, (L,) each."""
     seeds = compiled.stack([np.uint32(run.seed) for run in runs])
     keys = jax.device_put(jax.vmap(jax.random.key)(seeds), compiled.lanes)

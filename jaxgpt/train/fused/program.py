@@ -15,10 +15,10 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgpt.runs.kernel_choice import kernels
-from jaxgpt.runs.run import Run
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import merge_params
 from jaxgpt.spec import ConfigError
-from jaxgpt.train.program import Functions, Hyper, functions, hyper, signature
+from jaxgpt.train.program import Functions, Hyper, functions, hyper
 from jaxgpt.train.state import State
 
 
@@ -40,8 +40,10 @@ class FusedProgram(Functions):
         return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *padded), self.lanes)
 
 
-def refusal(run: Run) -> str | None:
+def refusal(run: Any) -> str | None:
     """Why a run cannot be a lane; None: it can."""
+    if not run.one_program:
+        return f"runs of kind {run.kind} have loops of their own"
     mesh = run.exec.mesh.model_dump()
     if any(size != 1 for name, size in mesh.items() if name != "data") or mesh["data"] not in (-1, 1):
         return f"exec.mesh {mesh} spreads one run over devices, where fusing spreads runs"
@@ -54,7 +56,7 @@ def refusal(run: Run) -> str | None:
     return "several processes share this run" if jax.process_count() > 1 else None
 
 
-def fused_program(run: Run, count: int) -> FusedProgram:
+def fused_program(run: ObjectiveRun, count: int) -> FusedProgram:
     """The program of `count` lanes, or of the next multiple of the devices. Compiles nothing.
 
     Raises ConfigError with `refusal`'s reason, or where the kernel cannot.
@@ -64,11 +66,11 @@ def fused_program(run: Run, count: int) -> FusedProgram:
         raise ConfigError(f"lab.fuse: this run cannot be fused: {why}; use lab.fuse=off")
     kernels(run)
     devices = min(count, len(jax.devices()))
-    return _program(signature(run), -(-count // devices), devices)
+    return _program(run.signature(), -(-count // devices), devices)
 
 
 @lru_cache(maxsize=16)
-def _program(run: Run, width: int, devices: int) -> FusedProgram:
+def _program(run: ObjectiveRun, width: int, devices: int) -> FusedProgram:
     mesh = Mesh(np.array(jax.devices()[:devices]), ("lanes",), axis_types=(AxisType.Auto,))
     split, whole = PartitionSpec("lanes"), PartitionSpec()
     pure = functions(run)

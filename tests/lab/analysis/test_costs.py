@@ -3,14 +3,13 @@ import math
 import pytest
 
 from jaxgpt.lab.analysis.costs import per_run, total
-from jaxgpt.lab.sweep.budget import cost
 
 
 def test_a_run_spends_its_steps_times_a_steps_cost(swept):
     spent = per_run(swept, "rotary")
     run = swept.plan.of("rotary")[0].run
-    assert spent.steps == 20 and spent.tokens == 20 * cost(run).tokens and spent.seconds == 1.5
-    assert spent.flops == pytest.approx(20 * cost(run).flops)
+    assert spent.steps == 20 and spent.tokens == 20 * run.cost().tokens and spent.seconds == 1.5
+    assert spent.flops == pytest.approx(20 * run.cost().flops)
 
 
 def test_what_diverged_has_spent_and_is_no_part_of_the_mean(budgeted):

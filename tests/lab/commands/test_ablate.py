@@ -1,6 +1,4 @@
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,10 +18,8 @@ experiment = Experiment(
 
 @pytest.fixture
 def question(tmp_path, monkeypatch, trainer, run_spec):
-    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "base.yaml").write_text("steps: 8\n")
+    (tmp_path / "base.yaml").write_text("kind: lab_test\nsteps: 8\n")
     path = tmp_path / "question.py"
     path.write_text(TEXT)
     return path

@@ -33,7 +33,7 @@ def nothing_trains(monkeypatch):
         raise AssertionError("trained")
 
     monkeypatch.setattr(module, "solo_pace", never)
-    monkeypatch.setattr("jaxgpt.train.run", never)
+    monkeypatch.setattr("jaxgpt.train.loop.train", never)
     monkeypatch.setattr("jaxgpt.parallel.split_cpu", lambda: None)
 
 

@@ -1,8 +1,6 @@
 """Why a run would be done again: the field, what it was and what it is; and looking changes nothing."""
 
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +22,7 @@ class Winding(seams()["lab_test_place"]):
 
 experiment = Experiment(
     question="q",
-    base={"steps": 4},
+    base={"kind": "lab_test", "steps": 4},
     arms={"learned": {}, "winding": {"model.position": "winding"}},
     baseline="learned",
     seeds=2,
@@ -35,8 +33,6 @@ experiment = Experiment(
 @pytest.fixture
 def swept(tmp_path, monkeypatch, trainer, run_spec):
     """`swept(text)`: the experiment's file with that text, beside a finished sweep of the text above."""
-    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     monkeypatch.setattr("jaxgpt.parallel.split_cpu", lambda: None)
     place = seams()["lab_test_place"]
     monkeypatch.setattr(place, "_members", dict(place._members))

@@ -1,8 +1,6 @@
 """Tuning: a rate for each arm, on seeds of its own, before the runs that are reported."""
 
 import math
-import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +17,7 @@ from jaxgpt.lab import Experiment, Tune
 
 experiment = Experiment(
     question="q",
-    base={"steps": 4},
+    base={"kind": "lab_test", "steps": 4},
     arms={"learned": {}, "rotary": {"model.position": "rotary"}},
     baseline="learned",
     seeds=3,
@@ -32,8 +30,6 @@ BEST = {"learned": 1e-2, "rotary": 1e-3}
 @pytest.fixture
 def opened(tmp_path, monkeypatch, trainer, run_spec):
     """`opened()`: a sweep whose arms have different best rates, which the trainer knows."""
-    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     trainer.shift = lambda run: abs(math.log10(run.optim.lr / BEST[run.model.position.kind]))
     (tmp_path / "rates.py").write_text(TEXT)
     return lambda: from_file(

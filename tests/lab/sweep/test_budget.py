@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from jaxgpt.lab import plan
-from jaxgpt.lab.sweep.budget import cost, settled, steps
+from jaxgpt.lab.sweep.budget import steps
 from jaxgpt.spec import ConfigError
 
 
@@ -19,25 +19,25 @@ def runs(run_spec):
 def test_a_step_costs_its_tokens_and_their_flops(tiny):
     run = tiny(**{"batch_size": 4})
     tokens = 4 * run.seq_len
-    assert cost(run) == (tokens, tokens * run.model.flops_per_token(run.seq_len, dense=False))
+    assert run.cost() == (tokens, tokens * run.model.flops_per_token(run.seq_len, dense=False))
     banded = tiny(**{"model.pattern": {"kind": "banded", "window": 2}})
-    assert cost(banded).flops < cost(tiny()).flops and cost(banded).tokens == cost(tiny()).tokens
-    assert settled(run) is run
+    assert banded.cost().flops < tiny().cost().flops and banded.cost().tokens == tiny().cost().tokens
+    assert run.completed() is run
 
 
 def test_steps_of_a_budget(runs, run_spec):
     assert steps(runs, "base", "tokens", None) == {"base": 90, "double": 45, "long": 60}
     assert steps(runs, "double", "tokens", None) == {"base": 180, "double": 90, "long": 120}
     wide = runs["base"].evolve(model=runs["base"].model.evolve(d_model=48))
-    ratio = cost(runs["base"]).flops / cost(wide).flops
+    ratio = runs["base"].cost().flops / wide.cost().flops
     assert steps({"base": runs["base"], "wide": wide}, "base", "flops", None)["wide"] == round(90 * ratio) < 70
     paced = {"base": 0.1, "double": 0.15, "long": 0.3}
     assert steps(runs, "base", "seconds", lambda runs: paced) == {"base": 90, "double": 60, "long": 30}
 
 
 def test_what_cannot_be_equal_is_refused(runs):
-    ramped = runs | {"double": SimpleNamespace(batch_ramp="some")}
-    with pytest.raises(ConfigError, match="tokens cannot be equal with batch_ramp, which arm 'double' sets"):
+    ramped = runs | {"double": SimpleNamespace(even=False)}
+    with pytest.raises(ConfigError, match="tokens cannot be equal where steps differ in cost, as those of 'double' do"):
         steps(ramped, "base", "tokens", None)
     with pytest.raises(ConfigError, match="arm 'long' gets no step for the seconds of the baseline"):
         steps(runs, "base", "seconds", lambda runs: {"base": 1.0, "double": 1.0, "long": 200.0})
@@ -49,8 +49,8 @@ def test_a_growing_batch_is_refused_before_anything_is_measured(runs):
     def pacer(runs):
         raise AssertionError("measured")
 
-    with pytest.raises(ConfigError, match="seconds cannot be equal with batch_ramp"):
-        steps(runs | {"long": SimpleNamespace(batch_ramp="some")}, "base", "seconds", pacer)
+    with pytest.raises(ConfigError, match="seconds cannot be equal where steps differ"):
+        steps(runs | {"long": SimpleNamespace(even=False)}, "base", "seconds", pacer)
 
 
 def test_an_arm_may_not_set_the_steps_that_the_budget_decides(experiment):
@@ -68,6 +68,6 @@ def test_arms_that_cost_the_same_share_their_runs(experiment, run_spec):
         ("wide", 0, ("flops",)),
     ]
     spent = {arm: found.of(arm, "flops")[0].run for arm in arms}
-    flops = [run.steps * cost(run).flops for run in spent.values()]
+    flops = [run.steps * run.cost().flops for run in spent.values()]
     assert max(flops) < 1.1 * min(flops) and found.of("wide", "tokens")[0].run.steps == 20
     assert len({cell.path for cell in found.cells}) == len(found.cells) == 8

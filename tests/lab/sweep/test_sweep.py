@@ -1,8 +1,6 @@
 """A sweep's folder: its plan read back is the plan that was made, and only what changed runs again."""
 
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -38,11 +36,9 @@ experiment = Experiment(
 @pytest.fixture
 def opened(tmp_path, monkeypatch, trainer, run_spec):
     """`opened("steps=8", text=..., seeds=3)`: the sweep of an experiment file that declares a mechanism."""
-    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     place = seams()["lab_test_place"]
     monkeypatch.setattr(place, "_members", dict(place._members))  # what this file declares is no other test's
-    (tmp_path / "base.yaml").write_text("steps: 4\n")
+    (tmp_path / "base.yaml").write_text("kind: lab_test\nsteps: 4\n")
     path = tmp_path / "spirals.py"
 
     def open_(*overrides, text=OWN, seeds=None):

@@ -28,8 +28,11 @@ class Run(Spec):
     def identity(self):
         return self.model_dump(mode="json")
 
+    def train(self, out, quiet, watch):
+        return wait(self, out, watch)
 
-def run(spec, out, quiet, watch):
+
+def wait(spec, out, watch):
     out.mkdir(parents=True, exist_ok=True)
     asked = []
     old = signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
@@ -59,7 +62,6 @@ def write(path: Path, row) -> None:
 
 if __name__ == "__main__":
     sys.modules["jaxgpt.runs"] = SimpleNamespace(Run=Run)
-    sys.modules["jaxgpt.train"] = SimpleNamespace(run=run)
     from jaxgpt.cli import main
 
     main()

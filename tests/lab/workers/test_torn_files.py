@@ -4,8 +4,6 @@ import json
 import random
 import shutil
 import signal
-import sys
-from types import SimpleNamespace
 
 import pytest
 from rarely import mostly
@@ -22,7 +20,7 @@ from jaxgpt.lab.run_files import read_result
 from jaxgpt.lab.sweep.folder import from_file, from_folder
 from jaxgpt.lab.workers.claim import CLAIMS, take
 from jaxgpt.lab.workers.worker import join
-from jaxgpt.runs import Run
+from jaxgpt.runs import ObjectiveRun
 from jaxgpt.runs.files.folder import RunDir
 from jaxgpt.runs.files.lock import RunLock
 from jaxgpt.runs.identity import claim
@@ -74,8 +72,7 @@ def module_patch():
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, module_patch, tiny):
     """Six runs: four finished, one killed, one that failed; and a claim that somebody left."""
-    module_patch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=Run))
-    module_patch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=train))
+    module_patch.setattr(ObjectiveRun, "train", train)
     root = tmp_path_factory.mktemp("torn")
     base = tiny(steps=4, **{"data.corpus": "nowhere.txt"}).model_dump(mode="json")
     (root / "q.py").write_text(TEXT.replace("BASE", repr(base)))

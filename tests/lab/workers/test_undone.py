@@ -1,7 +1,6 @@
 """What is left undone is counted, named and told by the exit status; what was changed is not believed, nor redone."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +18,10 @@ TEXT = """
 from jaxgpt.lab import Experiment
 
 experiment = Experiment(
-    question="q", base={"steps": 4}, arms={"learned": {}, "rotary": {"model.position": "rotary"}}, baseline="learned"
+    question="q",
+    base={"kind": "lab_test", "steps": 4},
+    arms={"learned": {}, "rotary": {"model.position": "rotary"}},
+    baseline="learned",
 )
 """
 
@@ -134,8 +136,6 @@ def test_a_changed_digit_is_named_and_left_out(planned, trainer, tmp_path, capsy
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch, trainer, run_spec):
-    monkeypatch.setitem(sys.modules, "jaxgpt.runs", SimpleNamespace(Run=run_spec))
-    monkeypatch.setitem(sys.modules, "jaxgpt.train", SimpleNamespace(run=trainer))
     (tmp_path / "q.py").write_text(TEXT)
     from_file(tmp_path / "q.py", ["lab.fuse=off"], 2, tmp_path / "q", "jaxgpt ablate q.py").write()
     return tmp_path / "q"

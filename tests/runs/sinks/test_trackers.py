@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from jaxgpt import run
 from jaxgpt.runs.files.folder import RunDir, read_metrics
 from jaxgpt.runs.sinks.trackers import Trackers
 from jaxgpt.spec import ConfigError
-from jaxgpt.train import run
 
 SINKS = {"exec.sinks": ["wandb"]}
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt import run
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.spec import ConfigError
-from jaxgpt.train import run
 from jaxgpt.train.fused.loop import run_fused
 from jaxgpt.train.fused.program import fused_program
 from jaxgpt.train.program import hyper
