@@ -14,7 +14,6 @@ from pydantic import PositiveFloat, model_validator
 from jaxgpt.models.transformer import Transformer, TransformerModule
 from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.layout import Layout
-from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.stack import Loop, Remat
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
@@ -81,8 +80,9 @@ class DecoderLM(TransformerModule):
         spec = self.spec
         self.trunk = spec.trunk(self.kernel, self.dtype, self.loop, self.remat, embed_scale=spec.embed_scale)
         nn.share_scope(self, self.trunk)
-        self.lm_head = None if spec.tied else Linear(spec.vocab_size, self.dtype, spec.init_std, bias=spec.head_bias)
-        self.text_head = spec.text_head and spec.text_head.module(self.dtype, spec.init_std)
+        linears = spec.linears(self.dtype)
+        self.lm_head = None if spec.tied else linears(self.trunk.vocab_size, "lm_head", bias=spec.head_bias)
+        self.text_head = spec.text_head and spec.text_head.module(linears)
 
     def __call__(self, tokens_BT: jax.Array, train: bool = False) -> jax.Array:
         """int (B, T) -> logits (B, T, V) in the compute dtype."""

@@ -14,7 +14,6 @@ from pydantic import model_validator
 from jaxgpt.models.transformer import Transformer, TransformerModule
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.head import MaskedHead, Pooler
-from jaxgpt.nn.linear import Linear
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.nn.norm_place import NormPlace, PostNorm
 from jaxgpt.nn.stack import Loop, Remat
@@ -100,14 +99,13 @@ class EncoderModel(TransformerModule):
         spec = self.spec
         self.trunk = spec.trunk(self.kernel, self.dtype, self.loop, self.remat, token_types=spec.token_types)
         nn.share_scope(self, self.trunk)
-        self.pooler = Pooler(self.dtype, spec.init_std) if spec.pooler else None
-        self.next_sentence = None
-        if spec.next_sentence:
-            self.next_sentence = Linear(2, self.dtype, spec.init_std, bias=True)
+        linears = spec.linears(self.dtype)
+        self.pooler = Pooler(linears) if spec.pooler else None
+        self.next_sentence = linears(2, "next_sentence", bias=True) if spec.next_sentence else None
         self.lm_head = None
         if spec.masked_head:
-            self.lm_head = MaskedHead(spec.vocab_size, self.dtype, spec.init_std, spec.head_activation, spec.norm)
-        self.text_head = spec.text_head and spec.text_head.module(self.dtype, spec.init_std)
+            self.lm_head = MaskedHead(spec.vocab_size, linears, spec.head_activation, spec.norm)
+        self.text_head = spec.text_head and spec.text_head.module(linears)
 
     def __call__(
         self,

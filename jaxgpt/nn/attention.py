@@ -83,8 +83,8 @@ class Attention(nn.Module):
         )
         o_BHTK = constrain(self.kernel.attend(q_BHTK, seen.k, seen.v, scores), "heads")
         o_BTD = rearrange(o_BHTK, "b h t k -> b t (h k)")
-        linear = self.linears._replace(bias=self.o_bias)(x_BTD.shape[-1], "o", into_residual=True)
-        return linear(o_BTD), cache
+        project = self.linears(x_BTD.shape[-1], "o", into_residual=True, bias=self.o_bias)
+        return project(o_BTD), cache
 
     def _keys_and_values(self, x_BSD: jax.Array, pos: jax.Array) -> KV:
         k_BGSK = self._turned(self._heads(x_BSD, self.num_kv_heads, "k"), "k_norm", pos)
@@ -96,5 +96,5 @@ class Attention(nn.Module):
         return self.position.turn(x_BHTK, pos) if isinstance(self.position, Rotated) else x_BHTK
 
     def _heads(self, x_BTD: jax.Array, heads: int, name: str) -> jax.Array:
-        y = self.linears._replace(bias=self.qkv_bias)(heads * self.d_head, name)(x_BTD)
+        y = self.linears(heads * self.d_head, name, bias=self.qkv_bias)(x_BTD)
         return constrain(rearrange(y, "b t (h k) -> b h t k", h=heads), "heads")

@@ -6,10 +6,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 from pydantic import PositiveFloat, field_validator
 
-from jaxgpt.nn.linear import Linear
+from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.text_head import TextHead
 from jaxgpt.ops.pooling import NAMES, layered, pool
 from jaxgpt.spec.errors import did_you_mean, quote
@@ -56,15 +55,14 @@ class Contrastive(TextHead):
         """See TextHead."""
         return self.width or d_model
 
-    def module(self, dtype: DTypeLike, std: float) -> nn.Module:
+    def module(self, linears: Linears) -> nn.Module:
         """Parameters `dense` and, of an `mlp`, `out`; `log_temperature` where it is learned."""
-        return _Contrastive(self, dtype, std)
+        return _Contrastive(self, linears)
 
 
 class _Contrastive(nn.Module):
     spec: Contrastive
-    dtype: DTypeLike
-    std: float
+    linears: Linears
 
     @nn.compact
     def __call__(self, states_LBTD: Sequence[jax.Array] | jax.Array, real_BT: jax.Array, train: bool) -> jax.Array:
@@ -77,9 +75,9 @@ class _Contrastive(nn.Module):
         if spec.projection == "none" or (before and not train and not self.is_initializing()):
             return x
         inner = x.shape[-1] if spec.projection == "mlp" else spec.size(x.shape[-1])
-        x = Linear(inner, self.dtype, self.std, bias=True, name="dense")(x)
+        x = self.linears(inner, "dense", bias=True)(x)
         if spec.projection == "tanh":
             x = jnp.tanh(x)
         elif spec.projection == "mlp":
-            x = Linear(spec.size(x.shape[-1]), self.dtype, self.std, bias=True, name="out")(jax.nn.relu(x))
+            x = self.linears(spec.size(x.shape[-1]), "out", bias=True)(jax.nn.relu(x))
         return x.astype(jnp.float32)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 
-from jaxgpt.nn.linear import Linear
+from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.activations import Activation
 
@@ -15,13 +14,12 @@ from jaxgpt.ops.activations import Activation
 class Pooler(nn.Module):
     """Dense and tanh: (..., D) -> (..., D). Parameters `dense` (google-research/bert, modeling.py)."""
 
-    dtype: DTypeLike
-    std: float
+    linears: Linears
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         """Of the first token's hidden state."""
-        return jnp.tanh(Linear(h.shape[-1], self.dtype, self.std, bias=True, name="dense")(h))
+        return jnp.tanh(self.linears(h.shape[-1], "dense", bias=True)(h))
 
 
 class MaskedHead(nn.Module):
@@ -31,14 +29,13 @@ class MaskedHead(nn.Module):
     """
 
     vocab_size: int
-    dtype: DTypeLike
-    std: float
+    linears: Linears
     activation: Activation
     norm: Norm
 
     @nn.compact
     def __call__(self, h: jax.Array, attend: Callable[[jax.Array], jax.Array]) -> jax.Array:
         """`attend` scores (..., D) against the token table."""
-        h = self.activation(Linear(h.shape[-1], self.dtype, self.std, bias=True, name="dense")(h))
+        h = self.activation(self.linears(h.shape[-1], "dense", bias=True)(h))
         bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), jnp.float32)
-        return attend(self.norm.module("norm")(h)) + bias.astype(self.dtype)
+        return attend(self.norm.module("norm")(h)) + bias.astype(self.linears.dtype)

@@ -29,7 +29,7 @@ class Linear(nn.Module):
 
 
 class Linears(NamedTuple):
-    """How every projection of a model is made."""
+    """How every affine map of a model is made, those of its heads too."""
 
     dtype: DTypeLike
     std: float
@@ -37,8 +37,9 @@ class Linears(NamedTuple):
     residual_std: float
     """The same for projections that write into the residual stream."""
     bias: bool
+    """Whether they have biases where nothing else is said."""
 
-    def __call__(self, features: int, name: str, into_residual: bool = False) -> Linear:
-        """A projection to `features`, a child of the module that calls."""
+    def __call__(self, features: int, name: str, into_residual: bool = False, bias: bool | None = None) -> Linear:
+        """A projection to `features`, a child of the module that calls. `bias` None: as the model has it."""
         std = self.residual_std if into_residual else self.std
-        return Linear(features, self.dtype, std, self.bias, name=name)
+        return Linear(features, self.dtype, std, self.bias if bias is None else bias, name=name)

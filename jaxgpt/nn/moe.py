@@ -95,7 +95,7 @@ class _MoE(nn.Module):
             params = self.param("experts", self._init, expert, x_BTD[:1, :1])
         else:  # Linen's shape check would trace the start of every expert again
             params = self.get_variable("params", "experts")
-        router = self.linears._replace(dtype=jnp.float32, bias=False)(spec.num_experts, "router")
+        router = self.linears._replace(dtype=jnp.float32)(spec.num_experts, "router", bias=False)
         with jax.default_matmul_precision("highest"):
             logits_BTE = router(x_BTD.astype(jnp.float32))
         routes = routing.route(logits_BTE, spec.top_k, spec.normalize)

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from flax import linen as nn
-from jax.typing import DTypeLike
 
+from jaxgpt.nn.linear import Linears
 from jaxgpt.spec import Seam
 
 
@@ -29,5 +29,5 @@ class TextHead(Seam, seam="text_head"):
         """Numbers that it makes of a text."""
 
     @abstractmethod
-    def module(self, dtype: DTypeLike, std: float) -> nn.Module:
-        """`(states (L, B, T, D), real (B, T) bool, train) -> float32 (B, size)`; new weights have that deviation."""
+    def module(self, linears: Linears) -> nn.Module:
+        """`(states (L, B, T, D), real (B, T) bool, train) -> float32 (B, size)`."""

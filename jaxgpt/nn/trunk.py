@@ -132,7 +132,7 @@ class TrunkSpec(BlockSpec):
         return tuple(LayerCache(KV(zeros[R], zeros[R])) for R in lengths)
 
     def linears(self, dtype: DTypeLike) -> Linears:
-        """How the blocks' projections are made."""
+        """How the projections of blocks and heads are made."""
         scale = (2 * self.num_layers) ** -0.5 if self.residual_init == "depth_scaled" else 1.0
         return Linears(dtype, self.init_std, self.init_std * scale, self.bias)
 
