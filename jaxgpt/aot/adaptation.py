@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxgpt.parallel import ROWS
 from jaxgpt.parallel.chips import Slice
+from jaxgpt.parallel.mesh import row_parts
 from jaxgpt.runs.divisibility import nearest
 from jaxgpt.runs.objective_run import ObjectiveRun
 
@@ -31,7 +32,7 @@ def adapted(run: ObjectiveRun, topology: Slice) -> ObjectiveRun:
     ConfigError for a mesh that does not use the slice."""
     sizes = run.exec.mesh.shape(topology.chips)
     run = run.evolve(batch_ramp=None, eval=run.eval.evolve(batch_size=None))
-    unit = prod(sizes[axis] for axis in ROWS) * run.exec.accumulate
+    unit = row_parts(sizes) * run.exec.accumulate
     if sizes["pipeline"] > 1:
         unit *= run.exec.pipeline.microbatches or sizes["pipeline"]
     run = run.evolve(batch_size=nearest(run.batch_size, unit))

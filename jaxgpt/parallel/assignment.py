@@ -15,11 +15,11 @@ from jaxgpt.parallel.rules import BATCH, Axes, Entry, Rules, Spread, Table
 
 
 class Split(NamedTuple):
-    """How one value is split."""
+    """How one array is split over a mesh."""
 
     spec: PartitionSpec
     ways: int
-    """Parts it is in."""
+    """The number of parts that it is split into."""
     refused: tuple[str, ...]
     """Axes of more than one device that a table names and that do not divide the value."""
 
@@ -27,44 +27,44 @@ class Split(NamedTuple):
 @lru_cache(maxsize=4096)
 def split(path: str, shape: tuple[int, ...], rules: Rules, mesh: Mesh | AbstractMesh) -> Split | None:
     """How `rules` lay out a value on `mesh`; None where no table names it."""
-    found = [axes for table in (*BATCH, *rules.tables()) if (axes := _first(table, path)) is not None]
-    if not found:
+    entries = [axes for table in (*BATCH, *rules.tables()) if (axes := _first(table, path)) is not None]
+    if not entries:
         return None
     sizes = dict(mesh.shape)
-    held: list[tuple[str, ...]] = [()] * len(shape)
+    axes_of: list[tuple[str, ...]] = [()] * len(shape)
     refused: list[str] = []
-    for axes in sorted(found, key=lambda axes: isinstance(axes, Spread)):  # what spreads takes what is left
+    for axes in sorted(entries, key=lambda axes: isinstance(axes, Spread)):  # what spreads takes what is left
         if isinstance(axes, Spread):
-            refused += [] if _spread(axes, shape, held, sizes) else [axes.axis]
+            refused += [] if _spread(axes, shape, axes_of, sizes) else [axes.axis]
             continue
         for i, axis in enumerate(_aligned(axes, len(shape))):
             for name in (axis,) if isinstance(axis, str) else axis or ():
-                if sizes[name] == 1 or any(name in names for names in held):
+                if sizes[name] == 1 or any(name in names for names in axes_of):
                     continue
-                if shape[i] % _ways((*held[i], name), sizes):
+                if shape[i] % _ways((*axes_of[i], name), sizes):
                     refused.append(name)
                 else:
-                    held[i] = (*held[i], name)
-    spec = PartitionSpec(*[None if not names else names[0] if len(names) == 1 else names for names in held])
-    return Split(spec, prod(_ways(names, sizes) for names in held), tuple(refused))
+                    axes_of[i] = (*axes_of[i], name)
+    spec = PartitionSpec(*[None if not names else names[0] if len(names) == 1 else names for names in axes_of])
+    return Split(spec, prod(_ways(names, sizes) for names in axes_of), tuple(refused))
 
 
 def shardings(tree: Any, rules: Rules, mesh: Mesh, root: str = "") -> Any:
     """A NamedSharding for each leaf of a tree of shapes whose own path is `root`. What no table names is whole."""
 
-    def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        found = split(root + path_name(path), tuple(leaf.shape), rules, mesh)
-        return NamedSharding(mesh, PartitionSpec() if found is None else found.spec)
+    def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        layout = split(root + path_name(path), tuple(leaf.shape), rules, mesh)
+        return NamedSharding(mesh, PartitionSpec() if layout is None else layout.spec)
 
-    return jax.tree_util.tree_map_with_path(one, tree)
+    return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
 def placement_of(rules: Rules, mesh: Mesh) -> Placement:
     """What `constraining` wants while a program is traced. On a single device nothing is constrained."""
 
     def spec(path: str, shape: tuple[int, ...]) -> PartitionSpec | None:
-        found = None if mesh.size == 1 else split(path, tuple(shape), rules, mesh)
-        return None if found is None else found.spec
+        layout = None if mesh.size == 1 else split(path, tuple(shape), rules, mesh)
+        return None if layout is None else layout.spec
 
     stream = spec("activations/residual", (mesh.size,) * 3)
     tokens = stream[1] if stream is not None else None
@@ -88,12 +88,12 @@ def _aligned(axes: tuple[Axes | EllipsisType, ...], rank: int) -> Sequence[Any]:
     return (None,) * rank if missing < 0 else (*front, *(None,) * missing, *back)
 
 
-def _spread(spread: Spread, shape: tuple[int, ...], held: list[tuple[str, ...]], sizes: dict[str, int]) -> bool:
+def _spread(spread: Spread, shape: tuple[int, ...], axes_of: list[tuple[str, ...]], sizes: dict[str, int]) -> bool:
     """Adds the axis to a dimension; whether one took it, or there was nothing to do."""
     if sizes[spread.axis] == 1 or prod(shape) == 1:
         return True
-    for i in sorted(range(spread.skip, len(shape)), key=lambda i: (bool(held[i]), -shape[i], i)):
-        if shape[i] % _ways((*held[i], spread.axis), sizes) == 0:
-            held[i] = (*held[i], spread.axis)
+    for i in sorted(range(spread.skip, len(shape)), key=lambda i: (bool(axes_of[i]), -shape[i], i)):
+        if shape[i] % _ways((*axes_of[i], spread.axis), sizes) == 0:
+            axes_of[i] = (*axes_of[i], spread.axis)
             return True
     return False

@@ -17,7 +17,7 @@ REMEDY = {
     "gpu": "pip install 'jaxgpt[cuda]' on a machine with an NVIDIA GPU",
     "tpu": "pip install 'jaxgpt[tpu]' on a machine with TPUs",
 }
-"""What makes a platform work."""
+"""What to install, and where, for a platform of jax to work."""
 PATIENCE = 20
 """Seconds that reading the flags may take, which takes milliseconds."""
 

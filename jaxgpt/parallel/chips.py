@@ -13,11 +13,11 @@ class Chip(NamedTuple):
     """One TPU chip (v4 and v5p: both cores of it, which jax shows as one device)."""
 
     kind: str
-    """jax's `device_kind`."""
+    """What jax calls such a device (`device_kind`)."""
     flops: float
-    """Dense bf16 FLOP/s."""
+    """FLOP/s at best, dense and in bf16."""
     memory: float
-    """Bytes of HBM."""
+    """Bytes of its memory (HBM)."""
     bandwidth: float
     """Bytes a second between the chip and its HBM."""
     link: float
@@ -29,11 +29,11 @@ class Chip(NamedTuple):
     between: float
     """Bytes a second of a chip's share of the network between slices (DCN), one way."""
     page: str
-    """Where the figures stand."""
+    """The maker's page that has these figures."""
 
     @property
     def links(self) -> int:
-        """Links of a chip to its neighbours."""
+        """The number of links that a chip has to its neighbours."""
         return 2 * self.axes
 
 
@@ -62,19 +62,19 @@ class Slice(NamedTuple):
     """A topology by name: `v5p:4x4x8`, or `v5p:4x4x8*2` for two such slices."""
 
     name: str
-    """Of one slice, as libtpu knows it."""
+    """What libtpu calls one such slice: `v5p:4x4x8`."""
     chip: Chip
     shape: tuple[int, ...]
     copies: int
 
     @property
     def chips(self) -> int:
-        """How many, over all slices."""
+        """The number of chips of all slices together."""
         return prod(self.shape) * self.copies
 
     @property
     def wrapped(self) -> tuple[bool, ...]:
-        """Which axes close to rings."""
+        """For each axis of the torus, whether it closes to a ring."""
         return tuple(size % self.chip.wraps == 0 for size in self.shape)
 
 

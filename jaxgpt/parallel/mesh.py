@@ -1,6 +1,6 @@
 """The device mesh, by axis name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Annotated, Any, Self
 
@@ -72,6 +72,11 @@ class Mesh(Spec):
         devices = jax.devices() if devices is None else devices
         sizes = self.shape(len(devices))
         return jax.sharding.Mesh(_grid(sizes, devices), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def row_parts(sizes: Mapping[str, int]) -> int:
+    """How many parts a mesh of these axes splits the rows of a batch into."""
+    return prod(sizes.get(axis, 1) for axis in ROWS)
 
 
 def across(sizes: dict[str, int], slices: int) -> str:

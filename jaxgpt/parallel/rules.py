@@ -30,11 +30,11 @@ Table = tuple[Entry, ...]
 
 LAYERS = r"blocks/layers/"
 WHOLE: Entry = (r"^gradients/", (...,))
-"""Summed over the devices, not left to the compiler."""
+"""Gradients that no rule splits are summed over the devices, which is not left to the compiler."""
 
 
 class Rules(Seam, seam="sharding"):
-    """Base of all rule tables."""
+    """Base of all rule tables: which axes of the mesh split which arrays."""
 
     @abstractmethod
     def tables(self) -> tuple[Table, ...]:
@@ -47,7 +47,7 @@ class Replicated(Rules):
     citation = "Goyal et al. 2017"
 
     def tables(self) -> tuple[Table, ...]:
-        """Nothing is split but the batch."""
+        """No table: nothing is split but the batch."""
         return ()
 
 
@@ -58,7 +58,7 @@ class Zero(Rules):
     stage: Literal[1, 2, 3] = 3
 
     def tables(self) -> tuple[Table, ...]:
-        """Each leaf along its largest dimension."""
+        """Arrays of the stage's part of the train state are split along their largest dimension."""
         roots = "|".join(("opt_state", "ema", "gradients", "params|frozen")[: self.stage + 1])
         return (((rf"^({roots})/.*{LAYERS}", Spread("fsdp", skip=1)), (rf"^({roots})/", Spread("fsdp")), WHOLE),)
 
@@ -71,7 +71,7 @@ class Megatron(Rules):
     """Whether tokens are split over `tensor` between sublayers, where norms and dropout are (sequence parallelism)."""
 
     def tables(self) -> tuple[Table, ...]:
-        """Parameters and activations."""
+        """One table for the matrices' parameters and the named activations."""
         between: Axes = ("sequence", "tensor") if self.sequence_norms else "sequence"
         return (
             (
@@ -111,17 +111,17 @@ class Stages(Rules):
     citation = "Huang et al. 2019 (GPipe); Narayanan et al. 2021, section 2.2"
 
     def tables(self) -> tuple[Table, ...]:
-        """The stacked layers, and the stages' buffers."""
+        """One table that splits the stacked layers, and the buffers between stages, by stage."""
         return (((LAYERS, ("pipeline", ...)), (r"^activations/stages$", ("pipeline", ROWS, "sequence", None))),)
 
 
 class Product(Rules):
-    """Several tables at once."""
+    """Several rule tables at once, as `of: [megatron, zero]`."""
 
     of: tuple[Rules, ...]
 
     def tables(self) -> tuple[Table, ...]:
-        """The tables of all of them, in order."""
+        """The tables of all its rules, one after another."""
         return tuple(table for rules in self.of for table in rules.tables())
 
 
@@ -130,10 +130,10 @@ class Standard(Rules):
 
     citation = "Rajbhandari et al. 2020 (ZeRO), section 5; Shoeybi et al. 2019 (Megatron-LM), section 3"
     sequence_norms: bool = False
-    """See Megatron."""
+    """Whether norms and dropout are computed on tokens that are split over `tensor`, as in Megatron."""
 
     def tables(self) -> tuple[Table, ...]:
-        """The tables of the product of the four."""
+        """The tables of Stages, Experts, Megatron and Zero."""
         return Product(of=(Stages(), Experts(), Megatron(sequence_norms=self.sequence_norms), Zero())).tables()
 
 

@@ -1,4 +1,4 @@
-"""Settings of the host process."""
+"""Settings of this process and of the CPU that it runs on."""
 
 import contextlib
 import ctypes

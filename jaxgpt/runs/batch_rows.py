@@ -7,7 +7,7 @@ from jaxgpt.runs.objective_run import ObjectiveRun
 
 
 class Rows:
-    """Which global rows a step trains on."""
+    """The rows of the training data that each step of a run takes, numbered over the whole run."""
 
     def __init__(self, run: ObjectiveRun):
         self.sizes, self.starts = [run.batch_size], [0]
@@ -25,7 +25,7 @@ class Rows:
         self.starts = [0, *accumulate(lengths)]
 
     def span(self, step: int) -> tuple[int, int]:
-        """Global rows [start, stop) of a step counted from 0."""
+        """`(start, stop)`: the rows `start` to `stop - 1` of a step, which is counted from 0."""
         stair = bisect_right(self.starts, step) - 1
         before = sum(
             size * (end - start)

@@ -1,9 +1,9 @@
 """How a run's rows and tokens divide over a mesh, and what would divide where they do not."""
 
 from collections.abc import Mapping
-from math import gcd, prod
+from math import gcd
 
-from jaxgpt.parallel.mesh import ROWS
+from jaxgpt.parallel.mesh import ROWS, row_parts
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 
@@ -11,8 +11,8 @@ from jaxgpt.spec import ConfigError
 def check_divides(run: ObjectiveRun, sizes: Mapping[str, int]) -> None:
     """Raises ConfigError with one line for each number of rows, and each length of a batch's arrays, that a mesh of
     these axes does not divide; it proposes numbers that do, and a mesh of as many devices that suits the rows."""
-    ways, problems = _ways(sizes), []
-    for name, (rows, parts) in _rows(run).items():
+    ways, problems = row_parts(sizes), []
+    for name, (rows, parts) in rows_by_field(run).items():
         if rows % (ways * parts):
             also = "".join(f", or {text}" for text in [_other_mesh(run, sizes)] if text)
             problems.append(
@@ -41,7 +41,7 @@ def nearest(number: int, of: int) -> int:
     return min(around(number, of), key=lambda multiple: (abs(multiple - number), multiple))
 
 
-def _rows(run: ObjectiveRun) -> dict[str, tuple[int, int]]:
+def rows_by_field(run: ObjectiveRun) -> dict[str, tuple[int, int]]:
     """Rows of each call and the parts that it is computed in, by the field that decides them. Later sizes of a ramp are
     multiples of its start."""
     parts = run.exec.accumulate
@@ -59,16 +59,12 @@ def _lengths(run: ObjectiveRun) -> dict[int, str]:
     return {shape[1]: f"batch/{name}" for name, shape in longer.items()} | {run.seq_len: "data.seq_len"}
 
 
-def _ways(sizes: Mapping[str, int]) -> int:
-    return prod(sizes[axis] for axis in ROWS)
-
-
 def _other_mesh(run: ObjectiveRun, sizes: Mapping[str, int]) -> str:
     """Sizes of a mesh of as many devices that divides all rows as they are: fewer parts of a batch, more of a matrix.
     Empty where there is none."""
-    common, heads = gcd(*(rows // parts for rows, parts in _rows(run).values())), run.model.heads
-    devices = _ways(sizes) * sizes["tensor"]
-    if any(rows % parts for rows, parts in _rows(run).values()):
+    common, heads = gcd(*(rows // parts for rows, parts in rows_by_field(run).values())), run.model.heads
+    devices = row_parts(sizes) * sizes["tensor"]
+    if any(rows % parts for rows, parts in rows_by_field(run).values()):
         return ""
     for tensor in range(sizes["tensor"], heads + 1, sizes["tensor"]):
         ways = devices // (tensor * sizes["expert"])

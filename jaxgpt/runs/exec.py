@@ -45,7 +45,7 @@ class Exec(Spec):
     save_every: Steps | None = 1000
     """Steps between checkpoints; null: the last only."""
     keep: Steps = 2
-    """Newest checkpoints kept."""
+    """How many of the newest checkpoints stay on disk."""
     keep_best: bool = True
     """Whether every step with the best val/loss so far is saved too, and the best kept."""
     max_skips: int = Field(default=5, ge=0, le=INT32)

@@ -28,7 +28,7 @@ def sources(run: ObjectiveRun, prepared: TrainingData) -> dict[str, str]:
 
 
 def stamp(run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """What a checkpoint's `meta` says of its run."""
+    """The part of a checkpoint's `meta` that names its run: the settings, and the hashes of what it reads."""
     return {"run": run.settings(), "sources": dict(hashes)}
 
 

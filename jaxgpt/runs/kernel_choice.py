@@ -18,12 +18,12 @@ def kernels(run: ObjectiveRun, platform: str | None = None, token_parts: int = 1
     segments = separate or bool(run.data.texts)
     platform = platform or jax.default_backend()
     cases = run.model.cases(run.seq_len, run.dtype, platform, numbering, segments, token_parts)
-    kernel, found, problems = run.exec.kernel, {}, []
+    kernel, kinds, problems = run.exec.kernel, {}, []
     for name, case in cases.items():
         why = kernel.refusal(case)
         if why is not None:
             problems.append(f"exec.kernel: {kernel.kind} {why} (model.{name})")
-        found[name] = (kernel.choose(case) if isinstance(kernel, Chooser) else kernel).kind
+        kinds[name] = (kernel.choose(case) if isinstance(kernel, Chooser) else kernel).kind
     if problems:
         raise ConfigError(problems)
-    return found
+    return kinds

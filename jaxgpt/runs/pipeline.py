@@ -1,12 +1,13 @@
 """The pipeline of a run: the loop over layers that its mesh asks for, and what would not fit it."""
 
 from collections.abc import Mapping
-from math import gcd, prod
+from math import gcd
 
 from jaxgpt.nn.pipeline import Pipelined
 from jaxgpt.nn.stack import Loop
 from jaxgpt.ops.sharding import placement
-from jaxgpt.parallel.mesh import ROWS
+from jaxgpt.parallel.mesh import row_parts
+from jaxgpt.runs.divisibility import rows_by_field
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 
@@ -16,8 +17,8 @@ PER_STAGE = 4
 
 def layer_loop(run: ObjectiveRun) -> Loop:
     """What `run` loops over its layers with, on the mesh that is being traced for."""
-    held = placement()
-    return pipelined(run, {} if held is None else held.mesh.shape) or run.exec.loop(run.model.depth)
+    current = placement()
+    return pipelined(run, {} if current is None else current.mesh.shape) or run.exec.loop(run.model.depth)
 
 
 def pipelined(run: ObjectiveRun, sizes: Mapping[str, int]) -> Pipelined | None:
@@ -56,7 +57,7 @@ def check_pipeline(run: ObjectiveRun, sizes: Mapping[str, int]) -> None:
             f"exec.pipeline: {how.microbatches} microbatches would come round before {how.stages} stages are through; "
             f"use at least {how.stages}, or repeats 1"
         )
-    ways = _ways(sizes)
+    ways = row_parts(sizes)
     problems += [
         f"{name}: {rows} rows do not divide into {how.microbatches} microbatches for {ways} devices each; "
         f"use a multiple of {how.microbatches * ways}, or other exec.pipeline.microbatches"
@@ -67,21 +68,11 @@ def check_pipeline(run: ObjectiveRun, sizes: Mapping[str, int]) -> None:
         raise ConfigError(problems)
 
 
-def _ways(sizes: Mapping[str, int]) -> int:
-    return prod(sizes.get(axis, 1) for axis in ROWS)
-
-
 def _rows(run: ObjectiveRun) -> dict[str, int]:
-    """Rows of each call, by the field that decides them. Later sizes of a ramp are multiples of its start."""
-    parts = run.exec.accumulate
-    rows = {"batch_size": run.batch_size // parts}
-    if run.batch_ramp is not None:
-        rows["batch_ramp.start"] = run.batch_ramp.start // parts
-    if run.eval.batch_size is not None:
-        rows["eval.batch_size"] = run.eval.batch_size
-    return rows
+    """Rows that go through the layers at once, by the field that decides them."""
+    return {name: rows // parts for name, (rows, parts) in rows_by_field(run).items()}
 
 
 def _most(run: ObjectiveRun, sizes: Mapping[str, int]) -> int:
-    rows = gcd(*_rows(run).values()) // _ways(sizes)
+    rows = gcd(*_rows(run).values()) // row_parts(sizes)
     return next((n for n in range(min(rows, PER_STAGE * sizes["pipeline"]), 1, -1) if rows % n == 0), 1)

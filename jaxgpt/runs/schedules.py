@@ -14,7 +14,7 @@ class Schedule(Seam, seam="schedule"):
     """Base of all schedules; every one starts with a linear warm-up."""
 
     warmup: int = Field(default=0, ge=0, le=INT32)
-    """Steps from 0 to the peak."""
+    """Steps in which the learning rate rises from 0 to its peak."""
 
     @abstractmethod
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
@@ -33,14 +33,14 @@ class Schedule(Seam, seam="schedule"):
 
 
 class Constant(Schedule):
-    """The peak, always."""
+    """The peak learning rate at every step after the warm-up."""
 
     def shared(self, steps: int) -> int:
         """All steps: the rate of a step does not depend on how many there will be."""
         return steps
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
-        """1: the peak, from warm-up to the end."""
+        """The share 1 at every step."""
         return jnp.ones_like(step)
 
 
@@ -64,11 +64,11 @@ class Cosine(Schedule):
     """Where `final` is reached; None: at the last step. GPT-3 decays over 260B of its 300B tokens."""
 
     def shared(self, steps: int) -> int:
-        """All, where the decay has an end of its own."""
+        """All steps where `decay_steps` is set, and none where the decay ends with the run."""
         return 0 if self.decay_steps is None else steps
 
     def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
-        """Stays at `final` once there."""
+        """Half a cosine from 1 to `final`, and `final` from then on."""
         wave = 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, self.warmup, self.decay_steps or steps)))
         return self.final + (1 - self.final) * wave
 

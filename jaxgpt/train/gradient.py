@@ -18,7 +18,7 @@ class Gradient(NamedTuple):
     """The loss of a batch at some parameters, and what it changes with."""
 
     value: jax.Array
-    """float32 scalar: what the gradient is the gradient of."""
+    """float32 scalar: the loss that is differentiated, auxiliary losses included."""
     grads: Any
     metrics: Metrics
     value_at: Callable[[Any], jax.Array]

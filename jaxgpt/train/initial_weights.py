@@ -34,9 +34,9 @@ or, as the context and the vocabulary, show in their shapes."""
 SHAPED = frozenset({"d_ff", "d_head", "num_kv_heads", "qkv_bias", "o_bias"})
 """Fields that stand for a default where they are null; what they come to shows in the weights' shapes."""
 HEADS = ("text_head", "pooler", "next_sentence", "lm_head")
-"""Parts of a tree that may be new, or be left behind."""
+"""Parts of a parameter tree that the model may have and the weights lack, or the other way round."""
 PROBE = "The quick brown fox jumps over 13 lazy dogs; naïve, isn't it?"
-"""By its ids two vocabularies are told apart."""
+"""A text whose ids tell two vocabularies apart."""
 
 
 class Start:

@@ -44,11 +44,11 @@ class Record:
         self.best_sts: float | None = meta.get("best_val/sts")
         self.since_best: int = meta.get("since_best", 0)
         self.skips: int = meta.get("skips", 0)
-        """Dropped updates in a row."""
+        """How many updates before now were dropped, one after another."""
         self.broken = False
         """Whether an update made weights that are not finite: they must not be saved."""
         self.last: Row = dict(meta.get("last", {}))
-        """The newest value of every key."""
+        """The newest value of every column of metrics.jsonl."""
         self._seconds: float = meta.get("seconds", 0.0)
         self._share = share
         self._run, self._listeners, self._line = run, listeners, line
@@ -170,5 +170,5 @@ class Record:
 
 
 def _text(loss: float | None) -> str:
-    """A checkpoint keeps what was not finite as null."""
+    """The loss for the progress line; None stands for one that was not finite, as JSON has it."""
     return "nan" if loss is None else f"{loss:.4f}"

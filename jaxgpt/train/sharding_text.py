@@ -1,4 +1,4 @@
-"""The sharding table for people."""
+"""The sharding table as a table on the terminal."""
 
 from typing import Any
 
@@ -19,18 +19,14 @@ def print_sharding(facts: dict[str, Any]) -> None:
         root, _, name = path.partition("/")
         if root in ("gradients", "opt_state", "ema", "step"):
             continue
-        same = {one: held for one, held in leaves.items() if root == "params" and one.endswith(f"/{name}")} or {
-            path: leaf
-        }
-        kinds = {one.split("/")[0]: held["axes"] for one, held in same.items()}
-        axes = (
-            leaf["axes"] if len({*kinds.values()}) == 1 else "; ".join(f"{kind} {text}" for kind, text in kinds.items())
-        )
-        held = sum(one["bytes_per_device"] for one in same.values())
+        candidates = leaves if root == "params" else {path: leaf}
+        same = {kind: other for kind, other in candidates.items() if kind == path or kind.endswith(f"/{name}")}
+        by_kind = {kind.split("/")[0]: other["axes"] for kind, other in same.items()}
+        axes = "; ".join(f"{kind} {text}" for kind, text in by_kind.items())
+        axes = leaf["axes"] if len({*by_kind.values()}) == 1 else axes
+        whole, on_device = (sum(other[key] for other in same.values()) for key in ("bytes", "bytes_per_device"))
         shape = " x ".join(map(str, leaf["shape"]))
-        table.add_row(
-            name if root == "params" else path, shape, axes, size(sum(x["bytes"] for x in same.values())), size(held)
-        )
+        table.add_row(name if root == "params" else path, shape, axes, size(whole), size(on_device))
     out.print(table)
     for kind, count in facts["per_device"].items():
         out.print(f"{kind:12}{size(count):>10} on each device")
@@ -44,7 +40,7 @@ def print_sharding(facts: dict[str, Any]) -> None:
 
 
 def size(count: float) -> str:
-    """Three digits and a unit of a thousand."""
+    """A number of bytes with three digits and a unit: `1.07 GB`."""
     unit = 0
     while count >= 999.5 and unit < len(UNITS) - 1:
         count, unit = count / 1000, unit + 1

@@ -15,10 +15,10 @@ class State(NamedTuple):
     step: jax.Array
     """int32: updates made so far. Dropout keys and the learning rate are functions of it."""
     params: Any
-    """float32: those that are trained."""
+    """The trainable parameters, float32."""
     opt_state: Any
     ema: Any
-    """Their average, or None."""
+    """The exponential moving average of the trainable parameters, float32; None where the run keeps none."""
     frozen: Any = None
     """float32: the model's other parameters, by paths of the same tree; None where all are trained."""
 

@@ -29,7 +29,7 @@ class StopSignal:
         return self
 
     def listen(self) -> None:
-        """To be called once, after the first step."""
+        """Begins to catch SIGTERM and SIGINT; called once, after the first step."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT,) if process_count() > 1 else (signal.SIGTERM, signal.SIGINT):
                 self._old[number] = signal.signal(number, self._handle)

@@ -19,7 +19,7 @@ ROWS = 128
 
 
 FILE = "similarity.json"
-"""In a run's folder: the newest weights' `Heat`."""
+"""The file in a run's folder with the cosines of the scored pairs under its newest weights (`Heat`)."""
 
 
 def similarity(run: ObjectiveRun, codec: Codec, folder: Path) -> Callable[[Any], dict[str, float]]:
@@ -36,9 +36,9 @@ def similarity(run: ObjectiveRun, codec: Codec, folder: Path) -> Callable[[Any],
 
     def measure(params: Any) -> dict[str, float]:
         vectors = remembering(lambda texts: encode(module, params, codec, texts, recipe, ROWS, quiet=True))
-        found = sts(vectors, subsets)
+        figures = sts(vectors, subsets)
         write_json_atomic(folder / FILE, strict(heat(vectors, subsets).as_json())[0])
-        kept = {"sts/all": "val/sts", "sts/alignment": "val/alignment", "sts/uniformity": "val/uniformity"}
-        return {ours: found[name] for name, ours in kept.items() if name in found}
+        names = {"sts/all": "val/sts", "sts/alignment": "val/alignment", "sts/uniformity": "val/uniformity"}
+        return {ours: figures[name] for name, ours in names.items() if name in figures}
 
     return measure

@@ -79,6 +79,6 @@ def agree(facts: Mapping[str, Any], remedy: str) -> None:
         differs = diff(first, json.loads(json.dumps(facts)))
         if differs:
             raise ConfigError(
-                f"{name}: process 0 has {theirs!r}, process {process_index()} has {mine!r}; {remedy}"
-                for name, (theirs, mine) in differs.items()
+                f"{name}: process 0 has {theirs!r}, process {process_index()} has {own!r}; {remedy}"
+                for name, (theirs, own) in differs.items()
             )

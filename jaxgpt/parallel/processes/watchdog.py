@@ -33,7 +33,7 @@ GRACE = 3.0
 
 
 class Watchdog:
-    """See the module. Does nothing in a process by itself."""
+    """Ends this process when another of its run is gone, or none moves on. Does nothing in a process by itself."""
 
     def __init__(self, hang_seconds: float | None = None):
         """`hang_seconds`: how long no process may move while all of them beat; None: for ever. It counts once each
@@ -83,7 +83,7 @@ class Watchdog:
         self._moves += 1
 
     def _talk(self) -> None:
-        """Beats, and reads what the others wrote."""
+        """Writes this process's beats for the others, and reads theirs."""
         name, beat = f"pid {os.getpid()} on {socket.gethostname()}", 0
         while not self._over.is_set():
             with contextlib.suppress(Exception):  # the coordinator is gone or busy: `_guard` counts how long
@@ -93,16 +93,16 @@ class Watchdog:
                 for _, words in store().key_value_dir_get("jaxgpt/end/"):
                     threading.Thread(target=self._follow, args=json.loads(words), daemon=True).start()
                     return
-                found = store().key_value_dir_get("jaxgpt/beat/" if self._me == 0 else "jaxgpt/beat/0/")
+                beats = store().key_value_dir_get("jaxgpt/beat/" if self._me == 0 else "jaxgpt/beat/0/")
                 self._heard = time.monotonic()
-                for key, text in found:
+                for key, text in beats:
                     process = int(key.split("/")[-2])
                     if self._seen.get(process, ("", 0.0))[0] != text:
                         self._seen[process] = text, self._heard
             self._over.wait(BEAT)
 
     def _guard(self) -> None:
-        """Judges. It asks nobody, so nothing can keep it waiting."""
+        """Ends this process when another is silent for too long. It asks nobody, so nothing can keep it waiting."""
         last = time.monotonic()
         while not self._over.wait(BEAT / 4):
             now = time.monotonic()

@@ -57,11 +57,11 @@ def save_arrays(directory: Path, named: Mapping[str, Any]) -> None:
     Of a save that fails Orbax abandons the other writes, which go on: they reach `directory` no more."""
     import orbax.checkpoint as ocp
 
-    held = {
+    arrays = {
         name: np.asarray(leaf) if isinstance(leaf, np.generic) else leaf for name, leaf in _with_elements(named).items()
     }
     with _one_error(), revocable(directory) as path:
-        _handler().save(_epath(path), args=ocp.args.PyTreeSave(held))
+        _handler().save(_epath(path), args=ocp.args.PyTreeSave(arrays))
 
 
 @contextmanager
@@ -103,14 +103,14 @@ def restore_arrays(directory: Path, like: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {name: _restore_args(leaf) for name, leaf in wanted.items()}
     request = ocp.args.PyTreeRestore(wanted, restore_args=arguments, partial_restore=True)
     try:
-        found = _handler().restore(_epath(directory.resolve()), args=request)
+        restored = _handler().restore(_epath(directory.resolve()), args=request)
     except (MemoryError, jax.errors.JaxRuntimeError):  # of the machine, not of the file
         raise
     except OSError as error:
         raise UnreadableError(f"{directory} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # Orbax has no class of its own for what it refuses
         raise DamagedError(f"{directory}: Orbax cannot read it: {first_line(error)}") from error
-    return {name: found[name] if leaf.size else _empty(leaf) for name, leaf in like.items()}
+    return {name: restored[name] if leaf.size else _empty(leaf) for name, leaf in like.items()}
 
 
 def _with_elements(named: Mapping[str, Any]) -> dict[str, Any]:

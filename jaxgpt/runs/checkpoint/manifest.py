@@ -30,7 +30,7 @@ class UnreadableError(DamagedError):
 
 
 class FileFacts(Spec):
-    """What a file must still be. Size in bytes."""
+    """What a file of a checkpoint must still be: its size in bytes and its SHA-256 in hex."""
 
     size: int
     sha256: str
@@ -51,7 +51,7 @@ def write_manifest(directory: Path, **content: Any) -> None:
     sizes = _files(directory)
     with ThreadPoolExecutor() as pool:  # hashing and syncing both release the interpreter
         hashes = pool.map(_sync_and_hash, (directory / name for name in sizes))
-        files = {name: FileFacts(size=sizes[name], sha256=found) for name, found in zip(sizes, hashes, strict=True)}
+        files = {name: FileFacts(size=sizes[name], sha256=sha256) for name, sha256 in zip(sizes, hashes, strict=True)}
         list(pool.map(sync_dir, {folder for name in sizes for folder in _between(directory, name)}))
     manifest = Manifest(files=files, **content)
     write_json_atomic(directory / NAME, {"sha256": digest(manifest, length=64), **manifest.model_dump(mode="json")})
@@ -62,24 +62,24 @@ def verify(directory: Path, share: int = 0, shares: int = 1) -> Manifest:
     first thing that is wrong."""
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         raise DamagedError(f"{directory} is not a folder")
-    found = _files(directory)
-    size = found.pop(NAME, None)
+    sizes = _files(directory)
+    size = sizes.pop(NAME, None)
     if size is None:
         raise DamagedError(f"{directory / NAME} is missing")
     if size > LONGEST:
         raise DamagedError(f"{directory / NAME} has {size:,} bytes; no manifest has over {LONGEST:,}")
     manifest = _read(directory / NAME)
     for name, facts in manifest.files.items():
-        if name not in found:
+        if name not in sizes:
             raise DamagedError(f"{directory / name} is missing")
-        if found[name] != facts.size:
-            raise DamagedError(f"{directory / name} has {found[name]} bytes, not {facts.size}")
-    for name in found.keys() - manifest.files.keys():
+        if sizes[name] != facts.size:
+            raise DamagedError(f"{directory / name} has {sizes[name]} bytes, not {facts.size}")
+    for name in sizes.keys() - manifest.files.keys():
         raise DamagedError(f"{directory / name} does not belong there (it is not in {NAME})")
-    mine = list(found)[share::shares]
+    share_names = list(sizes)[share::shares]
     with ThreadPoolExecutor() as pool:
-        hashes = pool.map(_hash, (directory / name for name in mine))
-        for name, actual in zip(mine, hashes, strict=True):
+        hashes = pool.map(_hash, (directory / name for name in share_names))
+        for name, actual in zip(share_names, hashes, strict=True):
             if actual != manifest.files[name].sha256:
                 raise DamagedError(f"{directory / name} has changed since it was written (SHA-256 differs)")
     return manifest

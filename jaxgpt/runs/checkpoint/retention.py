@@ -23,12 +23,12 @@ TRIES, PAUSE = 20, 0.01
 
 
 def warn(line: str) -> None:
-    """One red line on the console, never wrapped."""
+    """Says one line on the console in red, never wrapped."""
     say(line, "bold red")
 
 
 def folder_name(step: int) -> str:
-    """`200` -> `step_00000200`."""
+    """The name of the folder that holds a step's checkpoint: `200` -> `step_00000200`."""
     return f"step_{step:08d}"
 
 
@@ -58,9 +58,9 @@ def steps(directory: Path) -> dict[int, Path]:
     """Folders by step, newest first. One that was set aside counts only while its successor is not in place."""
     if not directory.is_dir():
         return {}
-    found = [(int(match[2]), match[1], path) for path in directory.iterdir() if (match := _STEP.fullmatch(path.name))]
-    replaced = {step: path for step, aside, path in found if aside}
-    current = {step: path for step, aside, path in found if not aside}
+    folders = [(int(match[2]), match[1], path) for path in directory.iterdir() if (match := _STEP.fullmatch(path.name))]
+    replaced = {step: path for step, aside, path in folders if aside}
+    current = {step: path for step, aside, path in folders if not aside}
     return dict(sorted((replaced | current).items(), reverse=True))
 
 
@@ -91,11 +91,11 @@ def retain(directory: Path, step: int, keep: int, pin: int | None = None) -> Non
     if best is not None and best > step:
         (directory / "best.json").unlink()
     past = [number for number in steps(directory) if number <= step]
-    kept = {
+    staying = {
         folder_name(number) for number in (step, *past[:keep], *(number for number in past if number in (best, pin)))
     }
     for path in list(directory.iterdir()):
-        if _STEP.fullmatch(path.name) and path.name not in kept:
+        if _STEP.fullmatch(path.name) and path.name not in staying:
             doomed = draft_of(path)
             os.replace(path, doomed)
             drop(doomed)

@@ -23,7 +23,7 @@ from jaxgpt.spec.small_file import read_small_bytes
 
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 LONGEST = 1 << 32
-"""Bytes that a log may have."""
+"""The largest size in bytes of a log that is read."""
 
 
 class RunDir:

@@ -22,7 +22,7 @@ LIBRARIES = ("jaxgpt", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gr
 
 
 def provenance(run: ObjectiveRun, prepared: TrainingData) -> dict[str, Any]:
-    """JSON content of provenance.json."""
+    """What provenance.json says of where a run was computed and what it read, as plain data."""
     folder = Path(__file__).parent
     return {
         "command": sys.argv,

@@ -15,5 +15,5 @@ class AdamW(Optimizer, kind="adamw"):
     eps: PositiveFloat = 1e-8
 
     def scale(self) -> optax.GradientTransformation:
-        """Bias-corrected first over root second moment."""
+        """The mean of the gradients over the root of the mean of their squares, both corrected for their start at 0."""
         return optax.scale_by_adam(self.b1, self.b2, self.eps)

@@ -10,11 +10,11 @@ from jaxgpt.spec import Seam
 
 
 class Optimizer(Seam, seam="optim"):
-    """Base of all optimisers."""
+    """Base of all optimisers: a direction for each parameter, with clipping, weight decay and learning rate around."""
 
     inputs = ("lr", "weight_decay")
     lr: PositiveFloat
-    """Peak learning rate."""
+    """The peak learning rate, which the schedule multiplies."""
     clip: PositiveFloat | None = 1.0
     """Largest global gradient norm; null turns clipping off."""
     weight_decay: NonNegativeFloat = 0.0

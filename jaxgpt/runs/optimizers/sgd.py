@@ -14,5 +14,5 @@ class SGD(Optimizer, kind="sgd"):
     nesterov: bool = False
 
     def scale(self) -> optax.GradientTransformation:
-        """The decayed sum of gradients."""
+        """The sum of all gradients so far, each decayed by `momentum` a step."""
         return optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()

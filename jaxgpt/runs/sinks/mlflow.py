@@ -1,4 +1,4 @@
-"""MLflow."""
+"""The MLflow sink: a server, or a SQLite file in the sweep's folder."""
 
 import fcntl
 import time
@@ -39,12 +39,12 @@ class Mlflow(Sink, kind="mlflow"):
         experiment = self.experiment or facts.tags.get("experiment", "jaxgpt")
 
         def create() -> str:
-            held = client.create_run(_experiment_id(client, experiment), run_name=facts.name)
-            client.log_batch(held.info.run_id, tags=[RunTag(name, value) for name, value in facts.tags.items()])
+            created = client.create_run(_experiment_id(client, experiment), run_name=facts.name)
+            client.log_batch(created.info.run_id, tags=[RunTag(name, value) for name, value in facts.tags.items()])
             params = [Param(name, str(value)) for name, value in _flat(facts.config)]
             for start in range(0, len(params), _BATCH):
-                client.log_batch(held.info.run_id, params=params[start : start + _BATCH])
-            return str(held.info.run_id)
+                client.log_batch(created.info.run_id, params=params[start : start + _BATCH])
+            return str(created.info.run_id)
 
         identity, resumed = run_id(directory / "mlflow.json", f"{uri} {experiment}", create)
         if resumed:
@@ -52,7 +52,7 @@ class Mlflow(Sink, kind="mlflow"):
 
         def write(row: Mapping[str, Any]) -> None:
             now = int(time.time() * 1000)
-            client.log_batch(identity, [Metric(name, held, now, row["step"]) for name, held in scalars(row).items()])
+            client.log_batch(identity, [Metric(name, value, now, row["step"]) for name, value in scalars(row).items()])
 
         def close(status: str) -> None:
             client.set_tag(identity, "status", status)
@@ -72,21 +72,21 @@ def _alone(folder: Path) -> Iterator[None]:
 def _experiment_id(client: Any, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(client.create_experiment(name))
         except MlflowException:  # another run of the sweep was faster
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _flat(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """`{"optim": {"lr": 1e-3}}` -> `("optim.lr", 1e-3)`."""
-    for name, held in config.items():
-        if isinstance(held, Mapping):
-            yield from _flat(held, f"{path}{name}.")
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{name}.")
         else:
-            yield f"{path}{name}", held
+            yield f"{path}{name}", value

@@ -44,7 +44,7 @@ class Facts:
 
 
 class Writer(NamedTuple):
-    """A run's open tracker."""
+    """A run's open tracker: a function that takes a row, and one that ends it."""
 
     write: Callable[[Mapping[str, Any]], None]
     """Takes a row of metrics with its `step`."""
@@ -75,7 +75,7 @@ class Sink(Seam, seam="sink"):
 
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a row: its numbers, without `step` and what was not measured."""
-    return {name: float(held) for name, held in row.items() if name != "step" and isinstance(held, int | float)}
+    return {name: float(value) for name, value in row.items() if name != "step" and isinstance(value, int | float)}
 
 
 def run_id(path: Path, store: str, new: Callable[[], str]) -> tuple[str, bool]:
@@ -84,11 +84,11 @@ def run_id(path: Path, store: str, new: Callable[[], str]) -> tuple[str, bool]:
     A file that cannot be read counts as none: the tracker then begins a second run.
     """
     try:
-        kept = dict(json.loads(path.read_text(encoding="utf-8")))
+        ids = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        kept = {}
-    if store in kept:
-        return kept[store], True
-    kept[store] = new()
-    write_json_atomic(path, kept)
-    return kept[store], False
+        ids = {}
+    if store in ids:
+        return ids[store], True
+    ids[store] = new()
+    write_json_atomic(path, ids)
+    return ids[store], False

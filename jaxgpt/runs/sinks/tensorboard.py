@@ -39,7 +39,7 @@ class TensorBoard(Sink, kind="tensorboard"):
             )
 
         def write(row: Mapping[str, Any]) -> None:
-            values = [Summary.Value(tag=name, simple_value=held) for name, held in scalars(row).items()]
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars(row).items()]
             writer.add_event(Event(step=row["step"], summary=Summary(value=values)))
             writer.flush()
 

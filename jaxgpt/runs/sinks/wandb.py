@@ -1,4 +1,4 @@
-"""Weights & Biases."""
+"""The sink for Weights & Biases, online or offline."""
 
 import uuid
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Wandb(Sink, kind="wandb"):
             reinit="create_new",  # the process may hold other runs, which stay open
             name=facts.name,
             group=facts.group,
-            tags=[f"{name}:{held}" for name, held in facts.tags.items()],
+            tags=[f"{name}:{value}" for name, value in facts.tags.items()],
             config=dict(facts.config),
             dir=str(directory),
             # Standard output belongs to the process, which may hold several runs, not to one of them.

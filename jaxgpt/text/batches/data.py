@@ -9,7 +9,7 @@ from jaxgpt.spec.sizes import Length, Tokens
 
 
 class Source(Spec):
-    """One corpus of a mixture."""
+    """One corpus of a mixture, and how often rows are drawn from it."""
 
     corpus: str
     """`stdlib`, a name in the folder JAXGPT_DATA, a file, a folder, a glob, or `hub:NAME[:CONFIG]`. Of a folder all
@@ -32,7 +32,7 @@ class Data(Spec):
     text_field: str = "text"
     """The field that holds the text in .jsonl, .parquet and hub records."""
     seq_len: Length | None = None
-    """Tokens a row. None: the model's context."""
+    """Tokens of a row; None: as many as the model's context."""
     val_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share held out: the tail of a single text file, otherwise whole documents chosen by hash. 0: no validation."""
     val_tokens: Tokens | None = None
@@ -66,7 +66,7 @@ class Data(Spec):
 
     @property
     def texts(self) -> int:
-        """Texts a row; 0 where rows are windows."""
+        """The number of texts in a row; 0 where rows are windows of a corpus."""
         if self.columns is None:
             return 0
         return 1 if self.apart else self.columns if isinstance(self.columns, int) else len(self.columns)

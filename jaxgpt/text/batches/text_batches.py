@@ -29,7 +29,7 @@ class EncodedRows:
     columns: int
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """How many rows of texts there are."""
         return (len(self.starts) - 1) // self.columns
 
     def rows(self, index_B: np.ndarray, length: int) -> Batch:
@@ -66,21 +66,21 @@ class TextBatches(TrainingData):
 
     @property
     def val_tokens_per_byte(self) -> None:
-        """None: nothing is predicted of a text as a whole."""
+        """None: bits per byte are for losses that score every token."""
 
     def shapes(self, rows: int) -> Shapes:
-        """See TrainingData."""
+        """The tokens and segments of each text of a row, and `words` where they are numbered."""
         return text_shapes(self.train[0].columns, self.seq_len, self.starts_V is not None, rows)
 
     def batch(self, seed: int, start: int, stop: int) -> Batch:
-        """See TrainingData, and `EncodedRows.rows` for what the arrays hold; every row of a source once an epoch."""
+        """Rows `start` to `stop - 1`, as `EncodedRows.rows` makes them; every row of a source comes once an epoch."""
         order = window_order(tuple(len(part) for part in self.train), self.weights, seed, self.shuffle)
         picked = [order[row] for row in range(start, stop)]
         sources_B = np.array([source for source, _, _ in picked], int)
         return self._gather(self.train, sources_B, np.array([row for _, _, row in picked], int))
 
     def val_batches(self, rows: int) -> ValPass:
-        """See TrainingData. Rows that count nothing have no token."""
+        """One pass over the held-out rows; rows that fill up the last batch have no token."""
         sizes = [len(part) for part in self.val]
         index_R = np.concatenate([np.arange(size) for size in sizes])
         sources_R = np.repeat(np.arange(len(sizes)), sizes)

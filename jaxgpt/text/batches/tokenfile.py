@@ -28,7 +28,7 @@ DTYPES: dict[int, np.dtype] = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 
 def dtype_for(vocab_size: int) -> np.dtype:
-    """uint16 while every id fits, else uint32."""
+    """The dtype in which ids of a vocabulary are stored: uint16 while each fits, else uint32."""
     return DTYPES[2 if vocab_size <= 2**16 else 4]
 
 

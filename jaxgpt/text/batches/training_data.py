@@ -22,7 +22,7 @@ class ArrayShape(NamedTuple):
 
 
 Shapes = dict[str, ArrayShape]
-"""Of each array of a batch, by its name."""
+"""The shape and dtype of each array of a batch, by the array's name."""
 
 
 class TrainingData(ABC):
@@ -61,7 +61,7 @@ def batch_shapes(data: Data, length: int, words: bool, rows: int) -> Shapes:
 
 
 def window_shapes(separate: bool, length: int, words: bool, rows: int) -> Shapes:
-    """Of windows of a text: `tokens` and `targets`, and where documents are `separate` what keeps them so."""
+    """What a batch of windows holds: `tokens` and `targets`, and where documents are `separate` what keeps them so."""
     whole = ArrayShape((rows, length), "int32")
     shapes = {"tokens": whole, "targets": whole}
     if separate:
@@ -70,6 +70,6 @@ def window_shapes(separate: bool, length: int, words: bool, rows: int) -> Shapes
 
 
 def text_shapes(texts: int, length: int, words: bool, rows: int) -> Shapes:
-    """Of rows of so many texts: `tokens` and `segments`, then `tokens_1` and `segments_1`, and so on."""
+    """What a batch of rows of texts holds: `tokens` and `segments`, then `tokens_1` and `segments_1`, and so on."""
     names = [f"{name}_{i}" if i else name for i in range(texts) for name in ("tokens", "segments")]
     return dict.fromkeys([*names, *(["words"] if words else [])], ArrayShape((rows, length), "int32"))

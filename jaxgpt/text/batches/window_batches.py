@@ -39,9 +39,9 @@ class WindowBatches(TrainingData):
 
     @cached_property
     def val_tokens_per_byte(self) -> float | None:
-        """See TrainingData.
+        """Tokens a byte of the held-out text, by which a loss compares between tokenizers.
 
-        A loss in nats a token times this, over ln 2, is in bits per byte, which compares tokenizers. An end-of-text
+        A loss in nats a token times this, over ln 2, is in bits per byte. An end-of-text
         token counts as a token of no bytes. None when the tokenizer loses text (see `spelled`) or nothing is held out.
         """
         bytes_V = spelled(self.codec)
@@ -59,11 +59,11 @@ class WindowBatches(TrainingData):
         return tokens / size if size else None
 
     def shapes(self, rows: int) -> Shapes:
-        """See TrainingData."""
+        """The arrays of a batch of windows; see `window_shapes`."""
         return window_shapes(self.separate, self.seq_len, self.starts_V is not None, rows)
 
     def batch(self, seed: int, start: int, stop: int) -> Batch:
-        """See TrainingData, and `windows.cut` for what the arrays hold."""
+        """Rows `start` to `stop - 1`: windows as `windows.cut` makes them, in an order that the seed decides."""
         grids = [grid(len(file.ids_N), self.seq_len, self.shuffle) for file in self.train]
         order = window_order(tuple(windows for windows, _ in grids), self.weights, seed, self.shuffle)
         picked = [order[row] for row in range(start, stop)]
@@ -78,7 +78,7 @@ class WindowBatches(TrainingData):
         return with_words(batch, self.starts_V)
 
     def val_batches(self, rows: int) -> ValPass:
-        """See TrainingData. Every target is scored once: there are always `weights`, float32."""
+        """One pass over the held-out tokens in order, with `weights` (float32) by which every target is scored once."""
         grids = [np.arange(0, limit, self.seq_len) for limit in self.val_limits]
         starts_R, sources_R = np.concatenate(grids), np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
 

@@ -37,5 +37,5 @@ class StepMetrics:
         return self._host[name]
 
     def lane(self, index: int) -> LaneMetrics:
-        """The metrics of one lane."""
+        """The metrics of the lane at `index`, each a number."""
         return LaneMetrics(self, index)

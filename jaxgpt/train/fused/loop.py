@@ -97,17 +97,17 @@ def _train(
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
     starts = _starts(lanes, prepared, compiled)
     hashes, shared = sources(spec, prepared) | starts[0].sources(), spec.schedule.shared(spec.steps)
-    found = _restore(lanes, compiled, hashes)
+    restored = _restore(lanes, compiled, hashes)
     metas: Sequence[Row | None] = [None] * len(lanes)
     first = 0
-    if found is None:
+    if restored is None:
         state = compiled.init(fold(keys, 0), values)
         if spec.start is not None:
             drawn = jax.device_get(state.saved)
-            alone = [jax.tree.map(lambda x, i=i: x[i], drawn) for i in range(len(lanes))]
-            state = compiled.stack([own.begin(one).saved for own, one in zip(starts, alone, strict=True)])
+            by_lane = [jax.tree.map(lambda x, i=i: x[i], drawn) for i in range(len(lanes))]
+            state = compiled.stack([own.begin(lane).saved for own, lane in zip(starts, by_lane, strict=True)])
     else:
-        first, states, metas = found
+        first, states, metas = restored
         state = compiled.stack(states)
     state = state._replace(frozen=starts[0].frozen)
     del starts
@@ -194,12 +194,12 @@ def _restore(
     like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), compiled.lane.saved)
     common = set.intersection(*(set(steps(lane.out / "ckpt")) for lane in lanes))
     for step in sorted(common, reverse=True):
-        found = [
+        restored = [
             restore(lane.out / "ckpt", like, step, suits=partial(suits, lane.run, lane.out, hashes)) for lane in lanes
         ]
-        held = [one for one in found if one is not None and one[2].get("mode") == FUSED]
-        if len(held) == len(lanes):
-            return step, [state for _, state, _ in held], [meta for _, _, meta in held]
+        fused = [each for each in restored if each is not None and each[2].get("mode") == FUSED]
+        if len(fused) == len(lanes):
+            return step, [state for _, state, _ in fused], [meta for _, _, meta in fused]
     return None
 
 

@@ -28,7 +28,7 @@ class FusedProgram(Functions):
     which all share. `init` leaves zeros for what is frozen."""
 
     size: int
-    """L."""
+    """L, the number of lanes: the same on every device."""
     lane: State
     """Shapes and dtypes of one lane's state."""
     lanes: NamedSharding
