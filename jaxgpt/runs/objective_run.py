@@ -22,7 +22,7 @@ from jaxgpt.text.batches.training_data import Shapes
 
 Rule = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(check_rule)]
 MOST_TOKENS = 2**36
-"""Of a batch, which a host makes in memory."""
+"""The most tokens of a batch, which a host makes in memory."""
 
 
 class BatchRamp(Spec):
@@ -100,13 +100,13 @@ class ObjectiveRun(Run, kind="objective"):
         return batch_shapes(self.data, self.seq_len, self.objective.words is not None, self.batch_size)
 
     def flops_per_token(self, dense: bool = True) -> float:
-        """Of training, for each of `row_tokens`; the vocabulary must be settled. See Model."""
+        """FLOPs of training, forward and backward, for each of `row_tokens`; the vocabulary's size must be known."""
         return self.objective.flops_per_token(
             self.model, self.data, dense, lambda path: is_trained(path, self.trainable)
         )
 
     def train(self, out: Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
-        """By the loop of jaxgpt.train; several processes call this alike."""
+        """Trains by the loop of jaxgpt.train; all processes of a run call this alike."""
         from jaxgpt.train.loop import train  # a kind knows its loop; to read a run, no loop is needed
 
         return train(self, out, quiet, watch)
@@ -117,7 +117,7 @@ class ObjectiveRun(Run, kind="objective"):
         return stand_in(self.evolve(seed=0, exec=exec))
 
     def cost(self) -> Cost:
-        """Of a step at the full batch size."""
+        """What a step at the full batch size takes."""
         tokens = self.batch_size * self.row_tokens
         return Cost(tokens, tokens * self.flops_per_token(dense=False))
 
@@ -138,7 +138,7 @@ class ObjectiveRun(Run, kind="objective"):
         return self.settled(prepare(self.data, self.tokenizer, self.model.context, quiet=True).codec)
 
     def shared_steps(self, steps: int) -> int:
-        """Those before which the schedule looks at the run's length."""
+        """The first steps whose learning rate does not depend on how many there will be."""
         return self.schedule.shared(steps)
 
     @model_validator(mode="after")
@@ -182,7 +182,7 @@ class ObjectiveRun(Run, kind="objective"):
         return self
 
     def remarks(self) -> list[str]:
-        """What can be trained and is hardly meant, a line each."""
+        """What can be trained but is hardly meant, a line each."""
         if self.schedule.warmup <= self.steps:
             return []
         return [

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxgpt.runs.exec import Exec
 
 SCHEMA = 1
-"""Raised when a default comes to mean another computation."""
+"""The meaning that defaults have; raised when one comes to mean another computation."""
 FIELDS = ("steps", "seed", "exec")
 Row = dict[str, Any]
 """Figures of one step, by name."""
@@ -59,7 +59,7 @@ class Run(Seam, seam="run", default="objective"):
 
     @abstractmethod
     def cost(self) -> Cost:
-        """Of one step, the largest where they differ; the run must be `complete`."""
+        """What one step takes, the largest where they differ; the run must be `complete`."""
 
     @property
     def complete(self) -> bool:
@@ -80,7 +80,7 @@ class Run(Seam, seam="run", default="objective"):
         return 0
 
     def remarks(self) -> list[str]:
-        """What can be trained and is hardly meant, a line each."""
+        """What can be trained but is hardly meant, a line each."""
         return []
 
     def settings(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Run(Seam, seam="run", default="objective"):
         return self.model_dump(mode="json", exclude={"exec"})
 
     def identity(self) -> dict[str, Any]:
-        """Of these fields what is not at its default, and the schema by which defaults are read: a field that a newer
+        """The settings that are not at their default, and the schema by which defaults are read: a field that a newer
         version adds makes no run another one."""
         return {"schema": SCHEMA} | stated(self, leave_out=["exec"])
 

@@ -125,15 +125,15 @@ def _train(
     held_out = prepared.val_batches(spec.eval.batch_size or spec.batch_size)
     start_weights = Start(spec, prepared.codec, compiled.state)
     hashes, shared = sources(spec, prepared) | start_weights.sources(), spec.schedule.shared(spec.steps)
-    found = restore(out / "ckpt", compiled.state.saved, suits=partial(suits, spec, out, hashes))
-    if found is not None and found[2].get("mode", SOLO) != SOLO:
+    restored = restore(out / "ckpt", compiled.state.saved, suits=partial(suits, spec, out, hashes))
+    if restored is not None and restored[2].get("mode", SOLO) != SOLO:
         raise ConfigError(
             f"{out}: its checkpoints were made with other runs as one program; start over in another --out"
         )
-    first, state, meta = found or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
-    state = state._replace(frozen=start_weights.frozen) if found else start_weights.begin(state)
+    first, state, meta = restored or (0, compiled.init(jax.random.fold_in(key, 0), values), None)
+    state = state._replace(frozen=start_weights.frozen) if restored else start_weights.begin(state)
     del start_weights
-    alike, measures = similarity(spec, prepared.codec, folder), len(held_out) > 0 or spec.eval.sts is not None
+    measure_sts, measures = similarity(spec, prepared.codec, folder), bool(held_out) or spec.eval.sts is not None
     dropout_key = jax.random.fold_in(key, 1)
 
     with (
@@ -159,7 +159,7 @@ def _train(
             if measure:
                 with record.paused():
                     loss = validate(compiled, state.weights, held_out, values) if held_out else None
-                    more = alike(state.weights)
+                    more = measure_sts(state.weights)
                 better = record.validation(loss, more) and spec.exec.keep_best
             asked = stop.agreed()
             status = record.verdict() or ("finished" if now == spec.steps else "stopped" if asked else None)
