@@ -13,9 +13,11 @@ from jaxgpt.nn.attention import Attention
 from jaxgpt.nn.layout import Layout, Memory
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.pipeline import Pipelined
-from jaxgpt.ops.attention import Reference
+from jaxgpt.ops.attention import Reference, Ring
 from jaxgpt.ops.patterns import Bidirectional
 from jaxgpt.ops.positions import NoPosition
+from jaxgpt.ops.sharding import constraining
+from jaxgpt.parallel import Mesh, Standard, placement_of
 
 SIZE = {"num_layers": 2, "d_model": 8, "num_heads": 2, "vocab_size": 16, "context": 8, "init_std": 0.5}
 B, S, T = 2, 5, 6
@@ -75,28 +77,34 @@ def params():
     return {name: draw(name) for name in VARIANTS}
 
 
-def test_cross_attention_is_its_formula():
-    attention = Attention(
+def attention(kernel):
+    """One head pair over a shared key/value head, and weights for it."""
+    module = Attention(
         num_heads=2,
         num_kv_heads=1,
         d_head=4,
         linears=Linears("float32", 0.5, 0.5, bias=False),
         qkv_bias=False,
         o_bias=False,
-        kernel=Reference(),
+        kernel=kernel,
         position=NoPosition(),
         qk_norm=None,
         score_scale=None,
         soft_cap=None,
         dropout=0.0,
     )
+    shapes = {"q": (8, 8), "k": (8, 4), "v": (8, 4), "o": (8, 8)}
+    rng = np.random.default_rng(1)
+    return module, {name: {"weight": rng.standard_normal(shape).astype(np.float32)} for name, shape in shapes.items()}
+
+
+def test_cross_attention_is_its_formula():
+    module, params = attention(Reference())
+    weights = {name: leaf["weight"] for name, leaf in params.items()}
     x = RNG.standard_normal((B, T, 8)).astype(np.float32)
     layout = Layout(pos=np.arange(T, dtype=np.int32))
     given = (x, layout, Bidirectional(), None, False, Memory(STATES, LAST_IS_PADDING))
-    shapes = {"q": (8, 8), "k": (8, 4), "v": (8, 4), "o": (8, 8)}
-    weights = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-    params = {name: {"weight": weight} for name, weight in weights.items()}
-    got, cache = attention.apply({"params": params}, *given)
+    got, cache = module.apply({"params": params}, *given)
 
     def projected(name, x, heads):
         return (x @ weights[name]).reshape(*x.shape[:2], heads, 4)
@@ -107,6 +115,27 @@ def test_cross_attention_is_its_formula():
     want = np.einsum("bhts,bsk->bthk", share, v).reshape(B, T, 8) @ weights["o"]
     assert_close(got, want)
     assert_close(cache.k[:, 0], k)
+
+
+@pytest.mark.parametrize("length", [8, 12, 6], ids=lambda length: f"memory {length}")
+def test_devices_that_share_a_rows_tokens_see_all_of_the_memory(length):
+    """A memory as long as the row goes around the ring; of another length, which may not divide, it is whole."""
+    rows, layout = RNG.standard_normal((B, 8, 8)).astype(np.float32), Layout(np.arange(8, dtype=np.int32))
+    states = RNG.standard_normal((B, length, 8)).astype(np.float32)
+    pos = np.stack([np.arange(length), np.where(np.arange(length) < 5, np.arange(length), -1)]).astype(np.int32)
+
+    def both(kernel, placement):
+        module, params = attention(kernel)
+
+        def loss(params, rows, states):
+            out, _ = module.apply(params, rows, layout, Bidirectional(), None, False, Memory(states, pos))
+            return jnp.sin(out).sum()
+
+        with constraining(placement):
+            return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))({"params": params}, rows, states)
+
+    placement = placement_of(Standard(), Mesh(data=2, sequence=4).build())
+    assert_close(both(Ring(), placement), both(Reference(), None))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
