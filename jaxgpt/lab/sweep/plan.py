@@ -63,7 +63,6 @@ def plan(
     experiment: Experiment,
     name: str,
     near: Path | None = None,
-    overrides: Iterable[str] = (),
     seeds: int | None = None,
     command: str = "",
     spec: type[Any] | None = None,
@@ -72,12 +71,11 @@ def plan(
 ) -> Plan:
     """Resolves every run that is to be reported.
 
-    `near` is the folder where the base is looked up first; `overrides` edit the base; `seeds` replaces the
-    experiment's; `spec` is the run's Spec class, `jaxgpt.runs.Run` by default; `rates` are tuned learning rates by
-    arm, and `pacer` measures for a budget of seconds. Raises ConfigError with the problems of all arms at once, each
-    with its arm's name in front.
+    `near` is the folder where the base is looked up first; `seeds` replaces the experiment's; `spec` is the run's Spec
+    class, `jaxgpt.runs.Run` by default; `rates` are tuned learning rates by arm, and `pacer` measures for a budget of
+    seconds. Raises ConfigError with the problems of all arms at once, each with its arm's name in front.
     """
-    runs, count = resolve(experiment, near, overrides, spec), _count(experiment, seeds)
+    runs, count = resolve(experiment, near, spec), _count(experiment, seeds)
     if rates:
         runs = {arm: run.evolve(optim=run.optim.evolve(lr=rates[arm])) for arm, run in runs.items()}
     counts = {axis: steps(runs, experiment.baseline, axis, pacer) for axis in experiment.budget}
@@ -93,18 +91,11 @@ def plan(
     return Plan(name, experiment, tuple(cells.values()), command)
 
 
-def tuning_plan(
-    experiment: Experiment,
-    name: str,
-    near: Path | None = None,
-    overrides: Iterable[str] = (),
-    command: str = "",
-    spec: type[Any] | None = None,
-) -> Plan:
+def tuning_plan(experiment: Experiment, name: str, command: str = "", spec: type[Any] | None = None) -> Plan:
     """Resolves the runs that choose each arm's learning rate; none where the experiment tunes nothing."""
     if experiment.tune is None:
         return Plan(name, experiment, (), command, "tune")
-    runs, cells = resolve(experiment, near, overrides, spec), []
+    runs, cells = resolve(experiment, None, spec), []
     for i in range(experiment.tune.seeds):
         for lr in experiment.tune.lr:
             for arm, run in runs.items():
@@ -113,12 +104,10 @@ def tuning_plan(
     return Plan(name, experiment, tuple(cells), command, "tune")
 
 
-def resolve(
-    experiment: Experiment, near: Path | None, overrides: Iterable[str], spec: type[Any] | None
-) -> dict[str, Any]:
+def resolve(experiment: Experiment, near: Path | None, spec: type[Any] | None) -> dict[str, Any]:
     """Every arm's run, before seeds and budgets. Raises ConfigError with the problems of all arms at once."""
     spec = _run() if spec is None else spec
-    tree = base_tree(experiment, near, overrides, spec)
+    tree = _read_base(experiment.base, near)
     parse(spec, tree)  # a fault of the base is reported once and in the base's own words
     runs: dict[str, Any] = {}
     problems: list[str] = []
@@ -133,11 +122,9 @@ def resolve(
     return runs
 
 
-def base_tree(
-    experiment: Experiment, near: Path | None, overrides: Iterable[str], spec: type[Any] | None = None
-) -> dict[str, Any]:
+def base_tree(experiment: Experiment, near: Path, overrides: Iterable[str]) -> dict[str, Any]:
     """The base as plain fields, overrides applied."""
-    return apply_overrides(_base_tree(experiment.base, near), overrides, _run() if spec is None else spec)
+    return apply_overrides(_read_base(experiment.base, near), overrides, _run())
 
 
 def _run() -> type[Any]:
@@ -157,7 +144,7 @@ def _count(experiment: Experiment, seeds: int | None) -> int:
     return seeds
 
 
-def _base_tree(base: str | dict[str, Any], near: Path | None) -> dict[str, Any]:
+def _read_base(base: str | dict[str, Any], near: Path | None) -> dict[str, Any]:
     if not isinstance(base, str):
         return base
     folders = [Path.cwd()]

@@ -28,12 +28,12 @@ def test_arms_differ_in_their_overrides_only(planned):
 
 
 def test_id_leaves_out_how_it_is_computed(experiment, planned, run_spec):
-    elsewhere = plan(experiment, "position", overrides=["exec=gpu"], spec=run_spec)
+    elsewhere = plan(experiment.evolve(base=experiment.base | {"exec": "gpu"}), "position", spec=run_spec)
     assert [cell.id for cell in elsewhere.cells] == [cell.id for cell in planned.cells]
 
 
 def test_base_seed_moves_every_arm_and_more_seeds_keep_the_first(experiment, planned, run_spec):
-    moved = plan(experiment, "position", overrides=["seed=3"], seeds=2, spec=run_spec)
+    moved = plan(experiment.evolve(base=experiment.base | {"seed": 3}), "position", seeds=2, spec=run_spec)
     assert [cell.run.seed for cell in moved.cells] == [3, 3, 4, 4]
     more = plan(experiment, "position", seeds=9, spec=run_spec)
     assert more.cells[:12] == planned.cells
