@@ -34,7 +34,7 @@ def damage(folder: Path) -> str | None:
 
 def is_closed(folder: Path) -> bool:
     """Whether no worker has anything to do there: the run has ended, believed or not."""
-    return any(held is not None for held in _ended(folder))
+    return any(part is not None for part in _ended(folder))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -72,10 +72,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """A JSON mapping. Raises ConfigError, one line, where there is none to read."""
-    held = disk.read_json(path, LARGE)
-    if not isinstance(held, dict):
-        raise ConfigError(f"{path}: expected a mapping, found {type(held).__name__}")
-    return held
+    content = disk.read_json(path, LARGE)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping, found {type(content).__name__}")
+    return content
 
 
 def is_figure(value: Any) -> TypeGuard[float]:
@@ -109,7 +109,7 @@ def _ended(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
         result = seal.read_result(folder)
     except JaxgptError as error:
         return None, str(error)
-    checks = {"step": is_count, "tokens": is_count, "seconds": is_figure, "mode": lambda held: isinstance(held, str)}
+    checks = {"step": is_count, "tokens": is_count, "seconds": is_figure, "mode": lambda value: isinstance(value, str)}
     for name, check in checks.items() if result is not None else ():
         if result is not None and name in result and not check(result[name]):
             return None, f"{folder / seal.RESULT}: {name}: no run ends with {quote(result[name])}"

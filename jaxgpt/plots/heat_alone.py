@@ -5,7 +5,7 @@ from math import cos, radians, sin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxgpt.plots.heatmap import draw_map, fold, settle
+from jaxgpt.plots.heatmap import draw_map, fold, style_colour_bar
 from jaxgpt.plots.look import STYLE
 from jaxgpt.plots.palette import MUTED
 from jaxgpt.plots.picture import checked, save
@@ -69,12 +69,12 @@ def _figure(heat: "Heat", name: str) -> "Figure":
     image = draw_map(ax, heat, 72 * cell)
     word: Any = {"parse_math": False, "fontsize": 8, "annotation_clip": False, "textcoords": "offset points"}
     figures: Any = {"ha": "right", "va": "center", "fontsize": 8, "transform": ax.get_yaxis_transform()}
-    for place, (one, two) in enumerate(zip(heat.first, heat.second, strict=True)):
-        ax.annotate(shorten(one), (-0.5, place), (-5, 0), ha="right", va="center", **word)
+    for row, (first, second) in enumerate(zip(heat.first, heat.second, strict=True)):
+        ax.annotate(shorten(first), (-0.5, row), (-5, 0), ha="right", va="center", **word)
         slant: Any = {"rotation": _SLOPE, "rotation_mode": "anchor"}
-        ax.annotate(shorten(two), (place, -0.5), (0, 5), ha="left", va="center", **slant, **word)
-        ax.text(1 + 0.45 / side, place, f"{heat.scores[place]:.2f}", **figures)
-        ax.text(1 + 1.05 / side, place, f"{heat.cosines[place, place]:.2f}", color=MUTED, **figures)
+        ax.annotate(shorten(second), (row, -0.5), (0, 5), ha="left", va="center", **slant, **word)
+        ax.text(1 + 0.45 / side, row, f"{heat.scores[row]:.2f}", **figures)
+        ax.text(1 + 1.05 / side, row, f"{heat.cosines[row, row]:.2f}", color=MUTED, **figures)
     for right, head in ((0.45, "human\nscore"), (1.05, "cosine")):
         ax.text(1 + right / side, pairs - 0.2, head, **(figures | {"color": MUTED, "va": "top"}))
     title = fold(name, 30)
@@ -83,5 +83,5 @@ def _figure(heat: "Heat", name: str) -> "Figure":
         0, 1 - (0.17 * len(title.splitlines()) + 0.1) / high, _NOTE, va="top", fontsize=8, color=MUTED, linespacing=1.4
     )
     bar = figure.add_axes((_WORDS / wide, (_FOOT - 0.35) / high, min(side, 3) / wide, 0.11 / high))
-    settle(figure.colorbar(image, cax=bar, orientation="horizontal", label="cosine", extend="min"))
+    style_colour_bar(figure.colorbar(image, cax=bar, orientation="horizontal", label="cosine", extend="min"))
     return figure

@@ -49,8 +49,8 @@ def _figure(shown: tuple[View, ...], length: int, model: Any) -> "Figure":
     figure = Figure(figsize=(wide, high))
 
     def axes(x: float, y: float, w: float, h: float) -> "Axes":
-        place = (x / wide, y / high, w / wide, h / high)
-        ax = figure.add_axes(place, xticks=[], yticks=[], facecolor="none")
+        box = (x / wide, y / high, w / wide, h / high)
+        ax = figure.add_axes(box, xticks=[], yticks=[], facecolor="none")
         ax.spines[:].set_visible(False)
         return ax
 

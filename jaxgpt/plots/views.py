@@ -38,20 +38,20 @@ def views(layer_patterns: Sequence[Pattern], num_heads: int) -> tuple[View, ...]
 
 def fields(pattern: Pattern) -> str:
     """`window 8, dilation 4`; left out is a default that changes nothing: 0, or a word."""
-    told = []
+    parts = []
     for name, field in type(pattern).model_fields.items():
         value: Any = getattr(pattern, name)
         if isinstance(value, tuple) and value and isinstance(value[0], Pattern):
-            told.append("; ".join(f"{part.kind} {fields(part)}".rstrip() for part in value))
+            parts.append("; ".join(f"{part.kind} {fields(part)}".rstrip() for part in value))
         elif value != field.default or (isinstance(value, int | float) and value):
-            told.append(f"{name}{HARD}{value}")
-    return ", ".join(told)
+            parts.append(f"{name}{HARD}{value}")
+    return ", ".join(parts)
 
 
-def numbers(held: Sequence[int]) -> str:
+def numbers(counted: Sequence[int]) -> str:
     """`1–3, 5`; of more than three runs, the first two and the last: `1, 3, …, 95`."""
     runs: list[list[int]] = []
-    for number in held:
+    for number in counted:
         if runs and number == runs[-1][1] + 1:
             runs[-1][1] = number
         else:
@@ -69,13 +69,13 @@ def kept_shares(pattern: Pattern, length: int, cell: int = 1) -> np.ndarray:
     starts = row[::cell]
     sizes = np.diff(starts, append=length)
     if is_relative(pattern):
-        kept = _kept_by_distance(pattern, length, starts, starts + sizes)
+        pairs = _kept_by_distance(pattern, length, starts, starts + sizes)
     else:
-        kept = np.zeros((starts.size, starts.size), np.int64)
+        pairs = np.zeros((starts.size, starts.size), np.int64)
         for start, seen in strips(pattern.allows, row, row, 1):
             columns = np.add.reduceat(seen, starts, axis=1, dtype=np.int64)
-            np.add.at(kept, (start + np.arange(len(seen))) // cell, columns)
-    return kept / (sizes[:, None] * sizes)
+            np.add.at(pairs, (start + np.arange(len(seen))) // cell, columns)
+    return pairs / (sizes[:, None] * sizes)
 
 
 def _kept_by_distance(pattern: Pattern, length: int, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

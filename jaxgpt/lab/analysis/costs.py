@@ -26,7 +26,7 @@ def per_run(findings: Findings, arm: str) -> Spent:
     """The mean of an arm's finished runs."""
     finished = [o for o in findings.outcomes if o.cell.arm == arm and o.status == "finished"]
     spent = total(findings, finished)
-    return Spent(*(held / len(finished) if finished else math.nan for held in spent))
+    return Spent(*(amount / len(finished) if finished else math.nan for amount in spent))
 
 
 def total(findings: Findings, outcomes: Iterable[Outcome]) -> Spent:
@@ -36,7 +36,7 @@ def total(findings: Findings, outcomes: Iterable[Outcome]) -> Spent:
     by_arm: dict[str, float] = {}
     for outcome in ended:
         by_arm[outcome.cell.arm] = by_arm.get(outcome.cell.arm, 0) + outcome.result.get("tokens", 0)
-    flops = sum(held * flops_per_token(findings, arm) for arm, held in by_arm.items())
+    flops = sum(count * flops_per_token(findings, arm) for arm, count in by_arm.items())
     return Spent(steps, tokens, flops, seconds)
 
 

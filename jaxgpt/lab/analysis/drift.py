@@ -18,29 +18,29 @@ _LONGEST = 100
 
 def drift(findings: Findings) -> list[str]:
     """A line for each fact that differs between runs that should share it, and which runs have which value."""
-    every = [outcome for found in (findings, *findings.others) for outcome in found.outcomes]
+    every = [outcome for under in (findings, *findings.others) for outcome in under.outcomes]
     cells = {outcome.cell.path: outcome.cell for outcome in every if outcome.status in ("finished", "diverged")}
-    facts = {path: held for path in cells if (held := _facts(read_json(findings.folder / path / "provenance.json")))}
+    facts = {path: own for path in cells if (own := _facts(read_json(findings.folder / path / "provenance.json")))}
     seen: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for name in dict.fromkeys(name for held in facts.values() for name in held):
-        for path, held in facts.items():  # a fact that a run lacks, as a flag that was not set, differs as well
+    for name in dict.fromkeys(name for own in facts.values() for name in own):
+        for path, own in facts.items():  # a fact that a run lacks, as a flag that was not set, differs as well
             group = cells[path].arm if name in SPREAD else ""
-            seen.setdefault((name, group), {}).setdefault(held.get(name, ""), []).append(cells[path].id)
+            seen.setdefault((name, group), {}).setdefault(own.get(name, ""), []).append(cells[path].id)
     lines = []
     for (name, group), values in seen.items():
         if len(values) > 1:
-            told = ", ".join(f"{value or 'none'} ({len(ids)} runs, as {ids[0]})" for value, ids in values.items())
-            lines.append(f"{name} differs{f' within arm {group}' if group else ''}: {told}")
+            listed = ", ".join(f"{value or 'none'} ({len(ids)} runs, as {ids[0]})" for value, ids in values.items())
+            lines.append(f"{name} differs{f' within arm {group}' if group else ''}: {listed}")
     return lines
 
 
 def _facts(provenance: Mapping[str, Any]) -> dict[str, str]:
-    held = {name: value for name in WATCHED if (value := provenance.get(name))}
-    if held.get("diff"):
-        held["diff"] = digest(held["diff"])
-    if held.get("commit"):
-        held["commit"] = str(held["commit"])[:10]
-    return {name: _short(value) for name, value in flatten(held).items() if value is not None}
+    watched = {name: value for name in WATCHED if (value := provenance.get(name))}
+    if watched.get("diff"):
+        watched["diff"] = digest(watched["diff"])
+    if watched.get("commit"):
+        watched["commit"] = str(watched["commit"])[:10]
+    return {name: _short(value) for name, value in flatten(watched).items() if value is not None}
 
 
 def _short(value: Any) -> str:

@@ -152,18 +152,18 @@ def _analyse(plan: Plan, folder: Path, axis: str, tuned: Mapping[str, Tuned]) ->
     groups = [(asked or against, True, holm), (against if asked else {}, False, benjamini_hochberg)]
     contrasts: list[Contrast] = []
     for named, planned, adjust in groups:
-        found = [_contrast(name, weights, arms, planned) for name, weights in named.items()]
-        adjusted = adjust([contrast.paired.p for contrast in found])
-        contrasts += [replace(contrast, adjusted=p) for contrast, p in zip(found, adjusted, strict=True)]
+        compared = [_contrast(name, weights, arms, planned) for name, weights in named.items()]
+        adjusted = adjust([contrast.paired.p for contrast in compared])
+        contrasts += [replace(contrast, adjusted=p) for contrast, p in zip(compared, adjusted, strict=True)]
     return Findings(plan, folder, axis, tuple(arms), tuple(contrasts), tuned)
 
 
 def _contrast(name: str, weights: Mapping[str, float], arms: list[Arm], planned: bool) -> Contrast:
     """Over the seeds that finished in all its arms, computed the same way in each."""
-    held = {arm.name: {o.cell.run.seed: o for o in arm.finished} for arm in arms if weights.get(arm.name)}
-    modes = {seed: {by[seed].mode for by in held.values() if seed in by} for by in held.values() for seed in by}
-    values = {arm: {seed: o.value for seed, o in by.items() if len(modes[seed]) == 1} for arm, by in held.items()}
-    seeds, plus, minus = combine(values, {arm: weights[arm] for arm in held})
+    by_arm = {arm.name: {o.cell.run.seed: o for o in arm.finished} for arm in arms if weights.get(arm.name)}
+    modes = {seed: {by[seed].mode for by in by_arm.values() if seed in by} for by in by_arm.values() for seed in by}
+    values = {arm: {seed: o.value for seed, o in by.items() if len(modes[seed]) == 1} for arm, by in by_arm.items()}
+    seeds, plus, minus = combine(values, {arm: weights[arm] for arm in by_arm})
     differences = tuple(a - b for a, b in zip(plus, minus, strict=True))
     return Contrast(name, dict(weights), seeds, differences, compare(plus, minus), planned, math.nan)
 
@@ -183,5 +183,5 @@ def _read(cell: Cell, folder: Path, metric: str) -> Outcome:
     value = float(result[metric]) if status == "finished" else math.nan
     key = metric.removeprefix("best_")
     points = [(row.get("tokens", row["step"]), row.get(key)) for row in read_metrics(where) if changed is None]
-    curve = tuple((float(at), float(held)) for at, held in points if is_figure(at) and is_figure(held))
+    curve = tuple((float(at), float(figure)) for at, figure in points if is_figure(at) and is_figure(figure))
     return Outcome(cell, status, value, result, error, curve)

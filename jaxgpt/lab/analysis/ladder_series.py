@@ -65,10 +65,10 @@ def series_of(findings: Findings) -> tuple[Series, ...]:
 
 def steeper(series: tuple[Series, ...]) -> list[Steeper]:
     """Each further series against the first, by a paired t test over the seeds that both have."""
-    known = [held for held in series if held.law]
-    found = [Steeper(held.name, known[0].name, _compare(held, known[0]), math.nan) for held in known[1:]]
-    adjusted = holm([held.paired.p for held in found])
-    return [Steeper(held.name, held.reference, held.paired, p) for held, p in zip(found, adjusted, strict=True)]
+    known = [each for each in series if each.law]
+    pairs = [Steeper(each.name, known[0].name, _compare(each, known[0]), math.nan) for each in known[1:]]
+    adjusted = holm([pair.paired.p for pair in pairs])
+    return [Steeper(pair.name, pair.reference, pair.paired, p) for pair, p in zip(pairs, adjusted, strict=True)]
 
 
 def size(findings: Findings, arm: str) -> float:
@@ -83,11 +83,11 @@ def size(findings: Findings, arm: str) -> float:
 def parameters(model: Any) -> int:
     """Without the tables of tokens and positions, nor an output table of its own (Kaplan et al. 2020, section 2.1):
     so whatever the vocabulary."""
-    settled = model if model.vocab_size is not None else model.evolve(vocab_size=256)
-    tree = settled.shapes()
-    tables = [held for name, held in tree.get("embed", {}).items() if name in ("token", "position")]
+    sized = model if model.vocab_size is not None else model.evolve(vocab_size=256)
+    tree = sized.shapes()
+    tables = [table for name, table in tree.get("embed", {}).items() if name in ("token", "position")]
     tables += tree.get("lm_head", {}).values()
-    return settled.count() - sum(math.prod(table.shape) for table in tables)
+    return sized.count() - sum(math.prod(table.shape) for table in tables)
 
 
 def _series(findings: Findings, name: str, arms: tuple[str, ...]) -> Series:
@@ -109,7 +109,7 @@ def _series(findings: Findings, name: str, arms: tuple[str, ...]) -> Series:
         return Series(name, arms, x, seeds, losses, None, str(error))
 
 
-def _compare(one: Series, other: Series) -> Paired:
-    a, b = one.exponents, other.exponents
+def _compare(series: Series, other: Series) -> Paired:
+    a, b = series.exponents, other.exponents
     both = [seed for seed in a if seed in b]
     return compare([a[seed] for seed in both], [b[seed] for seed in both])

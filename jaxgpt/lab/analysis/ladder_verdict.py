@@ -12,7 +12,7 @@ def law_verdict(findings: Findings) -> str:
     """`Validation loss falls as parameters^−0.086 (95% interval −0.092 to −0.080, 6 seeds, 5 sizes from 49k to
     1.8M)`."""
     experiment, series = findings.plan.experiment, series_of(findings)
-    fitted = [held for held in series if held.law]
+    fitted = [each for each in series if each.law]
     if not fitted or experiment.ladder is None:
         return f"No law can be fitted: {series[0].why}"
     subject = quantity(experiment.metric)
@@ -21,13 +21,13 @@ def law_verdict(findings: Findings) -> str:
         evidence = f"{_seeds(fitted[0])}, {_sizes(fitted)}"
         sentence = f"{subject} {_law(fitted[0], axis, evidence)}"
     else:
-        told = [f"for {held.name} it {_law(held, axis, _seeds(held))}" for held in fitted]
-        sentence = f"{subject} over {_sizes(fitted)}: {' and '.join(told)}"
-    if any(not held.claimable for held in fitted):
-        fewest = min(fitted, key=lambda held: len(held.seeds))
+        laws = [f"for {each.name} it {_law(each, axis, _seeds(each))}" for each in fitted]
+        sentence = f"{subject} over {_sizes(fitted)}: {' and '.join(laws)}"
+    if any(not each.claimable for each in fitted):
+        fewest = min(fitted, key=lambda each: len(each.seeds))
         sentence = f"descriptive only, with {_seeds(fewest)} where a claim needs {CLAIM}: {sentence}"
     sentence = sentence[:1].upper() + sentence[1:]
-    without = [f"no law for {held.name}: {held.why}" for held in series if not held.law]
+    without = [f"no law for {each.name}: {each.why}" for each in series if not each.law]
     return "; ".join([sentence, *map(_apart, steeper(series)), *without])
 
 
@@ -38,9 +38,9 @@ def raised(exponent: Summary) -> tuple[str, str]:
     return number(-exponent.mean, places), ends
 
 
-def _law(held: Series, axis: str, evidence: str) -> str:
-    assert held.law is not None
-    exponent, floor = held.law.exponent, held.law.irreducible
+def _law(series: Series, axis: str, evidence: str) -> str:
+    assert series.law is not None
+    exponent, floor = series.law.exponent, series.law.irreducible
     power, ends = raised(exponent)
     evidence = f"({f'95% interval {ends}, ' if ends else ''}{evidence})"
     if exponent.n > 1 and exponent.low <= 0 <= exponent.high:
@@ -53,23 +53,23 @@ def _law(held: Series, axis: str, evidence: str) -> str:
     return f"{'falls' if exponent.mean > 0 else 'rises'}{towards} as {axis}^{power} {evidence}"
 
 
-def _seeds(held: Series) -> str:
-    return f"{len(held.seeds)} seed{'s' if len(held.seeds) > 1 else ''}"
+def _seeds(series: Series) -> str:
+    return f"{len(series.seeds)} seed{'s' if len(series.seeds) > 1 else ''}"
 
 
 def _sizes(series: list[Series]) -> str:
-    sizes = {x for held in series for x in held.x}
+    sizes = {x for each in series for x in each.x}
     return f"{len(sizes)} sizes from {short(min(sizes))} to {short(max(sizes))}"
 
 
-def _apart(held: Steeper) -> str:
-    found = held.paired.difference
-    places = decimals([found])
-    if found.n < CLAIM:
-        return f"whether the exponents of {held.name} and {held.reference} differ is left open"
-    evidence = f"({interval(found, places)}, {found.n} paired seeds, {equals_p(held.adjusted)})"
-    if held.adjusted < LEVEL:
-        word = "steeper" if found.mean > 0 else "flatter"
-        by = number(abs(found.mean), places)
-        return f"{held.name} is {word} than {held.reference} by {by} in the exponent {evidence}"
-    return f"no difference between the exponents of {held.name} and {held.reference} was shown {evidence}"
+def _apart(pair: Steeper) -> str:
+    difference = pair.paired.difference
+    places = decimals([difference])
+    if difference.n < CLAIM:
+        return f"whether the exponents of {pair.name} and {pair.reference} differ is left open"
+    evidence = f"({interval(difference, places)}, {difference.n} paired seeds, {equals_p(pair.adjusted)})"
+    if pair.adjusted < LEVEL:
+        word = "steeper" if difference.mean > 0 else "flatter"
+        by = number(abs(difference.mean), places)
+        return f"{pair.name} is {word} than {pair.reference} by {by} in the exponent {evidence}"
+    return f"no difference between the exponents of {pair.name} and {pair.reference} was shown {evidence}"

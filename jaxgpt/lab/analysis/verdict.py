@@ -48,11 +48,11 @@ def unpaired(findings: Findings, contrast: Contrast) -> int:
 
 
 def _single(findings: Findings, contrast: Contrast) -> str:
-    experiment, found = findings.plan.experiment, contrast.paired
-    base, n = experiment.baseline, found.difference.n
+    experiment, paired = findings.plan.experiment, contrast.paired
+    base, n = experiment.baseline, paired.difference.n
     named = bool(experiment.contrasts)
     places = _places(findings)
-    evidence = f"{n} paired seeds, {equals_p(found.p)}"
+    evidence = f"{n} paired seeds, {equals_p(paired.p)}"
     if not contrast.claimable:
         return (
             f"Descriptive only, with {n} paired seeds where a claim needs {CLAIM}: "
@@ -61,8 +61,8 @@ def _single(findings: Findings, contrast: Contrast) -> str:
         )
     if shown(contrast):
         word = "better" if improves(findings, contrast) else "worse"
-        near, far = sorted((abs(found.difference.low), abs(found.difference.high)))
-        side = "lower" if found.difference.mean < 0 else "higher"
+        near, far = sorted((abs(paired.difference.low), abs(paired.difference.high)))
+        side = "lower" if paired.difference.mean < 0 else "higher"
         subject = (
             f"{contrast.name}: {quantity(experiment.metric)} is {side}, which is {word},"
             if named
@@ -72,7 +72,7 @@ def _single(findings: Findings, contrast: Contrast) -> str:
             f"{subject} by {_size(findings, contrast)} (95% interval {number(near, places)} to {number(far, places)}, "
             f"{evidence})"
         )
-    detectable = f"a true difference of {number(found.detectable, places)} would have been found four times in five"
+    detectable = f"a true difference of {number(paired.detectable, places)} would have been found four times in five"
     subject = f"No effect of {contrast.name}" if named else f"No difference between {contrast.name} and {base}"
     return (
         f"{subject} was shown: {_size(findings, contrast, sign=True)} in "

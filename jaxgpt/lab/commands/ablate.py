@@ -51,12 +51,12 @@ def report(folder: Path, strict: bool) -> Path:
 
 
 def _report(sweep: Sweep, strict: bool) -> Path:
-    found = analyse_sweep(sweep)
-    if strict and (lines := [*found.troubles, *(f"{sweep.folder}: {line}" for line in drift(found))]):
+    findings = analyse_sweep(sweep)
+    if strict and (lines := [*findings.troubles, *(f"{sweep.folder}: {line}" for line in drift(findings))]):
         raise ConfigError(lines)
-    for line in found.troubles:
+    for line in findings.troubles:
         say(line)
-    return present(found)
+    return present(findings)
 
 
 def open_sweep(target: Path, overrides: list[str], seeds: int | None, out: Path | None) -> Sweep:

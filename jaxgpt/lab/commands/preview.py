@@ -26,7 +26,7 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
     """Prints the plan and writes plan.json. `detect`: the seeds that find a difference of that size, from a pilot."""
     sweep = open_sweep(target, overrides, seeds, out)
     plans = sweep.plans()
-    told = [] if detect is None else detection(sweep, detect)
+    lines = [] if detect is None else detection(sweep, detect)
     tables = [_table(plan, sweep.folder) for plan in plans]
     sweep.write()
     page = standard_output()
@@ -36,7 +36,7 @@ def preview(target: Path, overrides: list[str], seeds: int | None, out: Path | N
         page.print(total, soft_wrap=True)
     if sweep.tuning.cells and sweep.tuned() is None:
         page.print("learning rates of the reported runs are settled by the tuning runs")
-    for line in told:
+    for line in lines:
         page.print(printable(line), soft_wrap=True)
     start = f"jaxgpt lab work {sweep.folder}"
     line = f"to start: {sweep.command}   or on each of several machines: {start}"
@@ -76,11 +76,11 @@ def _seconds(
     everything: Sequence[Cell], cells: Sequence[Cell], results: Mapping[Path, Any], flops: float
 ) -> tuple[float, bool]:
     """Seconds a step, and whether they are guessed: from runs of the arm, of any arm, or from FLOPs."""
-    for held in (cells, everything):
-        done = [(cell, result) for cell in held if (result := results[cell.path])]
+    for group in (cells, everything):
+        done = [(cell, result) for cell in group if (result := results[cell.path])]
         spent, steps = sum(r.get("seconds", 0.0) for _, r in done), sum(cell.run.steps for cell, _ in done)
         if steps:
-            return spent / steps, held is everything
+            return spent / steps, group is everything
     from jaxgpt.train.peak_flops import expected_flops
 
     peak = expected_flops(cells[0].run.dtype)
@@ -95,19 +95,19 @@ def detection(sweep: Sweep, detect: float) -> list[str]:
     """
     if not detect > 0:
         raise ConfigError(f"--detect: expected a difference above 0, got {detect}")
-    found: Findings = analyse_sweep(sweep)
-    known: list[Any] = [c for c in found.contrasts if c.arm and c.paired.difference.n >= 3]
+    findings: Findings = analyse_sweep(sweep)
+    known: list[Any] = [c for c in findings.contrasts if c.arm and c.paired.difference.n >= 3]
     if not known:
         raise ConfigError(
             f"--detect: {sweep.folder} holds no pilot; run 3 or more seeds first, as {sweep.command} --seeds 3"
         )
-    arms, measure = {arm.name: arm for arm in found.arms}, unit(found.plan.experiment.metric)
+    arms, measure = {arm.name: arm for arm in findings.arms}, unit(findings.plan.experiment.metric)
     lines = [f"to find a difference of {detect:g} {measure} with 80% power at the 5% level (pilot: what has finished):"]
     for contrast in known:
         sd = math.sqrt(sum(arms[arm].summary.sd ** 2 for arm in contrast.weights) / 2)
         rho = contrast.paired.rho if math.isfinite(contrast.paired.rho) else 0.0
         need = pairs_needed(sd, min(rho, 0.999999), detect)
-        cells = found.plan.of(contrast.arm)
+        cells = findings.plan.of(contrast.arm)
         done = [r for cell in cells if (r := read_result(sweep.folder / cell.path))]
         each = sum(r.get("seconds", 0.0) for r in done) / len(done)
         lines.append(

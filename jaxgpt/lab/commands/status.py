@@ -97,14 +97,16 @@ def _workers(status: SweepStatus) -> Table:
     table = table_of("worker", "at work on", "for", "step", "steps/s", left=2)
     runs = {run.id: run for run in status.runs}
     for worker in status.workers[:WORKERS]:
-        held = [runs[name] for name in worker.covers if name in runs]
-        rates = [run.rate for run in held if run.rate]
-        unit = f"{held[0].arm} s{held[0].seed:02d}" if len(held) == 1 else f"{len(held)} runs ({worker.key})"
+        covered = [runs[name] for name in worker.covers if name in runs]
+        rates = [run.rate for run in covered if run.rate]
+        unit = (
+            f"{covered[0].arm} s{covered[0].seed:02d}" if len(covered) == 1 else f"{len(covered)} runs ({worker.key})"
+        )
         table.add_row(
             printable(f"{worker.host}:{worker.pid}" + ("" if worker.alive else " (silent)")),
             printable(unit),
             clock(max(0.0, time.time() - worker.since)),
-            f"{sum(run.step for run in held):,}/{sum(run.steps for run in held):,}",
+            f"{sum(run.step for run in covered):,}/{sum(run.steps for run in covered):,}",
             f"{sum(rates):,.1f}" if rates else "",
             style=None if worker.alive else _STYLES["stopped"],
         )

@@ -81,10 +81,10 @@ class SweepStatus:
     @cached_property
     def arms(self) -> dict[str, Counter[State]]:
         """Runs in each state, arm by arm in the plan's order."""
-        found: dict[str, Counter[State]] = {}
+        arms: dict[str, Counter[State]] = {}
         for run in self.runs:
-            found.setdefault(run.arm, Counter())[run.state] += 1
-        return found
+            arms.setdefault(run.arm, Counter())[run.state] += 1
+        return arms
 
     @cached_property
     def failures(self) -> list[RunStatus]:
@@ -137,11 +137,11 @@ def read_status(folder: Path) -> SweepStatus:
     """Reads the sweep in `folder`. Raises ConfigError naming the folder or file when there is none or it is torn."""
     plan = read_plan(Path(folder))
     folder = Path(folder)
-    found = holders(folder / CLAIMS)
-    held = {run for worker in found if worker.alive for run in worker.covers}
-    runs = tuple(_read_run(folder, cell, cell["id"] in held) for cell in plan["cells"])
+    claimants = holders(folder / CLAIMS)
+    claimed = {run for worker in claimants if worker.alive for run in worker.covers}
+    runs = tuple(_read_run(folder, cell, cell["id"] in claimed) for cell in plan["cells"])
     unended = {run.id for run in runs if run.state not in ENDED}
-    workers = tuple(worker for worker in found if worker.alive or unended & set(worker.covers))
+    workers = tuple(worker for worker in claimants if worker.alive or unended & set(worker.covers))
     planned = {str(run.path) for run in runs}
     orphans = sum(run not in planned for run in _run_folders(folder))
     return SweepStatus(folder, plan["name"], plan["question"], plan["command"], runs, workers, orphans)
@@ -174,7 +174,7 @@ def _is_cell(cell: Any) -> bool:
     return inside and is_count(cell.get("seed")) and is_count(cell.get("steps"))
 
 
-def _read_run(sweep: Path, cell: dict[str, Any], held: bool) -> RunStatus:
+def _read_run(sweep: Path, cell: dict[str, Any], claimed: bool) -> RunStatus:
     folder = sweep / cell["path"]
     arm = cell["arm"] + (" (tune)" if cell["stage"] == "tune" else "")
     state: State
@@ -190,7 +190,7 @@ def _read_run(sweep: Path, cell: dict[str, Any], held: bool) -> RunStatus:
         wrong = troubles(folder)
         if damage(folder) is not None:
             state, failed = "damaged", None
-        elif held:
+        elif claimed:
             state, rate = "running", _rate(row)
         elif failed is not None and failed.cls != "preempted":
             state = "diverged" if failed.cls == "diverged" else "failed"

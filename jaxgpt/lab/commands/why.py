@@ -49,13 +49,13 @@ def _difference(cell: Cell, home: Path) -> str:
     near = []
     for other in home.parent.glob(f"s{cell.run.seed:02d}-*") if home.parent.is_dir() else ():
         with contextlib.suppress(ConfigError):  # it has no config, or a torn one: it is not what we look for
-            held = {name: value for name, value in read_yaml(other / "config.yaml").items() if name != "exec"}
-            near.append((diff(held, cell.run.settings()), other.name))
+            fields = {name: value for name, value in read_yaml(other / "config.yaml").items() if name != "exec"}
+            near.append((diff(fields, cell.run.settings()), other.name))
     if not near:
         return "no run of this arm and seed yet"
     changed, name = min(near, key=lambda item: len(item[0]))
-    for settled in ("model.vocab_size", "objective.masking.mask_id"):  # by the tokenizer, when the run began
-        if changed.get(settled, (0, 0))[1] is None:
-            del changed[settled]
-    told = ", ".join(f"{path} {quote(old)} -> {quote(new)}" for path, (old, new) in changed.items())
-    return f"unlike {name}: {told or 'the code of the experiment file changed'}"
+    for derived in ("model.vocab_size", "objective.masking.mask_id"):  # by the tokenizer, when the run began
+        if changed.get(derived, (0, 0))[1] is None:
+            del changed[derived]
+    differences = ", ".join(f"{path} {quote(old)} -> {quote(new)}" for path, (old, new) in changed.items())
+    return f"unlike {name}: {differences or 'the code of the experiment file changed'}"

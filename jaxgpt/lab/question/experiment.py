@@ -60,7 +60,7 @@ class Experiment(Spec):
         """Overrides may hold specs (`{"model.position": Rotary(theta=1e5)}`); they are stored as plain data."""
         if not isinstance(arms, dict):
             return arms
-        return {name: _dump(held) for name, held in arms.items()}
+        return {name: _dump(overrides) for name, overrides in arms.items()}
 
     @field_validator("arms")
     @classmethod
@@ -103,4 +103,4 @@ class Experiment(Spec):
 def _dump(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.model_dump(mode="json")
-    return {key: _dump(held) for key, held in value.items()} if isinstance(value, dict) else value
+    return {key: _dump(item) for key, item in value.items()} if isinstance(value, dict) else value

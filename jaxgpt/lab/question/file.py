@@ -25,11 +25,13 @@ def load(path: str | Path) -> Experiment:
     """
     path = resolve(path)
     module = import_file(path)
-    found = {id(held): (held_as, held) for held_as, held in vars(module).items() if isinstance(held, Experiment)}
-    if len(found) != 1:
-        names = f" ({', '.join(held_as for held_as, _ in found.values())})" if found else ""
-        raise ConfigError(f"{path}: expected one Experiment at the top level, found {len(found) or 'none'}{names}")
-    return next(iter(found.values()))[1]
+    experiments = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, Experiment)}
+    if len(experiments) != 1:
+        names = f" ({', '.join(name for name, _ in experiments.values())})" if experiments else ""
+        raise ConfigError(
+            f"{path}: expected one Experiment at the top level, found {len(experiments) or 'none'}{names}"
+        )
+    return next(iter(experiments.values()))[1]
 
 
 def import_file(path: Path) -> ModuleType:

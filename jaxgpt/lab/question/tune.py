@@ -62,10 +62,10 @@ def choose(arm: str, values: Mapping[float, Sequence[float]], better: str, token
     """The best of an arm's learning rates by the mean of the metric; a NaN (a run that diverged) loses."""
     worst = math.inf if better == "lower" else -math.inf
 
-    def mean(held: Sequence[float]) -> float:
-        return worst if any(map(math.isnan, held)) else sum(held) / len(held)
+    def mean(figures: Sequence[float]) -> float:
+        return worst if any(map(math.isnan, figures)) else sum(figures) / len(figures)
 
-    rates = tuple(Rate(lr, mean(held), tuple(held)) for lr, held in sorted(values.items()))
+    rates = tuple(Rate(lr, mean(figures), tuple(figures)) for lr, figures in sorted(values.items()))
     best = (min if better == "lower" else max)(rates, key=lambda rate: rate.mean)
     edge = best in (rates[0], rates[-1])
     return Tuned(arm, rates, best.lr, edge, sum(len(rate.values) for rate in rates), tokens, seconds)

@@ -11,8 +11,8 @@ from jaxgpt.lab.report.tables.arms import everything
 
 def csv_text(findings: Findings) -> str:
     """One line a run. Holds nothing that a clock measured, so equal runs give equal bytes."""
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     metric = findings.plan.experiment.metric
     heads = ["experiment", "arm", "seed", "run", "budget", "mode", "status", "step", "tokens", metric]
     writer.writerow(map(for_csv, heads))
@@ -23,4 +23,4 @@ def csv_text(findings: Findings) -> str:
         ends_at = [result.get("step", ""), result.get("tokens", "")]
         row = [findings.plan.name, *which, outcome.status, *ends_at, value]
         writer.writerow(map(for_csv, row))
-    return held.getvalue()
+    return buffer.getvalue()

@@ -38,7 +38,7 @@ _SPECIAL = {
     "…": r"\ldots{}",
     "\u00a0": "~",
     "[": "{[}",  # after a line's end `\\` a bracket would be an optional length
-} | {held: f"\\{held}" for held in "&%$#_{}"}
+} | {char: f"\\{char}" for char in "&%$#_{}"}
 
 
 def latex(findings: Findings) -> str:
@@ -49,7 +49,7 @@ def latex(findings: Findings) -> str:
         r"\begin{table}",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{escape(caption(findings))}}}",
-        f"\\label{{tab:{''.join(held if held.isascii() and held.isalnum() else '-' for held in findings.plan.name)}}}",
+        f"\\label{{tab:{''.join(char if char.isascii() and char.isalnum() else '-' for char in findings.plan.name)}}}",
         r"\smallskip",
     ]
     parts = [_tabular(arm_table(findings), "", _left_out(findings))]
@@ -71,7 +71,7 @@ def caption(findings: Findings) -> str:
         f"interval; {experiment.better} is better.{budget}"
     )
     if shared := _shared(findings):
-        text += f" Each run took {' and '.join(f'{held} {name}' for name, held in shared.items())}."
+        text += f" Each run took {' and '.join(f'{amount} {name}' for name, amount in shared.items())}."
     if experiment.ladder:
         text += " Power laws are fitted to each seed apart."
     if experiment.contrasts or not experiment.ladder:
@@ -86,26 +86,26 @@ def caption(findings: Findings) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX sets as it stands here; a character that pdflatex has no name for becomes its code point."""
-    return "".join(_SPECIAL.get(held) or _letter(held) for held in one_line(text)).replace("}$$^{", "")
+    return "".join(_SPECIAL.get(char) or _letter(char) for char in one_line(text)).replace("}$$^{", "")
 
 
-def _letter(held: str) -> str:
-    if held.isascii():
-        return held if held.isprintable() else " "
-    name = unicodedata.name(held, "").split()
+def _letter(char: str) -> str:
+    if char.isascii():
+        return char if char.isprintable() else " "
+    name = unicodedata.name(char, "").split()
     if name[:1] == ["GREEK"] and len(name) == 4 and name[2] == "LETTER" and name[3] != "OMICRON":
         letter = name[3].lower().replace("lamda", "lambda")
         if name[1] == "SMALL":
             return f"$\\{letter}$"
         return f"$\\{letter.title()}$" if letter in _CAPITALS else f"\\ensuremath{{\\mathrm{{{letter[0].upper()}}}}}"
-    form = unicodedata.decomposition(held)
+    form = unicodedata.decomposition(char)
     if form.startswith("<super>"):
-        return f"$^{{{unicodedata.normalize('NFKC', held).replace('−', '-')}}}$"
-    if held.isalpha() and ord(held) < 0x180:  # Latin letters, which the default encoding of today's LaTeX knows
-        return held
-    plain = unicodedata.normalize("NFKD", held)
+        return f"$^{{{unicodedata.normalize('NFKC', char).replace('−', '-')}}}$"
+    if char.isalpha() and ord(char) < 0x180:  # Latin letters, which the default encoding of today's LaTeX knows
+        return char
+    plain = unicodedata.normalize("NFKD", char)
     known = plain.isascii() and plain.isprintable()
-    return "".join(_SPECIAL.get(part, part) for part in plain) if known else f"U+{ord(held):04X}"
+    return "".join(_SPECIAL.get(part, part) for part in plain) if known else f"U+{ord(char):04X}"
 
 
 _CAPITALS = {"gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"}

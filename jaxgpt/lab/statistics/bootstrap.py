@@ -26,5 +26,5 @@ def bca(differences: Sequence[float], level: float = 0.95, draws: int = 10_000, 
         return float(values[0]), float(values[0])
     from scipy.stats import bootstrap
 
-    found = bootstrap((values,), np.mean, confidence_level=level, n_resamples=draws, method="BCa", rng=seed)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    interval = bootstrap((values,), np.mean, confidence_level=level, n_resamples=draws, method="BCa", rng=seed)
+    return float(interval.confidence_interval.low), float(interval.confidence_interval.high)

@@ -20,10 +20,13 @@ def combine(
             raise JaxgptError(f"weights: no arm {arm!r}; expected some of {', '.join(values)}")
     if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
         raise JaxgptError(f"weights: {dict(weights)}; expected both signs and a sum of 0, as 0.5, 0.5, -0.5, -0.5")
-    held = {arm: weight for arm, weight in weights.items() if weight}
-    seeds = tuple(sorted(set.intersection(*(set(values[arm]) for arm in held))))
+    weighted = {arm: weight for arm, weight in weights.items() if weight}
+    seeds = tuple(sorted(set.intersection(*(set(values[arm]) for arm in weighted))))
     plus, minus = (
-        [sum(sign * weight * values[arm][seed] for arm, weight in held.items() if sign * weight > 0) for seed in seeds]
+        [
+            sum(sign * weight * values[arm][seed] for arm, weight in weighted.items() if sign * weight > 0)
+            for seed in seeds
+        ]
         for sign in (1, -1)
     )
     return seeds, plus, minus

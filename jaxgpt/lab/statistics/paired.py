@@ -118,12 +118,12 @@ def below(values: Sequence[float], threshold: float) -> float:
     """
     from scipy.special import stdtr
 
-    found = summarise(values)
-    if found.n < 2:
+    summary = summarise(values)
+    if summary.n < 2:
         return math.nan
-    if found.sd == 0:
-        return float(found.mean >= threshold)
-    return float(stdtr(found.n - 1, (found.mean - threshold) * math.sqrt(found.n) / found.sd))
+    if summary.sd == 0:
+        return float(summary.mean >= threshold)
+    return float(stdtr(summary.n - 1, (summary.mean - threshold) * math.sqrt(summary.n) / summary.sd))
 
 
 def sign_flip(differences: NDArray[np.float64]) -> float:

@@ -56,16 +56,16 @@ def fit(x: ArrayLike, y_by_seed: ArrayLike, irreducible: bool = False) -> Law:
     _check(sizes, losses, SIZES if irreducible else 2)
     u, v = np.log(sizes), np.log(losses)
     slopes, heights = np.polyfit(u, v.T, 1)
-    found = np.stack([np.zeros_like(slopes), np.exp(heights), -slopes], axis=1)
+    fits = np.stack([np.zeros_like(slopes), np.exp(heights), -slopes], axis=1)
     if irreducible:
-        found = np.stack([_with_floor(u, row) for row in losses])
-    e, a, b = found.T
+        fits = np.stack([_with_floor(u, row) for row in losses])
+    e, a, b = fits.T
     curves = e[:, None] + a[:, None] * sizes ** -b[:, None]
     return Law(
         exponent=summarise(b.tolist()),
         a=math.exp(np.log(a).mean()),
         irreducible=summarise(e.tolist()) if irreducible else None,
-        fits=tuple((float(e), float(a), float(b)) for e, a, b in found),
+        fits=tuple((float(e), float(a), float(b)) for e, a, b in fits),
         residuals=tuple(tuple(row) for row in (v - np.log(curves)).tolist()),
     )
 

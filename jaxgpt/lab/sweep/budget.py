@@ -35,7 +35,7 @@ def steps(runs: Mapping[str, Any], baseline: str, axis: str, pacer: Pacer | None
     else:
         each = {arm: getattr(run.completed().cost(), axis) for arm, run in runs.items()}
     total = runs[baseline].steps * each[baseline]
-    counts = {arm: round(total / one) for arm, one in each.items()}
+    counts = {arm: round(total / amount) for arm, amount in each.items()}
     for arm, count in counts.items():
         if count < 1:
             raise ConfigError(

@@ -81,18 +81,18 @@ class Sweep:
             if result is None:
                 return None
             value = result.get(self.experiment.metric) if result["status"] == "finished" else None
-            held = values.setdefault(cell.arm, {}).setdefault(cell.run.optim.lr, [])
-            held.append(float(value) if is_figure(value) else float("nan"))
+            figures = values.setdefault(cell.arm, {}).setdefault(cell.run.optim.lr, [])
+            figures.append(float(value) if is_figure(value) else float("nan"))
             spent.setdefault(cell.arm, []).append(result)
         return {
             arm: choose(
                 arm,
-                held,
+                by_rate,
                 self.experiment.better,
                 sum(result.get("tokens", 0) for result in spent[arm]),
                 sum(result.get("seconds", 0.0) for result in spent[arm]),
             )
-            for arm, held in values.items()
+            for arm, by_rate in values.items()
         }
 
     def plan(self) -> Plan:
@@ -124,7 +124,7 @@ class Sweep:
     def write(self) -> None:
         """Writes plan.json and experiment.py: from here on any worker can join."""
         cells = [_listed(cell, stage.stage) for stage in self.plans() for cell in stage.cells]
-        held = {
+        content = {
             "name": self.name,
             "question": self.experiment.question,
             "command": self.command,
@@ -138,12 +138,12 @@ class Sweep:
             _replace(self.folder / SOURCE, self.source.read_text(encoding="utf-8"))
         if self._paces != read_json(self.folder / PACE):
             write_text(self.folder / PACE, json.dumps(self._paces, indent=1) + "\n")
-        _replace(self.folder / PLAN, json.dumps(held, indent=1) + "\n")
+        _replace(self.folder / PLAN, json.dumps(content, indent=1) + "\n")
 
     @cached_property
     def _paces(self) -> dict[str, dict[str, Any]]:
-        held = read_json(self.folder / PACE)
-        return {arm: pace for arm, pace in held.items() if isinstance(pace, dict) and is_figure(pace.get("seconds"))}
+        stored = read_json(self.folder / PACE)
+        return {arm: pace for arm, pace in stored.items() if isinstance(pace, dict) and is_figure(pace.get("seconds"))}
 
     def _seconds(self, runs: Mapping[str, Any]) -> dict[str, float]:
         """Seconds a step by arm, measured once and kept by `write`: another measurement would be another plan."""
@@ -181,9 +181,9 @@ def _listed(cell: Cell, stage: str) -> dict[str, Any]:
 def from_file(path: Path, overrides: Sequence[str], seeds: int | None, folder: Path, command: str) -> Sweep:
     """The sweep of an experiment file in `folder`. Overrides of `lab.` go to the experiment, the others to its base."""
     experiment = load(path)
-    mine = [text for text in overrides if text.startswith("lab.")]
-    if mine:
-        experiment = parse(Experiment, apply_overrides(experiment.model_dump(mode="json"), mine, Experiment))
+    own = [text for text in overrides if text.startswith("lab.")]
+    if own:
+        experiment = parse(Experiment, apply_overrides(experiment.model_dump(mode="json"), own, Experiment))
     base = base_tree(experiment, path.parent, [text for text in overrides if not text.startswith("lab.")])
     experiment = experiment.model_copy(update={"base": base})
     return Sweep(folder, experiment, seeds, command, source=path, origin=str(path.resolve()))
@@ -196,39 +196,39 @@ def check_folder(sweep: Sweep) -> None:
     """
     folder, source = sweep.folder, sweep.source
     try:
-        held = {name for name in os.listdir(folder) if not name.startswith(".")}
+        entries = {name for name in os.listdir(folder) if not name.startswith(".")}
     except FileNotFoundError:
         return
     except OSError as error:
         raise ConfigError(
             f"{folder}: cannot be the folder of a sweep: {error.strerror}; choose another --out"
         ) from None
-    if source is None or (SOURCE in held and _says(folder / SOURCE, source.read_text(encoding="utf-8"))):
+    if source is None or (SOURCE in entries and _says(folder / SOURCE, source.read_text(encoding="utf-8"))):
         return
-    if PLAN in held:
+    if PLAN in entries:
         plan = read_plan(folder)
         if plan.get("source") == sweep.origin or plan["question"] == sweep.experiment.question:
             return
         other = plan.get("source") or plan["question"]
         raise ConfigError(f"{folder}: holds the sweep of another experiment, {quote(other, 200)}; choose another --out")
-    if held - {SOURCE, PACE}:
+    if entries - {SOURCE, PACE}:
         raise ConfigError(
-            f"{folder}: holds {quote(min(held))} and no sweep; --out is the sweep's own folder: choose an empty one, "
-            f"as --out {folder / sweep.name}"
+            f"{folder}: holds {quote(min(entries))} and no sweep; --out is the sweep's own folder: choose an empty "
+            f"one, as --out {folder / sweep.name}"
         )
 
 
 def from_folder(folder: Path) -> Sweep:
     """The sweep that was planned in `folder`. Raises ConfigError where there is none."""
-    held = read_plan(folder)
-    experiment, seeds = held.get("experiment"), held.get("seeds")
+    content = read_plan(folder)
+    experiment, seeds = content.get("experiment"), content.get("seeds")
     if not isinstance(experiment, dict) or not (seeds is None or is_count(seeds)):
         raise ConfigError(f"{folder / PLAN}: not the plan of a sweep; make it again with `jaxgpt lab plan`")
     if os.path.lexists(folder / SOURCE):
         import_file(folder / SOURCE)
-    origin = held.get("source")
+    origin = content.get("source")
     try:
         experiment = parse(Experiment, experiment)
-        return Sweep(folder, experiment, seeds, held["command"], origin=origin if isinstance(origin, str) else None)
+        return Sweep(folder, experiment, seeds, content["command"], origin=origin if isinstance(origin, str) else None)
     except ConfigError as error:
         raise ConfigError([f"{folder / PLAN}: {problem}" for problem in error.problems]) from None

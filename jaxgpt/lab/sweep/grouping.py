@@ -45,12 +45,12 @@ def read_mode(folder: Path) -> Mode | None:
         return None
     remedy = "put back a copy, or remove it to have the choice made again while no run has ended"
     try:
-        held = read_mapping(path)
+        content = read_mapping(path)
     except ConfigError as error:
         if not os.path.lexists(path):
             return None
         raise ConfigError(f"{error}; {remedy}") from None
-    fused, lanes, why = held.get("fused"), held.get("lanes"), held.get("why")
+    fused, lanes, why = content.get("fused"), content.get("lanes"), content.get("why")
     if not (isinstance(fused, bool) and is_count(lanes) and lanes and isinstance(why, str)):
         raise ConfigError(f"{path}: not the choice of a sweep; {remedy}")
     return Mode(fused, lanes, why)
@@ -61,17 +61,17 @@ def decide(plan: Plan, folder: Path, settings: Lab) -> Mode:
 
     Raises ConfigError when `lab.fuse` now asks for the other mode, or for one that some run cannot have.
     """
-    kept = read_mode(folder)
-    if kept is not None:
-        if settings.fuse == ("off" if kept.fused else "on"):
-            made = "fused" if kept.fused else "solo"
+    chosen = read_mode(folder)
+    if chosen is not None:
+        if settings.fuse == ("off" if chosen.fused else "on"):
+            way = "fused" if chosen.fused else "solo"
             raise ConfigError(
-                f"lab.fuse: {settings.fuse}, but the runs in {folder} are {made}, and the two are never paired; "
+                f"lab.fuse: {settings.fuse}, but the runs in {folder} are {way}, and the two are never paired; "
                 "choose another --out, or leave lab.fuse out"
             )
-        if kept.fused and (why := _refusal(plan.cells)) is not None:
+        if chosen.fused and (why := _refusal(plan.cells)) is not None:
             raise ConfigError(f"lab.fuse: the runs in {folder} are fused, but {why}; choose another --out")
-        return kept
+        return chosen
     why = "lab.fuse=off" if settings.fuse == "off" else _obstacle(plan, folder)
     if why is not None and settings.fuse == "on":
         raise ConfigError(f"lab.fuse: on, but {why}; use lab.fuse=off")
@@ -97,31 +97,31 @@ def units(plan: Plan, mode: Mode) -> list[Unit]:
         return [Unit(cell.id, (cell,)) for cell in plan.cells]
     lanes = mode.lanes
     parts = [group[i : i + lanes] for group in groups(plan.cells) for i in range(0, len(group), lanes)]
-    places = {cell.path: place for place, cell in enumerate(plan.cells)}
+    places = {cell.path: index for index, cell in enumerate(plan.cells)}
     return [_unit(part) for part in sorted(parts, key=lambda part: places[part[0].path])]
 
 
 def halved(unit: Unit, folder: Path) -> list[Unit]:
     """The unit, or its halves where it failed for memory, and theirs: each by what its own runs did."""
     failures = [failure.read(folder / cell.path) for cell in unit.cells] if len(unit.cells) > 1 else []
-    if not any(held is not None and too_large(unit, held) for held in failures):
+    if not any(failed is not None and too_large(unit, failed) for failed in failures):
         return [unit]
     middle = (len(unit.cells) + 1) // 2
     halves = (unit.cells[:middle], unit.cells[middle:])
     return [part for half in halves for part in halved(_unit(half, unit.halvings + 1), folder)]
 
 
-def too_large(unit: Unit, held: failure.Failure) -> bool:
+def too_large(unit: Unit, failed: failure.Failure) -> bool:
     """Whether a run of the unit failed for memory with as few neighbours as it has there, not only with more."""
-    return held.cls == "oom" and held.attempts > unit.halvings
+    return failed.cls == "oom" and failed.attempts > unit.halvings
 
 
 def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
     """Cells that share a program: they differ in seed and inputs only."""
-    found: dict[Any, list[Cell]] = {}
+    by_program: dict[Any, list[Cell]] = {}
     for cell in cells:
-        found.setdefault((cell.run.signature(), tuple(own_code(cell.run))), []).append(cell)
-    return list(found.values())
+        by_program.setdefault((cell.run.signature(), tuple(own_code(cell.run))), []).append(cell)
+    return list(by_program.values())
 
 
 def _unit(cells: Sequence[Cell], halvings: int = 0) -> Unit:

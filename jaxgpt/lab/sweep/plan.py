@@ -86,8 +86,8 @@ def plan(
                 changes = {"steps": counts[axis][arm]} if axis in counts else {}
                 seeded = run.evolve(seed=run.seed + i, **changes)
                 cell = Cell(arm, seeded, _id(seeded), arm, (axis,))
-                held = cells.get(cell.path)
-                cells[cell.path] = cell if held is None else replace(held, axes=(*held.axes, axis))
+                planned = cells.get(cell.path)
+                cells[cell.path] = cell if planned is None else replace(planned, axes=(*planned.axes, axis))
     return Plan(name, experiment, tuple(cells.values()), command)
 
 
@@ -170,5 +170,5 @@ def _id(run: Any) -> str:
 def _twins(runs: Mapping[str, Any]) -> list[str]:
     """Arms that resolve to the same run: a comparison of a thing with itself, most likely a mistake."""
     first: dict[str, str] = {}
-    held = {arm: first.setdefault(canonical(run), arm) for arm, run in runs.items()}
-    return [f"arms.{b}: resolves to the same run as arms.{a}; change a field" for b, a in held.items() if a != b]
+    firsts = {arm: first.setdefault(canonical(run), arm) for arm, run in runs.items()}
+    return [f"arms.{b}: resolves to the same run as arms.{a}; change a field" for b, a in firsts.items() if a != b]

@@ -151,10 +151,10 @@ class Claim:
         self.drop()
         return self._create({}, beating=True)
 
-    def _ours(self, held: dict[int, ClaimFile]) -> bool:
+    def _ours(self, files: dict[int, ClaimFile]) -> bool:
         """Whether the file of our generation is still the one that we made. A torn one still is, and is mended by the
         next heartbeat."""
-        if (sheet := held.get(self.generation)) is None or sheet.facts:
+        if (sheet := files.get(self.generation)) is None or sheet.facts:
             return sheet is not None and sheet.owner == self._facts["owner"]
         with contextlib.suppress(OSError):
             return self._handle is not None and os.path.samestat(os.fstat(self._handle), os.stat(sheet.path))
@@ -176,11 +176,11 @@ class Claim:
             if self._lost or self._released.is_set():
                 return
             try:
-                held = generations(self.path.parent, self.key)
-                if not held and (self._inherited or self._restored()):
+                files = generations(self.path.parent, self.key)
+                if not files and (self._inherited or self._restored()):
                     self._looked = now()
                     return
-                if self._ours(held) and max(held) == self.generation:
+                if self._ours(files) and max(files) == self.generation:
                     self._beats += 1
                     if self._handle is not None:  # else this is a fork
                         self._write()
@@ -194,13 +194,13 @@ class Claim:
     def _remove(self) -> None:
         """The lowest first, so that ours bars the way until nothing is left."""
         try:
-            held = generations(self.path.parent, self.key)
+            files = generations(self.path.parent, self.key)
         except OSError:
             return
-        for at in sorted(held) if self._ours(held) else ():
+        for at in sorted(files) if self._ours(files) else ():
             if at <= self.generation:
                 with contextlib.suppress(OSError):  # what stays behind is dead to the others
-                    held[at].path.unlink(missing_ok=True)
+                    files[at].path.unlink(missing_ok=True)
 
     def _forked(self) -> None:
         self.drop()
@@ -243,12 +243,12 @@ def holders(folder: Path) -> list[Holder]:
     for key, at, sheet in claims:
         if at >= highest.get(key, (0, sheet))[0]:
             highest[key] = (at, sheet)
-    found = [
-        Holder(key, tuple(held["covers"]), held["host"], held["pid"], held["since"], seems_alive(sheet))
+    listed = [
+        Holder(key, tuple(facts["covers"]), facts["host"], facts["pid"], facts["since"], seems_alive(sheet))
         for key, (_, sheet) in highest.items()
-        if (held := sheet.facts)
+        if (facts := sheet.facts)
     ]
-    return sorted(found, key=lambda holder: (holder.since, holder.key))
+    return sorted(listed, key=lambda holder: (holder.since, holder.key))
 
 
 def _let_go() -> None:

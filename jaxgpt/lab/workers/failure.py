@@ -70,7 +70,7 @@ def describe(error: BaseException, cls: Class, attempts: int) -> Failure:
 def record(folder: Path, error: BaseException, failure: Failure) -> None:
     """Writes failure.json in the run's folder, so that status and report can name it. Raises JaxgptError where it
     cannot be written."""
-    held = {
+    content = {
         "error": failure.error,
         "class": failure.cls,
         "attempts": failure.attempts,
@@ -78,19 +78,19 @@ def record(folder: Path, error: BaseException, failure: Failure) -> None:
         "where": failure.where,
         "traceback": "".join(traceback.format_exception(error)),
     }
-    write_text(folder / FILE, json.dumps(held, indent=1) + "\n")
+    write_text(folder / FILE, json.dumps(content, indent=1) + "\n")
 
 
 def read(folder: Path) -> Failure | None:
     """The run's last failure, None when there is none or its file is not what `record` writes."""
-    held = read_json(folder / FILE)
-    failure = Failure(*(held.get(name) for name in ("class", "attempts", "time", "where", "error")))  # type: ignore[arg-type]
+    content = read_json(folder / FILE)
+    failure = Failure(*(content.get(name) for name in ("class", "attempts", "time", "where", "error")))  # type: ignore[arg-type]
     texts = isinstance(failure.where, str) and isinstance(failure.error, str)
     known = isinstance(failure.cls, str) and failure.cls in get_args(Class)
     return failure if texts and known and is_count(failure.attempts) and is_figure(failure.time) else None
 
 
-def alike(failures: Sequence[tuple[str, str]], arms: Collection[str]) -> bool:
+def same_in_every_arm(failures: Sequence[tuple[str, str]], arms: Collection[str]) -> bool:
     """Whether the last failures in a row, as (arm, where), are alike and touch every arm: then the rest would fail too.
 
     Start a new row at each run that comes to an end.

@@ -56,7 +56,7 @@ def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, ClaimF
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    found = []
+    claims = []
     for name in names:
         match = _NAME.fullmatch(name)
         if match is None or (only is not None and match["key"] != only):
@@ -67,8 +67,8 @@ def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, ClaimF
             if error.errno in (errno.ENOENT, errno.ESTALE):  # released since
                 continue
             raise
-        found.append((match["key"], int(match["generation"]), ClaimFile(folder / name, text, _parse(text))))
-    return found
+        claims.append((match["key"], int(match["generation"]), ClaimFile(folder / name, text, _parse(text))))
+    return claims
 
 
 def generations(folder: Path, key: str) -> dict[int, ClaimFile]:
@@ -103,12 +103,12 @@ def _seconds(value: Any) -> bool:
 
 
 _FACTS = {
-    "owner": lambda held: isinstance(held, str),
-    "host": lambda held: isinstance(held, str),
+    "owner": lambda value: isinstance(value, str),
+    "host": lambda value: isinstance(value, str),
     "pid": is_count,
     "since": _seconds,
     "stale": _seconds,
-    "covers": lambda held: isinstance(held, list) and all(isinstance(run, str) for run in held),
+    "covers": lambda value: isinstance(value, list) and all(isinstance(run, str) for run in value),
 }
 """What a claim says, and of which kind it is."""
 

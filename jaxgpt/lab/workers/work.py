@@ -50,7 +50,7 @@ def work(plan: Plan, folder: Path, settings: Lab, runner: Runner | None = None) 
     """
     mode = SOLO
     if runner is None and not all(is_closed(folder / cell.path) for cell in plan.cells):
-        mode = _settle(plan, folder, settings)
+        mode = _choose_mode(plan, folder, settings)
     for line in filter(None, (damage(folder / cell.path) for cell in plan.cells)):
         say(line)
     reached = {cell.path: _steps_reached(folder, cell) for cell in plan.cells}
@@ -59,7 +59,9 @@ def work(plan: Plan, folder: Path, settings: Lab, runner: Runner | None = None) 
     with Watch(plan.name, total=total, unit="steps", start=sum(reached.values())) as watch:
         call = _Call(plan, folder, settings, mode, runner, Tries(plan, folder), reached, watch)
         whole = units(plan, mode)
-        while waiting := [u for one in whole for u in halved(one, folder) if _pending(u, folder, call.tries)]:
+        while waiting := [
+            u for whole_unit in whole for u in halved(whole_unit, folder) if _pending(u, folder, call.tries)
+        ]:
             idle = True
             for unit in waiting:
                 claim = take(folder / CLAIMS, unit.key, settings.claim_seconds, [c.id for c in unit.cells], _stand_down)
@@ -109,13 +111,13 @@ def check_metric(metric: str, result: dict[str, Any], folder: Path) -> None:
     One that is null was not finite: the run has the figure, and no mean has the run.
     """
     if result["status"] == "finished" and not isinstance(result.get(metric, ""), int | float | None):
-        figures = [name for name, held in result.items() if isinstance(held, int | float)]
+        figures = [name for name, value in result.items() if isinstance(value, int | float)]
         raise ConfigError(
             f"metric: {metric!r} is not a figure of {folder / 'result.json'}{did_you_mean(metric, figures)}"
         )
 
 
-def _settle(plan: Plan, folder: Path, settings: Lab) -> Mode:
+def _choose_mode(plan: Plan, folder: Path, settings: Lab) -> Mode:
     """One worker decides on the mode, the others wait for it."""
     while True:
         if read_mode(folder) is not None:
@@ -184,8 +186,8 @@ def _run(
         from jaxgpt.train.fused.loop import run_fused
 
         outs = [folder / cell.path for cell in unit.cells]
-        told: Callable[[int, dict[str, Any]], None] = lambda i, row: on_row(unit.cells[i], row)  # noqa: E731
-        return run_fused([cell.run for cell in unit.cells], outs, quiet=True, watch=told)
+        on_lane: Callable[[int, dict[str, Any]], None] = lambda i, row: on_row(unit.cells[i], row)  # noqa: E731
+        return run_fused([cell.run for cell in unit.cells], outs, quiet=True, watch=on_lane)
     (cell,) = unit.cells
     runner = runner or type(cell.run).train
     return [runner(cell.run, folder / cell.path, quiet=True, watch=lambda row: on_row(cell, row))]
@@ -217,7 +219,7 @@ def _tried(row: list[tuple[str, str]], unit: Unit, failed: failure.Failure | Non
 
 
 def _stop_when_hopeless(plan: Plan, row: list[tuple[str, str]], failed: failure.Failure | None, file: Path) -> None:
-    if failure.alike(row, plan.experiment.arms):
+    if failure.same_in_every_arm(row, plan.experiment.arms):
         message = failed.line if failed else row[-1][1]
         raise SweepError(f"every arm fails in the same way: {message}; see {file}, then run: {plan.command}")
 

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from jaxgpt.lab.workers.failure import Class, alike, classify, describe, read, record, where
+from jaxgpt.lab.workers.failure import Class, classify, describe, read, record, same_in_every_arm, where
 from jaxgpt.spec import ConfigError, JaxgptError
 
 
@@ -126,4 +126,4 @@ def test_an_error_that_was_never_raised_has_a_type():
     ],
 )
 def test_hopeless_is_alike_in_a_row_over_every_arm(failures, hopeless):
-    assert alike([(arm, place) for arm, place in failures.split()], ["a", "b"]) is hopeless
+    assert same_in_every_arm([(arm, place) for arm, place in failures.split()], ["a", "b"]) is hopeless

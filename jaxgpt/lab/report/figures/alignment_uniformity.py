@@ -16,11 +16,13 @@ KEYS = "val/uniformity", "val/alignment"
 
 def measured(findings: Findings) -> dict[str, list[Outcome]]:
     """By arm, the finished runs that have both (`eval.sts` measures them); arms without any are left out."""
-    found = {
-        arm.name: [one for one in arm.finished if all(isinstance(one.result.get(key), int | float) for key in KEYS)]
+    by_arm = {
+        arm.name: [
+            outcome for outcome in arm.finished if all(isinstance(outcome.result.get(key), int | float) for key in KEYS)
+        ]
         for arm in findings.arms
     }
-    return {name: outcomes for name, outcomes in found.items() if outcomes}
+    return {name: outcomes for name, outcomes in by_arm.items() if outcomes}
 
 
 def draw_sphere(ax: "Axes", findings: Findings) -> None:
@@ -31,7 +33,7 @@ def draw_sphere(ax: "Axes", findings: Findings) -> None:
     means: dict[str, Point] = {}
     dots: list[Point] = []
     for name, outcomes in measured(findings).items():
-        across, up = ([float(one.result[key]) for one in outcomes] for key in KEYS)
+        across, up = ([float(outcome.result[key]) for outcome in outcomes] for key in KEYS)
         ax.plot(across, up, "o", color=colour[name], alpha=0.45, markersize=3.6, markeredgewidth=0)
         ax.plot([mean(across)], [mean(up)], "D", color=colour[name], markersize=5.5, markeredgewidth=0)
         means[name] = mean(across), mean(up)

@@ -36,12 +36,12 @@ def draw_curves(ax: "Axes", findings: Findings) -> None:
     for panel, since in ((ax, 0.04), (end, 0.7)):
         for name, (tokens, summaries) in bands.items():
             _draw_band(panel, [at / scale for at in tokens], summaries, colour[name], strength.get(name, 1))
-        _settle(panel, bands, since * longest, scale, longest)
+        _set_limits(panel, bands, since * longest, scale, longest)
     for arm in findings.arms:
         for outcome in arm.outcomes:
             if outcome.status == "diverged" and outcome.curve:
-                at, held = zip(*outcome.curve, strict=True)
-                ax.plot([tokens / scale for tokens in at], held, color=colour[arm.name], **_DIVERGED)
+                at, values = zip(*outcome.curve, strict=True)
+                ax.plot([tokens / scale for tokens in at], values, color=colour[arm.name], **_DIVERGED)
     ax.set_xlim(0)
     _make_room(ax, bands, scale, falls)
     end.grid(axis="y", color=RULE, linewidth=0.6)
@@ -83,14 +83,14 @@ def _named(experiment: Experiment) -> list[str]:
     return [arm for arm in experiment.arms if arm not in between]
 
 
-def _settle(ax: "Axes", bands: dict[str, Band], since: float, scale: float, until: float) -> None:
+def _set_limits(ax: "Axes", bands: dict[str, Band], since: float, scale: float, until: float) -> None:
     """Limits that show training from `since` tokens on, in x and in y."""
     shown = [
-        held
+        bound
         for tokens, summaries in bands.values()
         for at, s in zip(tokens, summaries, strict=True)
         if at >= since
-        for held in ((s.low, s.high) if s.n > 1 else (s.mean,))
+        for bound in ((s.low, s.high) if s.n > 1 else (s.mean,))
     ]
     if shown and max(shown) > min(shown):
         pad = 0.06 * (max(shown) - min(shown))
@@ -103,7 +103,9 @@ def _make_room(ax: "Axes", bands: dict[str, Band], scale: float, falls: bool) ->
     import numpy as np
 
     x = np.linspace(0.26, 1, 40) * ax.get_xlim()[1]
-    means = [np.interp(x, np.divide(tokens, scale), [s.mean for s in held]) for tokens, held in bands.values()]
+    means = [
+        np.interp(x, np.divide(tokens, scale), [s.mean for s in summaries]) for tokens, summaries in bands.values()
+    ]
     low, high = ax.get_ylim()
     if means and falls:
         ax.set_ylim(low, max(high, low + (float(np.max(means)) - low) / 0.29))
@@ -117,10 +119,10 @@ def _label_ends(ax: "Axes", last: dict[str, tuple[float, float]], colour: dict[s
     figure.draw_without_rendering()
     points = {name: ax.transData.transform(end)[1] * 72 / figure.dpi for name, end in last.items()}
     floor = -float("inf")
-    for name in sorted(points, key=lambda held: points[held]):
-        place = max(points[name], floor)
-        floor = place + 11.5
-        offset = (5, place - points[name])
+    for name in sorted(points, key=lambda end: points[end]):
+        height = max(points[name], floor)
+        floor = height + 11.5
+        offset = (5, height - points[name])
         ax.annotate(
             name, last[name], offset, textcoords="offset points", color=colour[name], va="center", fontweight="bold"
         )

@@ -67,9 +67,9 @@ def save_figure(findings: Findings, folder: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    held = panels(findings)
-    across = len(held) if len(held) <= 3 else math.ceil(len(held) / 2)
-    rows = [held[:across], held[across:]] if held[across:] else [held]
+    shown = panels(findings)
+    across = len(shown) if len(shown) <= 3 else math.ceil(len(shown) / 2)
+    rows = [shown[:across], shown[across:]] if shown[across:] else [shown]
     high = [max(2.9, *(panel.shrink * panel.height for panel in row)) for row in rows]
     with matplotlib.rc_context(STYLE), _quiet():
         figure = Figure(figsize=(3.6 * across, sum(high)), layout=ConstrainedLayoutEngine(wspace=0.08))
@@ -104,6 +104,6 @@ def svg(findings: Findings, panel: Panel) -> str:
 
 def document(figure: "Figure") -> str:
     """A matplotlib figure as an SVG document."""
-    held = io.StringIO()
-    figure.savefig(held, format="svg", facecolor="none", metadata={"Date": None})
-    return held.getvalue()
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None})
+    return buffer.getvalue()

@@ -54,15 +54,17 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
 
 
 def _draw_contrast(ax: "Axes", y: float, contrast: Contrast, colour: str, places: int) -> None:
-    found = contrast.paired.difference
-    ax.plot(contrast.differences, [y - 0.2] * found.n, "o", color=colour, alpha=0.45, markersize=3.6, markeredgewidth=0)
-    if found.n > 1:
-        ax.plot([found.low, found.high], [y, y], color=colour, linewidth=2)
-    ax.plot([found.mean], [y], "D", color=colour, markersize=5.5, markeredgewidth=0)
-    text = f"{number(found.mean, places, True)}  {ends(found, places) if found.n > 1 else ''}"
+    difference = contrast.paired.difference
+    ax.plot(
+        contrast.differences, [y - 0.2] * difference.n, "o", color=colour, alpha=0.45, markersize=3.6, markeredgewidth=0
+    )
+    if difference.n > 1:
+        ax.plot([difference.low, difference.high], [y, y], color=colour, linewidth=2)
+    ax.plot([difference.mean], [y], "D", color=colour, markersize=5.5, markeredgewidth=0)
+    text = f"{number(difference.mean, places, True)}  {ends(difference, places) if difference.n > 1 else ''}"
     ax.annotate(
         text,
-        (found.mean, y),
+        (difference.mean, y),
         (0, 8),
         textcoords="offset points",
         ha="center",

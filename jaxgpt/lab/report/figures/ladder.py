@@ -23,18 +23,18 @@ def draw_ladder(ax: "Axes", findings: Findings) -> None:
     from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
     experiment, series = findings.plan.experiment, series_of(findings)
-    colour = of_series([held.name for held in series])
+    colour = of_series([each.name for each in series])
     ax.set_xscale("log")
     ax.set_yscale("log")
-    drawn = [held for held in series if held.losses and np.isfinite(held.x).all()]
-    for held in drawn:
-        _draw_series(ax, held, colour[held.name])
+    drawn = [each for each in series if each.losses and np.isfinite(each.x).all()]
+    for each in drawn:
+        _draw_series(ax, each, colour[each.name])
     ax.set_xlabel(WORDS[experiment.ladder.axis] if experiment.ladder else "")
     ax.set_ylabel(for_figure(with_unit(experiment.metric)))
     ax.set_title("Loss against size, 95% band of the law")
     if not drawn:
         return
-    sizes = _spread(sorted({x for held in drawn for x in held.x}))
+    sizes = _spread(sorted({x for each in drawn for x in each.x}))
     ax.xaxis.set_major_locator(FixedLocator(sizes))
     ax.xaxis.set_major_formatter(lambda x, _: short(x))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -43,26 +43,26 @@ def draw_ladder(ax: "Axes", findings: Findings) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
     low, high = ax.get_ylim()
     ax.set_ylim(low / (high / low) ** (0.1 * (len(drawn) + 1)), high)  # room for the legend below a falling line
-    falls = all(held.law is None or held.law.exponent.mean > 0 for held in drawn)
+    falls = all(each.law is None or each.law.exponent.mean > 0 for each in drawn)
     look: Any = {"frameon": False, "handlelength": 1.4, "borderpad": 0.2, "fontsize": "small", "alignment": "left"}
     title: Any = {"title": "power of x [95% interval]", "title_fontsize": "small"}
     ax.legend(loc="lower left" if falls else "lower right", **look, **title)
 
 
-def _draw_series(ax: "Axes", held: Series, colour: str) -> None:
-    for row in held.losses:
-        ax.plot(held.x, row, "o", color=colour, alpha=0.4, markersize=3.2, markeredgewidth=0)
-    means = np.exp(np.mean(np.log(held.losses), axis=0))
-    if held.law is None:
-        ax.plot(held.x, means, "D", color=colour, markersize=4.5, markeredgewidth=0, label=for_figure(held.name))
+def _draw_series(ax: "Axes", series: Series, colour: str) -> None:
+    for row in series.losses:
+        ax.plot(series.x, row, "o", color=colour, alpha=0.4, markersize=3.2, markeredgewidth=0)
+    means = np.exp(np.mean(np.log(series.losses), axis=0))
+    if series.law is None:
+        ax.plot(series.x, means, "D", color=colour, markersize=4.5, markeredgewidth=0, label=for_figure(series.name))
         return
-    ax.plot(held.x, means, "D", color=colour, markersize=4.5, markeredgewidth=0)
-    grid = np.geomspace(min(held.x) / 1.15, max(held.x) * 1.15, 60)
-    curve = [held.law.predict(x) for x in grid]
-    if len(held.seeds) > 1:
+    ax.plot(series.x, means, "D", color=colour, markersize=4.5, markeredgewidth=0)
+    grid = np.geomspace(min(series.x) / 1.15, max(series.x) * 1.15, 60)
+    curve = [series.law.predict(x) for x in grid]
+    if len(series.seeds) > 1:
         ax.fill_between(grid, [c.low for c in curve], [c.high for c in curve], color=colour, alpha=0.18, linewidth=0)
-    power, interval = raised(held.law.exponent)
-    label = f"{held.name}  {power}" + (f" [{interval}]" if interval else "")
+    power, interval = raised(series.law.exponent)
+    label = f"{series.name}  {power}" + (f" [{interval}]" if interval else "")
     ax.plot(grid, [c.mean for c in curve], color=colour, linewidth=1.5, label=for_figure(label))
 
 
@@ -70,8 +70,8 @@ def _spread(sizes: list[float]) -> list[float]:
     """Those sizes whose labels do not touch, from the ends inwards."""
     at = np.log(sizes)
     places = (at - at[0]) / max(at[-1] - at[0], 1e-9)
-    kept = [0, len(sizes) - 1] if len(sizes) > 1 else [0]
+    chosen = [0, len(sizes) - 1] if len(sizes) > 1 else [0]
     for i in range(1, len(sizes) - 1):
-        if all(abs(places[i] - places[j]) >= _APART for j in kept):
-            kept.append(i)
-    return [sizes[i] for i in sorted(kept)]
+        if all(abs(places[i] - places[j]) >= _APART for j in chosen):
+            chosen.append(i)
+    return [sizes[i] for i in sorted(chosen)]

@@ -16,11 +16,11 @@ def every_run(findings: Findings) -> tuple[str, float]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    heats = {one.cell.id: heat for one in findings.outcomes if (heat := read_heat(findings, one))}
-    arms = [arm for arm in findings.arms if any(one.cell.id in heats for one in arm.outcomes)]
+    heats = {outcome.cell.id: heat for outcome in findings.outcomes if (heat := read_heat(findings, outcome))}
+    arms = [arm for arm in findings.arms if any(outcome.cell.id in heats for outcome in arm.outcomes)]
     if not arms:
         return "", 0.0
-    seeds = sorted({one.cell.run.seed for arm in arms for one in arm.outcomes})
+    seeds = sorted({outcome.cell.run.seed for arm in arms for outcome in arm.outcomes})
     colour, step = of_arms(findings.plan.experiment), _SIDE + _GAP
     wide, high = _LEFT + step * len(seeds), _TOP + step * len(arms)
     with matplotlib.rc_context(STYLE):
@@ -32,13 +32,13 @@ def every_run(findings: Findings) -> tuple[str, float]:
             up = high - _TOP - step * row - _SIDE
             middle, name = (up + _SIDE / 2) / high, fold(arm.name, 17)
             figure.text(0, middle, name, va="center", color=colour[arm.name], fontweight="bold")
-            for one in arm.outcomes:
-                across = _LEFT + step * seeds.index(one.cell.run.seed)
+            for outcome in arm.outcomes:
+                across = _LEFT + step * seeds.index(outcome.cell.run.seed)
                 ax = figure.add_axes((across / wide, up / high, _SIDE / wide, _SIDE / high), facecolor="none")
-                if heat := heats.get(one.cell.id):
-                    draw_map(ax, heat, 72 * _SIDE / len(heat.scores)).set_url(f"#run-{one.cell.id}")
+                if heat := heats.get(outcome.cell.id):
+                    draw_map(ax, heat, 72 * _SIDE / len(heat.scores)).set_url(f"#run-{outcome.cell.id}")
                 else:
                     ax.set_axis_off()
-                    why = "no map" if one.status == "finished" else one.status
+                    why = "no map" if outcome.status == "finished" else outcome.status
                     ax.text(0.5, 0.5, why, color=MUTED, ha="center", va="center", transform=ax.transAxes)
         return document(figure), wide

@@ -82,8 +82,10 @@ def _arm_table(findings: Findings) -> str:
 
 
 def _pictures(findings: Findings) -> str:
-    held = panels(findings)
-    figures = "".join(f"<figure>{inline(svg(findings, panel), panel.name, panel.label)}</figure>" for panel in held)
+    shown_panels = panels(findings)
+    figures = "".join(
+        f"<figure>{inline(svg(findings, panel), panel.name, panel.label)}</figure>" for panel in shown_panels
+    )
     rungs = "; the larger a rung, the stronger its colour" if findings.plan.experiment.ladder else ""
     words = {
         "ladder": "Law: a dot for each seed, a diamond for their geometric mean, a line for the fit.",
@@ -93,8 +95,8 @@ def _pictures(findings: Findings) -> str:
         "heat": "Heat maps: rows are first texts, columns second ones, the pair that people scored highest at the top "
         "left; framed are the pairs; an arm’s map is the mean of its runs’.",
     }
-    told = note(" ".join(words[panel.name] for panel in held))
-    return f'<div class="panels">{figures}</div>{told}{_heat_runs(findings)}'
+    captions = note(" ".join(words[panel.name] for panel in shown_panels))
+    return f'<div class="panels">{figures}</div>{captions}{_heat_runs(findings)}'
 
 
 def _heat_runs(findings: Findings) -> str:
@@ -117,13 +119,13 @@ def _laws(findings: Findings) -> str:
     text += note(f"{LAW} {CAUTION}")
     pairs = [
         [
-            for_html(one.name),
+            for_html(each.name),
             str(seed),
-            f"{one.exponents[seed]:.4f}" if one.law else "",
-            _links(findings, one.arms, seed),
+            f"{each.exponents[seed]:.4f}" if each.law else "",
+            _links(findings, each.arms, seed),
         ]
-        for one in series
-        for seed in one.seeds
+        for each in series
+        for seed in each.seeds
     ]
     return text + (fold("The runs behind each law", table(["series", "seed", "b", "runs"], pairs)) if pairs else "")
 
@@ -172,9 +174,9 @@ def _exclusions(findings: Findings) -> str:
     lines = exclusion_lines(findings)
     if not lines:
         return ""
-    held = "".join(f'<li><a href="#run-{run}">{for_html(line)}</a></li>' for run, line in lines.items())
+    items = "".join(f'<li><a href="#run-{run}">{for_html(line)}</a></li>' for run, line in lines.items())
     words = "A run that diverged is a result: means and intervals hold for the runs that finished only."
-    return f"<h2>Left out of the means</h2>{note(words)}<ul>{held}</ul>"
+    return f"<h2>Left out of the means</h2>{note(words)}<ul>{items}</ul>"
 
 
 def _tuning(findings: Findings) -> str:
@@ -183,12 +185,12 @@ def _tuning(findings: Findings) -> str:
     columns, rates = rate_table(findings)
     rows = []
     for name, *figures in rates:
-        held, cells = findings.tuned[name], [arm(findings, name), *map(for_html, figures)]
-        for column, rate in enumerate(held.rates, start=1):
+        tuned, cells = findings.tuned[name], [arm(findings, name), *map(for_html, figures)]
+        for column, rate in enumerate(tuned.rates, start=1):
             folder = f"tune/{name}-lr{rate.lr:g}/"
             if (findings.folder / folder).is_dir():
                 cells[column] = f'<a href="{for_html(folder)}">{cells[column]}</a>'
-        best = chosen_column(findings, held)
+        best = chosen_column(findings, tuned)
         cells[best] = f"<strong>{cells[best]}</strong>"
         rows.append(cells)
     return f"<h2>Learning rates</h2>{table(columns, rows, 1)}{note(tuning_note(findings))}"
@@ -226,5 +228,5 @@ def _run_table(findings: Findings) -> str:
     for outcome, (run, name, *rest) in zip(everything(findings), runs, strict=True):
         link = f'<a id="run-{run}" href="{for_html(outcome.cell.path.as_posix())}/"><code>{run}</code></a>'
         rows.append([link, arm(findings, name), *map(for_html, rest)])
-    held = table(columns, rows, figures_from=columns.index("status") + 1)
-    return held if len(rows) <= FEW else fold(f"All {len(rows)} runs", held)
+    text = table(columns, rows, figures_from=columns.index("status") + 1)
+    return text if len(rows) <= FEW else fold(f"All {len(rows)} runs", text)

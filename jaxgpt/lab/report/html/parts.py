@@ -13,7 +13,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], figures_from: i
     """A table from cells that are HTML already; columns from `figures_from` on are set to the right."""
     sides = [' class="figure"' if i >= figures_from else "" for i in range(len(columns))]
     head = "".join(f"<th{side}>{_heading(name)}</th>" for name, side in zip(columns, sides, strict=True))
-    lines = ("".join(f"<td{side}>{held}</td>" for held, side in zip(row, sides, strict=True)) for row in rows)
+    lines = ("".join(f"<td{side}>{cell}</td>" for cell, side in zip(row, sides, strict=True)) for row in rows)
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
@@ -49,9 +49,11 @@ def fold(summary: str, content: str) -> str:
     return f"<details><summary>{for_html(summary)}</summary>{content}</details>"
 
 
-def facts(held: dict[str, str]) -> str:
+def facts(entries: dict[str, str]) -> str:
     """A list of names, each with its value."""
-    return f"<dl>{''.join(f'<dt>{for_html(name)}</dt><dd>{for_html(text)}</dd>' for name, text in held.items())}</dl>"
+    return (
+        f"<dl>{''.join(f'<dt>{for_html(name)}</dt><dd>{for_html(text)}</dd>' for name, text in entries.items())}</dl>"
+    )
 
 
 def run_link(run: str) -> str:

@@ -70,7 +70,7 @@ def arm_table(findings: Findings, full: bool = True) -> Table:
 def equality(findings: Findings) -> str:
     """In what the arms' runs are equal, and by how much the rest differs."""
     names = {"steps": "steps", "tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
-    runs = [held for arm in findings.arms if (held := per_run(findings, arm.name)).tokens > 0]
+    runs = [spent for arm in findings.arms if (spent := per_run(findings, arm.name)).tokens > 0]
     if len(runs) < 2:
         return ""
     equal, apart = [], []
@@ -82,16 +82,16 @@ def equality(findings: Findings) -> str:
             apart.append(f"{most / least:.2f} in {word}")
     same = f"equal in {listed(equal)} to within 1%" if equal else ""
     differ = f"apart by a factor of {listed(apart)}" if apart else ""
-    told = " and ".join(part for part in (same, differ) if part)
-    return f"Runs of different arms are {told}." if told else ""
+    text = " and ".join(part for part in (same, differ) if part)
+    return f"Runs of different arms are {text}." if text else ""
 
 
 def everything(findings: Findings) -> list[Outcome]:
     """Every run under any budget, once, in the plan's order of arms."""
-    held: dict[Path, Outcome] = {}
+    runs: dict[Path, Outcome] = {}
     for under in (findings, *findings.others):
-        held |= {o.cell.path: o for o in under.outcomes if o.cell.path not in held}
-    return list(held.values())
+        runs |= {o.cell.path: o for o in under.outcomes if o.cell.path not in runs}
+    return list(runs.values())
 
 
 def run_table(findings: Findings) -> Table:

@@ -21,13 +21,13 @@ def groups(findings: Findings) -> list[tuple[str, str, list[Contrast]]]:
     arms are sizes."""
     if findings.plan.experiment.ladder and not findings.plan.experiment.contrasts:
         return []
-    found = []
+    kinds = []
     for planned, heading in ((True, "Planned comparisons"), (False, "Explored comparisons")):
-        held = [contrast for contrast in findings.contrasts if contrast.planned == planned]
-        if held:
+        chosen = [contrast for contrast in findings.contrasts if contrast.planned == planned]
+        if chosen:
             note = NOTES[planned].format(baseline=findings.plan.experiment.baseline)
-            found.append((heading, note, held))
-    return found
+            kinds.append((heading, note, chosen))
+    return kinds
 
 
 def title(findings: Findings, contrast: Contrast) -> str:
@@ -76,18 +76,18 @@ def _welch(findings: Findings, contrast: Contrast) -> Summary:
 
 
 def _row(findings: Findings, contrast: Contrast) -> list[str]:
-    found, places = contrast.paired, decimals(findings.differences)
+    paired, places = contrast.paired, decimals(findings.differences)
     return [
         title(findings, contrast),
-        str(found.difference.n),
-        number(found.difference.mean, places, True),
-        ends(found.difference, places),
-        p_value(found.p),
+        str(paired.difference.n),
+        number(paired.difference.mean, places, True),
+        ends(paired.difference, places),
+        p_value(paired.p),
         p_value(contrast.adjusted),
-        p_value(found.p_flip),
-        number(found.dz, 2, True),
-        number(found.rho, 2),
-        number(found.detectable, places),
+        p_value(paired.p_flip),
+        number(paired.dz, 2, True),
+        number(paired.rho, 2),
+        number(paired.detectable, places),
     ]
 
 

@@ -30,7 +30,7 @@ def cost_table(findings: Findings) -> Table:
 def cost_text(findings: Findings) -> str:
     """`12 runs, 39,321,600 tokens, 1.2×10¹⁵ FLOPs, 4:10 of computing`, tuning included."""
     runs, spent = _sum(_reported(findings))
-    tuned = f", {sum(held.runs for held in findings.tuned.values())} of tuning" if findings.tuned else ""
+    tuned = f", {sum(choice.runs for choice in findings.tuned.values())} of tuning" if findings.tuned else ""
     more = _sum(_tuning(findings))[1]
     flops = spent.flops + more.flops
     parts = [f"{runs} runs{tuned}", f"{count(spent.tokens + more.tokens)} tokens"]
@@ -51,9 +51,9 @@ def rate_table(findings: Findings) -> Table:
     return Table(["arm", *(f"{lr:g}" for lr in grid), "chosen"], rows)
 
 
-def chosen_column(findings: Findings, held: Tuned) -> int:
+def chosen_column(findings: Findings, tuned: Tuned) -> int:
     """Where in an arm's row of `rate_table` its best stands."""
-    return 1 + _grid(findings).index(held.lr)
+    return 1 + _grid(findings).index(tuned.lr)
 
 
 def tuning_note(findings: Findings) -> str:
@@ -73,31 +73,31 @@ def tuning_note(findings: Findings) -> str:
 def edge_lines(findings: Findings) -> list[str]:
     """A warning for each arm whose best learning rate ends the grid."""
     lines = []
-    for arm, held in findings.tuned.items():
-        if held.edge:
-            end, beyond = ("lowest", "below") if held.lr == held.rates[0].lr else ("highest", "above")
+    for arm, tuned in findings.tuned.items():
+        if tuned.edge:
+            end, beyond = ("lowest", "below") if tuned.lr == tuned.rates[0].lr else ("highest", "above")
             lines.append(
-                f"{arm}: its best learning rate, {held.lr:g}, is the {end} tried; a better one may lie {beyond}"
+                f"{arm}: its best learning rate, {tuned.lr:g}, is the {end} tried; a better one may lie {beyond}"
             )
     return lines
 
 
 def _reported(findings: Findings) -> dict[str, tuple[int, Spent]]:
-    held = {arm: [o for o in everything(findings) if o.cell.arm == arm] for arm in findings.plan.experiment.arms}
-    return {arm: (len(outcomes), total(findings, outcomes)) for arm, outcomes in held.items()}
+    by_arm = {arm: [o for o in everything(findings) if o.cell.arm == arm] for arm in findings.plan.experiment.arms}
+    return {arm: (len(outcomes), total(findings, outcomes)) for arm, outcomes in by_arm.items()}
 
 
 def _tuning(findings: Findings) -> dict[str, tuple[int, Spent]]:
     return {
-        arm: (held.runs, Spent(math.nan, held.tokens, held.tokens * flops_per_token(findings, arm), held.seconds))
-        for arm, held in findings.tuned.items()
+        arm: (tuned.runs, Spent(math.nan, tuned.tokens, tuned.tokens * flops_per_token(findings, arm), tuned.seconds))
+        for arm, tuned in findings.tuned.items()
     }
 
 
-def _sum(held: dict[str, tuple[int, Spent]]) -> tuple[int, Spent]:
-    spent = [each for _, each in held.values()]
+def _sum(by_arm: dict[str, tuple[int, Spent]]) -> tuple[int, Spent]:
+    spent = [each for _, each in by_arm.values()]
     columns = (sum(getattr(each, field) for each in spent) for field in Spent._fields)
-    return sum(runs for runs, _ in held.values()), Spent(*columns)
+    return sum(runs for runs, _ in by_arm.values()), Spent(*columns)
 
 
 def _cells(runs: int, spent: Spent) -> list[str]:
@@ -105,4 +105,4 @@ def _cells(runs: int, spent: Spent) -> list[str]:
 
 
 def _grid(findings: Findings) -> list[float]:
-    return sorted({rate.lr for held in findings.tuned.values() for rate in held.rates})
+    return sorted({rate.lr for tuned in findings.tuned.values() for rate in tuned.rates})

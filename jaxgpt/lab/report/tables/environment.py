@@ -15,5 +15,5 @@ def environment(findings: Findings) -> dict[str, str]:
         for name, value in flatten(read_json(findings.folder / outcome.cell.path / "provenance.json")).items():
             if value not in (None, "", [], {}) and name != "command":
                 seen.setdefault(name, {})[in_words(value)] = None
-    facts = {name: ("differs: " if len(held) > 1 else "") + " | ".join(held) for name, held in seen.items()}
+    facts = {name: ("differs: " if len(values) > 1 else "") + " | ".join(values) for name, values in seen.items()}
     return {name: text for name, text in facts.items() if len(name) + len(text) <= _LONGEST}

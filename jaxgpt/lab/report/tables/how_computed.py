@@ -22,25 +22,27 @@ def _mode(findings: Findings) -> str:
         return "No run has ended."
     solo, fused = modes.count("solo"), modes.count("fused")
     try:
-        settled = read_mode(findings.folder)
+        mode = read_mode(findings.folder)
     except ConfigError:  # torn: the runs say themselves how they were computed
-        settled = None
-    why = f" ({settled.why}{_measured(findings)})" if settled else ""
+        mode = None
+    why = f" ({mode.why}{_measured(findings)})" if mode else ""
     if fused and solo:
         return f"Mixed: {fused} runs fused, {solo} solo. The two agree to rounding only and are never paired."
     if fused:
-        lanes = f", {settled.lanes} to a program" if settled else ""
+        lanes = f", {mode.lanes} to a program" if mode else ""
         return f"Fused: {fused} runs{lanes}{why}. A lane has the same bits whatever its neighbours."
     return f"Solo: {solo} runs, each on its own{why}."
 
 
 def _measured(findings: Findings) -> str:
-    held = read_json(findings.folder / FILE).get("measured")
-    if not isinstance(held, dict):
+    measured = read_json(findings.folder / FILE).get("measured")
+    if not isinstance(measured, dict):
         return ""
-    ways = [way for name in ("fused", "solo") if isinstance(way := held.get(name), dict)]
+    ways = [way for name in ("fused", "solo") if isinstance(way := measured.get(name), dict)]
     times = [clock(spent) for way in ways if is_figure(spent := way.get("all"))]
-    if len(times) < 2 or not is_count(held.get("runs")):
+    if len(times) < 2 or not is_count(measured.get("runs")):
         return ""
     fused, solo = times
-    return f": {held['runs']} runs take {fused} fused and {solo} solo, compiling included, by 20 steps timed each way"
+    return (
+        f": {measured['runs']} runs take {fused} fused and {solo} solo, compiling included, by 20 steps timed each way"
+    )

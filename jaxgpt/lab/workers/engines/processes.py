@@ -30,7 +30,7 @@ class Processes(Engine):
         """Starts the workers. Raises ConfigError when CUDA_VISIBLE_DEVICES names too few GPUs."""
         command, logs, shares = worker_command(folder), log_folder(folder), self.shares()
         names = [logs / f"process-{number}.log" for number in range(self.workers)]
-        started = [ProcessWorker(command, *held, self.restarts) for held in zip(shares, names, strict=True)]
+        started = [ProcessWorker(command, *parts, self.restarts) for parts in zip(shares, names, strict=True)]
         return ProcessCrew(started)
 
     def shares(self) -> list[dict[str, str]]:

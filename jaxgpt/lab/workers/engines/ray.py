@@ -45,7 +45,7 @@ class Ray(Engine):
                 ) from None
         logs = log_folder(folder)
         names = [logs / f"ray-{number}.log" for number in range(self.workers)]
-        environment = {name: held for name, held in os.environ.items() if name.startswith(CARRIED)}
+        environment = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
         task = ray.remote(work).options(
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=-1, retry_exceptions=[Stopped]
         )

@@ -88,7 +88,7 @@ class Slurm(Engine):
             "mem": None if self.memory_gb is None else f"{round(self.memory_gb * 1024)}MB",
             "setup": list(self.setup) or None,
         }
-        return parameters | {name: held for name, held in optional.items() if held is not None}
+        return parameters | {name: value for name, value in optional.items() if value is not None}
 
 
 class Job:
