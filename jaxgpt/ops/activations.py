@@ -20,12 +20,12 @@ class Activation(Seam, seam="activation"):
 
 
 class GELU(Activation):
-    """x·Φ(x), exact."""
+    """x·Φ(x), with the exact distribution function of the normal law."""
 
     citation = "Hendrycks & Gimpel 2016, Gaussian Error Linear Units"
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Through erf."""
+        """Computes the distribution function by erf."""
         return jax.checkpoint(partial(jax.nn.gelu, approximate=False))(x)
 
 
@@ -45,7 +45,7 @@ class ReLU(Activation, kind="relu"):
     citation = "Vaswani et al. 2017, section 3.3"
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Zero below zero."""
+        """The larger of each entry and 0."""
         return jax.nn.relu(x)
 
 
@@ -55,5 +55,5 @@ class SiLU(Activation, kind="silu"):
     citation = "Elfwing et al. 2017; Ramachandran et al. 2017 (swish)"
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Smooth, not monotone."""
+        """Each entry times its own sigmoid."""
         return jax.nn.silu(x)

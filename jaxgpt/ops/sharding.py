@@ -65,7 +65,7 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 
 def token_shards() -> int:
-    """See `Placement.token_shards`; 1 on one device."""
+    """Parts that the tokens of a row are split into in the program being traced; 1 on one device."""
     current = placement()
     return 1 if current is None else current.token_shards
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxgpt.ops.attention.scores import Side
 
@@ -29,3 +30,8 @@ def join(x: jax.Array) -> jax.Array:
     """(n, B, X, b, ...) -> (B, X, n·b, ...)."""
     x = jnp.moveaxis(x, 0, 2)
     return x.reshape(*x.shape[:2], -1, *x.shape[4:])
+
+
+def block_at(tree: Any, index: Any) -> Any:
+    """Leaves (n, ...) -> (...): the block of that number, which may be traced."""
+    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, index, keepdims=False), tree)

@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
+from jaxgpt.ops.attention.blocks import block_at, blocks, join, side_blocks
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
-from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, dropout_zero, keep_mask, mix, tile_back, tile_scores
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, cotangents, mix, tile_back, tile_scores
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
-from jaxgpt.ops.random_masks import fold_in
 from jaxgpt.spec.sizes import Length
 
 IN_CACHE = 2**18
@@ -95,9 +94,7 @@ def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Any, ...]:
     delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
     known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
     dq, dk, dv, d_table = backward(tiling, q, k, v, table, both, dropout, known, q.dtype)
-    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
-    d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
-    return dq, dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), dropout_zero(dropout)
+    return dq, dk.astype(k.dtype), dv.astype(v.dtype), *cotangents(table, d_table, both, dropout)
 
 
 _attend.defvjp(_forward, _backward)
@@ -123,12 +120,12 @@ def forward(
 
         def visit(j: jax.Array, so_far: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
             out, top, total = so_far
-            k_BGSK, v_BGSK, k_side = _at(keys, j)
+            k_BGSK, v_BGSK, k_side = block_at(keys, j)
             s, _ = tile_scores(tiling.rule, q_BHTK, k_BGSK, table, side, k_side)
             new_top = jnp.maximum(top, jnp.max(s, -1, keepdims=True))
             w, shrink = jnp.exp(s - new_top), jnp.exp(top - new_top)
             total = total * shrink + jnp.sum(w, -1, keepdims=True)
-            w = w if dropout is None else w * _keep(dropout, number, j, w.shape)
+            w = w if dropout is None else w * dropout.folded(number, j).keep(w.shape)
             return out * shrink + mix(w, v_BGSK), new_top, total
 
         start = jnp.full((*q_BHTK.shape[:3], 1), FLOOR)
@@ -165,9 +162,9 @@ def backward(
 
         def visit(j: jax.Array, so_far: Any) -> Any:
             dq, dk, dv, d_table = so_far
-            k_BGSK, v_BGSK, k_side = _at(keys, j)
+            k_BGSK, v_BGSK, k_side = block_at(keys, j)
             shape = (*q_BHTK.shape[:3], tiling.block_k)
-            keep = None if dropout is None else _keep(dropout, number, j, shape)
+            keep = None if dropout is None else dropout.folded(number, j).keep(shape)
             more = tile_back(tiling.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, known_row, keep)
             dk, dv = dk.at[j].add(more[1]), dv.at[j].add(more[2])
             return dq + more[0], dk, dv, None if d_table is None else d_table + more[3]
@@ -184,14 +181,5 @@ def backward(
     return join(dq)[:, :, : q.shape[2]], dk, dv, carry[2]
 
 
-def _keep(dropout: Any, row: jax.Array, column: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = fold_in(fold_in(jax.random.wrap_key_data(dropout.key), row), column)
-    return keep_mask(key, dropout.rate, shape)
-
-
 def _keys(tiling: Tiling, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:
     return blocks(k, tiling.block_k), blocks(v, tiling.block_k), side_blocks(side, tiling.block_k)
-
-
-def _at(tree: Any, j: jax.Array) -> Any:
-    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, j, keepdims=False), tree)

@@ -52,8 +52,7 @@ class Gathered(Kernel):
                 first = lax.axis_index(split.tokens) * q.shape[2]
                 q_side = q_side._replace(pos=lax.dynamic_slice_in_dim(q_side.pos, first, q.shape[2]))
             if dropout is not None:
-                key = jax.random.fold_in(jax.random.wrap_key_data(dropout.key), lax.axis_index(split.axes))
-                dropout = dropout._replace(key=jax.random.key_data(key))
+                dropout = dropout.folded(lax.axis_index(split.axes))
             own = scores._replace(q=q_side, k=k_side, table_H=table, dropout=dropout, numbering="any")
             with constraining(None):  # a device on its own
                 return self.inner.compute(q, k, v, own, self._inner_case(case))
@@ -62,14 +61,8 @@ class Gathered(Kernel):
         q_spec = jax.tree.map(split.side_spec, scores.q)
         k_spec = jax.tree.map(lambda x: split.side_spec(x, whole=True), scores.k)
         table_spec = PartitionSpec(split.heads or None)
-        run = jax.shard_map(
-            jax.checkpoint(local, policy=_saved),
-            mesh=split.mesh,
-            axis_names=split.free,
-            in_specs=(heads, heads, heads, table_spec, q_spec, k_spec, PartitionSpec()),
-            out_specs=heads,
-            check_vma=False,  # the inner kernels' loops do not say how their values vary over the mesh
-        )
+        specs = (heads, heads, heads, table_spec, q_spec, k_spec, PartitionSpec())
+        run = split.on_devices(jax.checkpoint(local, policy=_saved), specs, heads)
         keys = (split.beside(x) for x in (k_BGSK, v_BGSK))
         return run(q_BHTK, *keys, scores.table_H, scores.q, scores.k, scores.dropout)
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jaxgpt.ops.attention.case import Case, case_of_call
 from jaxgpt.ops.attention.scores import Scores
 from jaxgpt.ops.patterns import Pattern
-from jaxgpt.ops.random_masks import fold_in
 from jaxgpt.spec import ConfigError, Seam
 
 
@@ -69,8 +68,7 @@ def _share_of_scores(scores: Scores, pattern: Pattern, i: int, n: int) -> Scores
     """Those of the i-th of n shares of the heads, which has a pattern and draws of its own."""
     table_H, dropout = scores.table_H, scores.dropout
     if dropout is not None:
-        key = fold_in(jax.random.wrap_key_data(dropout.key), i)
-        dropout = dropout._replace(key=jax.random.key_data(key))
+        dropout = dropout.folded(i)
     return scores._replace(
         pattern=pattern, table_H=None if table_H is None else _share(table_H, 0, i, n), dropout=dropout
     )

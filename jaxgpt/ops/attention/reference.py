@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import Scores
-from jaxgpt.ops.attention.tile import LOWEST, keep_mask, mix, tile_scores
+from jaxgpt.ops.attention.tile import LOWEST, mix, tile_scores
 
 
 class Reference(Kernel):
@@ -19,12 +19,11 @@ class Reference(Kernel):
         return None
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend. Memory grows with T·S."""
+        """Attention by the whole (B, H, T, S) array of scores: memory grows with T·S."""
         s_BHTS, _ = tile_scores(scores.rule, q_BHTK, k_BGSK, scores.table_H, scores.q, scores.k)
         w_BHTS = jax.nn.softmax(s_BHTS)
         # A row without a key would average all of them.
         w_BHTS = jnp.where(jnp.max(s_BHTS, -1, keepdims=True) > LOWEST, w_BHTS, 0.0)
         if scores.dropout is not None:
-            key = jax.random.wrap_key_data(scores.dropout.key)
-            w_BHTS = w_BHTS * keep_mask(key, scores.dropout.rate, w_BHTS.shape)
+            w_BHTS = w_BHTS * scores.dropout.keep(w_BHTS.shape)
         return mix(w_BHTS, v_BGSK).astype(q_BHTK.dtype)

@@ -10,6 +10,7 @@ import jax
 
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased
+from jaxgpt.ops.random_masks import bernoulli, fold_in
 
 Numbering = Literal["row", "documents", "any"]
 """How positions number the tokens, as far as that is known while compiling. `row`: queries and keys are the same tokens
@@ -33,6 +34,17 @@ class AttentionDropout(NamedTuple):
     """Data of a key (`jax.random.key_data`), or (B, ...), of one a row: arrays that a loop can carry."""
     rate: jax.Array
     """float32 scalar."""
+
+    def folded(self, *numbers: int | jax.Array) -> "AttentionDropout":
+        """What a part of the weights draws from: the key with the part's numbers folded in."""
+        key = jax.random.wrap_key_data(self.key)
+        for number in numbers:
+            key = fold_in(key, number)
+        return self._replace(key=jax.random.key_data(key))
+
+    def keep(self, shape: tuple[int, ...]) -> jax.Array:
+        """What weights (B, H, T, S) are multiplied by, float32: 0 with probability `rate`, else 1 / (1 − rate)."""
+        return bernoulli(jax.random.wrap_key_data(self.key), 1 - self.rate, shape) / (1 - self.rate)
 
 
 class Rule(NamedTuple):

@@ -9,18 +9,19 @@ B batch, T tokens, H query heads, G key/value heads, K head width.
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from math import lcm, prod
+from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from pydantic import Field
 
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import Scores
+from jaxgpt.ops.attention.split import axes_of, free_axes, repeated_groups
 from jaxgpt.ops.attention.tile import FLOOR
 from jaxgpt.ops.patterns import Pattern, is_relative
 from jaxgpt.ops.sharding import placement
@@ -61,19 +62,15 @@ class Splash(Kernel):
         return None
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
-        """See Kernel.attend. A length that blocks do not fill is padded with keys that the mask excludes."""
+        """Attention by the TPU kernel; a length that blocks do not fill is padded with keys that the mask excludes."""
         B, _, T, K = q_BHTK.shape
         count = -(-T // self.block)
         block = -(-T // (count * LANES)) * LANES
         padded = count * block
         run = _batched(_kernel(scores.pattern, T, padded, block, scores.soft_cap, self.interpret))
         mesh, free, rows, heads = _shares(q_BHTK.shape)
-        # A device's query heads need their own group beside them: groups that the axes do not divide are repeated.
-        G = k_BGSK.shape[1]
-        copies = lcm(G, prod(free[name] for name in heads)) // G
-        if copies > 1:
-            k_BGSK, v_BGSK = (jnp.repeat(x, copies, axis=1) for x in (k_BGSK, v_BGSK))
-        values = [_lengthen(x, padded) for x in (q_BHTK * K**-0.5, k_BGSK, v_BGSK)]
+        keys = (repeated_groups(x, prod(free[name] for name in heads)) for x in (k_BGSK, v_BGSK))
+        values = [_lengthen(x, padded) for x in (q_BHTK * K**-0.5, *keys)]
         segments = [_lengthen(x, padded) for x in _segments(scores, B, T)]
         if mesh is not None:
             whole, row = PartitionSpec(rows or None, heads or None), PartitionSpec(rows or None)
@@ -175,13 +172,6 @@ def _shares(
     current = placement()
     if current is None or current.mesh.size == 1:
         return None, {}, (), ()
-    around = jax.sharding.get_abstract_mesh()
-    mesh = current.mesh if around.empty else around
-    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
-    free = {name: mesh.shape[name] for name, kind in kinds if kind != AxisType.Manual}
+    mesh, free = free_axes(current)
     rows, heads = (*(current.spec("activations/heads", shape) or PartitionSpec()), None, None)[:2]
-    return (mesh if free else None), free, _free(rows, free), _free(heads, free)
-
-
-def _free(axes: str | tuple[str, ...] | None, free: dict[str, int]) -> tuple[str, ...]:
-    return tuple(name for name in ((axes,) if isinstance(axes, str) else axes or ()) if name in free)
+    return (mesh if free else None), free, axes_of(rows, free), axes_of(heads, free)

@@ -3,14 +3,15 @@
 B batch, H query heads, G key/value heads, T tokens, K head width.
 """
 
+from collections.abc import Callable, Collection
 from math import lcm, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
-from jaxgpt.ops.sharding import placement
+from jaxgpt.ops.sharding import Placement, placement
 
 
 class Split(NamedTuple):
@@ -47,11 +48,14 @@ class Split(NamedTuple):
         return PartitionSpec(self.rows or None, None if whole else self.tokens) if x.ndim == 2 else PartitionSpec()
 
     def beside(self, x_BGTK: jax.Array) -> jax.Array:
-        """Keys or values with each group repeated until the heads' axes divide them: every device then has the groups
-        of its own query heads."""
-        G = x_BGTK.shape[1]
-        copies = lcm(G, self.ways(self.heads)) // G
-        return x_BGTK if copies == 1 else jnp.repeat(x_BGTK, copies, axis=1)
+        """Keys or values whose groups the heads' axes divide."""
+        return repeated_groups(x_BGTK, self.ways(self.heads))
+
+    def on_devices(self, local: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+        """`local`, run on every device with its parts of what `in_specs` lay out."""
+        # Neither the kernels' loops nor sums by hand say how their values vary over the mesh: check_vma cannot be on.
+        specs: Any = {"in_specs": in_specs, "out_specs": out_specs}
+        return jax.shard_map(local, mesh=self.mesh, axis_names=self.free, check_vma=False, **specs)
 
 
 def split_of(shape: tuple[int, ...]) -> Split | None:
@@ -60,14 +64,29 @@ def split_of(shape: tuple[int, ...]) -> Split | None:
     spec = None if current is None else current.spec("activations/heads", shape)
     if current is None or spec is None:
         return None
-    around = jax.sharding.get_abstract_mesh()
-    mesh = current.mesh if around.empty else around
-    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
-    free = frozenset(name for name, kind in kinds if kind != AxisType.Manual and mesh.shape[name] > 1)
-    rows, heads, tokens, *_ = [_axes(entry, free) for entry in (*spec, None, None, None)]
+    mesh, sizes = free_axes(current)
+    free = frozenset(name for name, size in sizes.items() if size > 1)
+    rows, heads, tokens, *_ = [axes_of(entry, free) for entry in (*spec, None, None, None)]
     split = Split(mesh, free, rows, heads, tokens)
     return split if split.parts > 1 else None
 
 
-def _axes(entry: str | tuple[str, ...] | None, free: frozenset[str]) -> tuple[str, ...]:
-    return tuple(name for name in ((entry,) if isinstance(entry, str) else entry or ()) if name in free)
+def free_axes(current: Placement) -> tuple[Mesh | AbstractMesh, dict[str, int]]:
+    """The mesh that a call is traced for, and the sizes of its axes that no shard_map around has taken."""
+    around = jax.sharding.get_abstract_mesh()
+    mesh = current.mesh if around.empty else around
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return mesh, {name: mesh.shape[name] for name, kind in kinds if kind != AxisType.Manual}
+
+
+def axes_of(entry: str | tuple[str, ...] | None, among: Collection[str]) -> tuple[str, ...]:
+    """The axes that an entry of a PartitionSpec names, of those `among`."""
+    return tuple(name for name in ((entry,) if isinstance(entry, str) else entry or ()) if name in among)
+
+
+def repeated_groups(x_BGTK: jax.Array, ways: int) -> jax.Array:
+    """Keys or values with each group repeated until `ways` divides their number: every device then has the groups of
+    its own query heads."""
+    G = x_BGTK.shape[1]
+    copies = lcm(G, ways) // G
+    return x_BGTK if copies == 1 else jnp.repeat(x_BGTK, copies, axis=1)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Side
-from jaxgpt.ops.random_masks import bernoulli
 
 LOWEST = np.float32(-0.7 * np.finfo(np.float32).max)
 """The score of a pair that is not allowed."""
@@ -128,14 +127,14 @@ def mix_back(w_BHTS: jax.Array, do_BHTK: jax.Array, v_BGSK: jax.Array) -> tuple[
     return dw.reshape(w_BHTS.shape), jnp.einsum("bgts,bgtk->bgsk", w, do, preferred_element_type=jnp.float32)
 
 
-def dropout_zero(dropout: AttentionDropout | None) -> Any:
-    """The cotangent of what dropout is drawn from."""
+def cotangents(
+    table: jax.Array | None, d_table: jax.Array | None, both: tuple[Side, Side], dropout: AttentionDropout | None
+) -> tuple[Any, Any, Any]:
+    """What a backward pass gives for table, sides and dropout: the table's gradient, 0 where it is a constant, and
+    nothing for positions, segments and keys."""
+    nothing: Any = lambda x: np.zeros(x.shape, jax.dtypes.float0)  # noqa: E731
+    if d_table is None and table is not None:
+        d_table = jnp.zeros_like(table)
     if dropout is None:
-        return None
-    no_key: Any = np.zeros(dropout.key.shape, jax.dtypes.float0)
-    return AttentionDropout(no_key, jnp.zeros_like(dropout.rate))
-
-
-def keep_mask(key: jax.Array, rate: float | jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """float32: 0 with probability `rate`, else 1 / (1 − rate)."""
-    return bernoulli(key, 1 - rate, shape) / (1 - rate)
+        return d_table, jax.tree.map(nothing, both), None
+    return d_table, jax.tree.map(nothing, both), AttentionDropout(nothing(dropout.key), jnp.zeros_like(dropout.rate))

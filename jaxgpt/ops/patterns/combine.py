@@ -29,7 +29,7 @@ def is_relative(pattern: Pattern) -> bool:
 
 
 class Union(Combined):
-    """What any of them allows."""
+    """The pairs that any of several patterns allows."""
 
     citation = "Zaheer et al. 2020 (BigBird), section 2: window, global and random edges together"
 
@@ -39,7 +39,7 @@ class Union(Combined):
 
 
 class Intersection(Combined):
-    """What all of them allow: `[causal, ...]` makes any pattern causal."""
+    """The pairs that all of several patterns allow: `[causal, ...]` makes any pattern causal."""
 
     citation = "Child et al. 2019, section 4.1: subsets of what causality allows"
 

@@ -21,7 +21,7 @@ class Bidirectional(Relative):
     citation = "Devlin et al. 2019, section 3"
 
     def near(self, distance: Any) -> Any:
-        """True for every distance."""
+        """True at every distance: every query sees every key."""
         return distance == distance
 
 
@@ -32,5 +32,5 @@ class Prefix(Pattern):
     length: Extent
 
     def allows(self, q: Any, k: Any) -> Any:
-        """k ≤ q or k < length."""
+        """Whether the key is no later than the query, or one of the first `length`."""
         return (k <= q) | (k < self.length)

@@ -40,7 +40,7 @@ class Relative(Pattern):
         """Whether a key `distance` = q − k positions back is seen (negative: ahead): bool, for an int array."""
 
     def allows(self, q: Any, k: Any) -> Any:
-        """`near(q − k)`."""
+        """Whether `near` holds of the distance q − k."""
         return self.near(q - k)
 
 

@@ -95,5 +95,5 @@ class Fixed(Arranged):
         return q // self.stride == k // self.stride
 
     def _summary(self, k: Any) -> Any:
-        place = k % self.stride
-        return (place >= self.stride - self.summary - self.shift) & (place < self.stride - self.shift)
+        offset = k % self.stride
+        return (offset >= self.stride - self.summary - self.shift) & (offset < self.stride - self.shift)

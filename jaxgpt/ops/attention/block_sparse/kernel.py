@@ -22,9 +22,8 @@ from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import Rule, Scores, Side
-from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, dropout_zero, keep_mask, mix, tile_back, tile_scores
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, cotangents, mix, tile_back, tile_scores
 from jaxgpt.ops.patterns import Pattern
-from jaxgpt.ops.random_masks import fold_in
 from jaxgpt.spec.sizes import Length
 
 SCORES_AT_ONCE = {"cpu": 2**17, "gpu": 2**26, "tpu": 2**26}
@@ -86,9 +85,8 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
     log_sum = jnp.where(log_sum > FLOOR, log_sum, NEVER)
     parts = [_part_backward(how, i, q, k, v, table, both, dropout, do, log_sum, delta) for i in range(len(how.parts))]
     dq, dk, dv, d_table = jax.tree.map(lambda *x: sum(x[1:], x[0]), *parts)
-    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
-    d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
-    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), d_table, zero(both), dropout_zero(dropout)
+    grads = dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype)
+    return *grads, *cotangents(table, d_table, both, dropout)
 
 
 _attend.defvjp(_forward, _backward)
@@ -121,7 +119,7 @@ def _part_forward(
         top = jnp.maximum(jnp.max(s, -1, keepdims=True), FLOOR)
         w = jnp.exp(s - top)
         total = jnp.sum(w, -1, keepdims=True)
-        w_kept = w if dropout is None else w * _keep(dropout, index, number, w.shape)
+        w_kept = w if dropout is None else w * dropout.folded(index, number).keep(w.shape)
         total = jnp.maximum(total, TINY)
         return mix(w_kept, keys.v) / total, (top + jnp.log(total))[..., 0]
 
@@ -154,7 +152,7 @@ def _part_backward(
 
     def visit(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
         shape = (*row.q.shape[:3], keys.k.shape[2])
-        keep = None if dropout is None else _keep(dropout, index, number, shape)
+        keep = None if dropout is None else dropout.folded(index, number).keep(shape)
         return tile_back(rule, row.q, keys.k, keys.v, table, row.side, keys.side, back, keep)
 
     def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
@@ -173,11 +171,6 @@ def _part_backward(
         results.append(dq)
     dk, dv = (_back_to_row(join(x), part.keys, k.shape[2]) for x in carry[:2])
     return _in_order(how, part, results, q.shape[2]), dk, dv, carry[2]
-
-
-def _keep(dropout: Any, index: int, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    key = fold_in(fold_in(jax.random.wrap_key_data(dropout.key), index), number)
-    return keep_mask(key, dropout.rate, shape)
 
 
 def _blocks(x: jax.Array, order: np.ndarray, block: int, fill: Any = 0) -> jax.Array:

@@ -22,11 +22,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxgpt.ops.attention.blocks import blocks, join
+from jaxgpt.ops.attention.blocks import block_at, blocks, join
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.chunked import Chunked, Tiling, backward, forward
 from jaxgpt.ops.attention.kernel import Kernel
@@ -34,7 +33,7 @@ from jaxgpt.ops.attention.ring import zigzag
 from jaxgpt.ops.attention.ring.plan import Plan, Visits, plan
 from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
 from jaxgpt.ops.attention.split import Split, split_of
-from jaxgpt.ops.attention.tile import FLOOR, NEVER, Known, dropout_zero
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, Known, cotangents
 
 
 class Ring(Kernel):
@@ -104,14 +103,7 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: 
         return _collected(how, out.astype(q.dtype)), (queries, keys, log_sum)
 
     specs = _specs(how, both)
-    run = jax.shard_map(
-        local,
-        mesh=how.split.mesh,
-        axis_names=how.split.free,
-        in_specs=(*[specs.heads] * 3, *specs.shared),
-        out_specs=(specs.heads, specs.dealt),
-        check_vma=False,  # values that all devices hold are summed by hand
-    )
+    run = how.split.on_devices(local, (*[specs.heads] * 3, *specs.shared), (specs.heads, specs.dealt))
     out, dealt = run(q, k, v, table, both, dropout)
     return out, (dealt, out, table, both, dropout)
 
@@ -143,18 +135,10 @@ def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
         return *grads, None if d_table is None else lax.psum(d_table, how.split.rows + how.split.tokens)
 
     specs = _specs(how, both)
-    run = jax.shard_map(
-        local,
-        mesh=how.split.mesh,
-        axis_names=how.split.free,
-        in_specs=(specs.dealt, specs.heads, specs.heads, *specs.shared),
-        out_specs=(*[specs.heads] * 3, specs.shared[0]),
-        check_vma=False,
-    )
+    ins = (specs.dealt, specs.heads, specs.heads, *specs.shared)
+    run = how.split.on_devices(local, ins, (*[specs.heads] * 3, specs.shared[0]))
     *grads, d_table = run(dealt, out, do, table, both, dropout)
-    zero = partial(jax.tree.map, lambda x: np.zeros(x.shape, jax.dtypes.float0))
-    d_table = jnp.zeros_like(table) if d_table is None and table is not None else d_table
-    return *grads, d_table, zero(both), dropout_zero(dropout)
+    return *grads, *cotangents(table, d_table, both, dropout)
 
 
 _attend.defvjp(_forward, _backward)
@@ -187,7 +171,7 @@ def _visits_forward(
     def visit(which: jax.Array, done: Any) -> Any:
         at, tiling, pair = _visit(how, visits, which, queries, keys, both, dropout)
         part, log_part = forward(tiling, *pair.arrays, table, pair.sides, pair.dropout, jnp.float32)
-        out, log_sum = (_at(x, at[0]) for x in done)
+        out, log_sum = (block_at(x, at[0]) for x in done)
         joint = jnp.logaddexp(log_sum, log_part)
         # A row that nothing has seen yet keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
         out = out * jnp.exp(log_sum - joint)[..., None] + part * jnp.exp(log_part - joint)[..., None]
@@ -213,7 +197,7 @@ def _visits_backward(
 
     def visit(which: jax.Array, sums: Any) -> Any:
         at, tiling, pair = _visit(how, visits, which, queries, keys, both, dropout)
-        own = Known(*(_at(x, at[0]) for x in known))
+        own = Known(*(block_at(x, at[0]) for x in known))
         *new, d_table = backward(tiling, *pair.arrays, table, pair.sides, pair.dropout, own, jnp.float32)
         *whole, d_sum = sums
         added = [x.at[slot].add(more) for x, more, slot in zip(whole, new, (at[0], at[1], at[1]), strict=True)]
@@ -234,18 +218,19 @@ def _visit(
     how: _How, visits: Visits, which: Any, queries: _Pieces, keys: _Pieces, both: Any, dropout: AttentionDropout | None
 ) -> tuple[jax.Array, Tiling, _Visit]:
     """The slots of one of the visits that a device makes in a step, its tiling, and what meets."""
-    slots, pieces, first, last = (_at(x, which) for x in visits[1:])
+    slots, pieces, first, last = (block_at(x, which) for x in visits[1:])
     arrays: list[jax.Array] = []
     met = []
     for whole, side, slot, piece in zip((queries, keys), both, slots, pieces, strict=True):
-        arrays += [_at(x, slot) for x in whole.arrays]
-        pos = _at(side.pos.reshape(-1, how.plan.piece), piece) if whole.pos is None else _at(whole.pos, slot)[:, 0]
-        met.append(Side(pos, None if whole.segment is None else _at(whole.segment, slot)[:, 0]))
+        arrays += [block_at(x, slot) for x in whole.arrays]
+        pos = (
+            block_at(side.pos.reshape(-1, how.plan.piece), piece)
+            if whole.pos is None
+            else block_at(whole.pos, slot)[:, 0]
+        )
+        met.append(Side(pos, None if whole.segment is None else block_at(whole.segment, slot)[:, 0]))
     if dropout is not None:
-        key = jax.random.wrap_key_data(dropout.key)
-        for piece in pieces:
-            key = jax.random.fold_in(key, piece)
-        dropout = dropout._replace(key=jax.random.key_data(key))
+        dropout = dropout.folded(*pieces)
     tiling = Tiling(how.plan.block_q, how.plan.block_k, first, last, how.rule)
     return slots, tiling, _Visit((arrays[0], arrays[1], arrays[2]), (met[0], met[1]), dropout)
 
@@ -300,9 +285,4 @@ def _own(how: _How, dropout: AttentionDropout | None) -> AttentionDropout | None
     axes = how.split.rows + how.split.heads
     if dropout is None or not axes:
         return dropout
-    key = jax.random.fold_in(jax.random.wrap_key_data(dropout.key), lax.axis_index(axes))
-    return dropout._replace(key=jax.random.key_data(key))
-
-
-def _at(x: Any, slot: Any) -> jax.Array:
-    return lax.dynamic_index_in_dim(x, slot, keepdims=False)
+    return dropout.folded(lax.axis_index(axes))
