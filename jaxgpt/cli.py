@@ -386,7 +386,7 @@ def _lines(error: Exception) -> list[str] | None:
 
 
 if __name__ == "__main__":
-    from jaxgpt.process import settle
+    from jaxgpt.process import prepare_process
 
-    settle()
+    prepare_process()
     main()

@@ -109,12 +109,12 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise JaxgptError(f"{path}: is there already and is not written over; remove it, or choose another name")
         draft.mkdir(parents=True)
         yield draft
-        for held in sorted(draft.rglob("*")):
-            if held.is_file():
-                with held.open("rb") as file:
+        for entry in sorted(draft.rglob("*")):
+            if entry.is_file():
+                with entry.open("rb") as file:
                     os.fsync(file.fileno())
             else:
-                sync_dir(held)
+                sync_dir(entry)
         sync_dir(draft)
         os.replace(draft, path)  # takes the place of an empty folder, and of nothing else
         sync_dir(path.parent)
@@ -172,11 +172,11 @@ def strict(value: Any, path: str = "") -> tuple[Any, list[str]]:
     Takes scalars and arrays of numpy and jax as numbers and lists. Raises TypeError for what JSON cannot hold.
     """
     if isinstance(value, Mapping):
-        parts = {str(key): strict(held, f"{path}.{key}" if path else str(key)) for key, held in value.items()}
-        return {key: held for key, (held, _) in parts.items()}, [name for _, lost in parts.values() for name in lost]
+        parts = {str(key): strict(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
+        return {key: item for key, (item, _) in parts.items()}, [name for _, lost in parts.values() for name in lost]
     if isinstance(value, list | tuple):
-        items = [strict(held, f"{path}.{index}" if path else str(index)) for index, held in enumerate(value)]
-        return [held for held, _ in items], [name for _, lost in items for name in lost]
+        items = [strict(item, f"{path}.{index}" if path else str(index)) for index, item in enumerate(value)]
+        return [item for item, _ in items], [name for _, lost in items for name in lost]
     if value is None or isinstance(value, bool | int | str):
         return value, []
     if isinstance(value, float):  # float() also sheds numpy's subclass of it
@@ -202,7 +202,7 @@ def read_json(path: str | Path, most: int = MOST) -> Any:
         value = json.loads(read_small(path, most), parse_constant=_no_number, parse_float=_finite)
         level = [value]
         for _ in range(DEPTH):
-            level = [held for outer in level if isinstance(outer, dict | list) for held in _inside(outer)]
+            level = [item for outer in level if isinstance(outer, dict | list) for item in _inside(outer)]
             if not level:
                 return value
     except ConfigError:

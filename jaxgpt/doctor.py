@@ -111,13 +111,13 @@ def _memory() -> Iterator[Check]:
 def _folders() -> Iterator[Check]:
     try:
         cache = cache_dir()
-        yield _place("cache", cache, "set JAXGPT_CACHE to a folder that you may write to")
+        yield _writable("cache", cache, "set JAXGPT_CACHE to a folder that you may write to")
         for part in sorted(path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else ():
-            yield Check(f"cache/{part.name}", "ok", _held(part))
+            yield Check(f"cache/{part.name}", "ok", _used(part))
     except (JaxgptError, OSError) as error:
         yield Check("cache", "broken", f"{error}; set JAXGPT_CACHE to a folder that you may write to")
-    yield _place("current folder", Path.cwd(), "go to a folder that you may write to, or give --out")
-    yield _place("temporary folder", Path(tempfile.gettempdir()), "set TMPDIR to a folder that you may write to")
+    yield _writable("current folder", Path.cwd(), "go to a folder that you may write to, or give --out")
+    yield _writable("temporary folder", Path(tempfile.gettempdir()), "set TMPDIR to a folder that you may write to")
     data = os.environ.get("JAXGPT_DATA")
     if not data:
         yield Check("JAXGPT_DATA", "note", "is not set: a corpus by name is looked up in the current folder")
@@ -131,7 +131,7 @@ def _folders() -> Iterator[Check]:
         yield Check("JAXGPT_DATA", "broken", str(error))
 
 
-def _place(name: str, folder: Path, remedy: str) -> Check:
+def _writable(name: str, folder: Path, remedy: str) -> Check:
     """Whether files can be made there, or in the nearest folder above that exists, and how much room is left."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -147,13 +147,13 @@ def _place(name: str, folder: Path, remedy: str) -> Check:
     return Check(name, "note" if free < LITTLE else "ok", f"{folder}: {_size(free)} free")
 
 
-def _held(folder: Path) -> str:
+def _used(folder: Path) -> str:
     """Size and number of the files below it, as far as they are added up in a moment."""
     until, total, count = time.monotonic() + LOOKING, 0, 0
-    for place, _, names in os.walk(folder):
+    for directory, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
-                total, count = total + os.lstat(os.path.join(place, name)).st_size, count + 1
+                total, count = total + os.lstat(os.path.join(directory, name)).st_size, count + 1
         if time.monotonic() > until:
             return f"more than {_size(total)} in more than {count:,} files"
     return f"{_size(total)} in {count:,} files"

@@ -33,7 +33,7 @@ class _Stream(io.FileIO):
             os._exit(2)
 
 
-def settle() -> None:
+def prepare_process() -> None:
     """Ctrl-C ends the process at once until a verb has something to save, even inside compiled code or an import, where
     Python's own answer comes late, as a traceback, or never. The three standard streams are kept open, and become such
     as `_Stream` says; characters that a terminal cannot show become `?`."""

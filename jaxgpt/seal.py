@@ -71,14 +71,18 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     if known is not None and known[0] == stamps:
         return dict(known[1])
     try:
-        held = read_json(folder / SEAL)
+        content = read_json(folder / SEAL)
     except JaxgptError as error:
         if not is_sealed(folder):  # it goes on since
             return None
         raise ChangedError(f"{error}; {_REMEDY}") from None
-    if not isinstance(held, dict) or not isinstance(held.get("files"), dict) or set(held["files"]) != set(SEALED):
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get("files"), dict)
+        or set(content["files"]) != set(SEALED)
+    ):
         raise ChangedError(f"{folder / SEAL}: not the seal of a run that has ended; {_REMEDY}")
-    for name, want in held["files"].items():
+    for name, want in content["files"].items():
         if (now := _fingerprint(folder / name, want)) != want:
             if not is_sealed(folder):
                 return None
@@ -91,12 +95,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def _result(path: Path) -> dict[str, Any]:
     try:
-        held = read_json(path)
+        content = read_json(path)
     except JaxgptError as error:
         raise ChangedError(f"{error}; {_REMEDY}") from None
-    if not isinstance(held, dict) or held.get("status") not in ENDED:
+    if not isinstance(content, dict) or content.get("status") not in ENDED:
         raise ChangedError(f"{path}: not the result of a run that has ended; {_REMEDY}")
-    return held
+    return content
 
 
 def _fingerprint(path: Path, want: Any = None) -> dict[str, Any] | None:
@@ -126,7 +130,7 @@ def _difference(now: dict[str, Any] | None, want: Any) -> str:
 
 def _stamp(path: Path) -> _Stamp | None:
     try:
-        held = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return _Stamp(held.st_ino, held.st_size, held.st_mtime_ns, held.st_ctime_ns)
+    return _Stamp(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -62,7 +62,7 @@ def _at(run: ObjectiveRun, path: str) -> Any:
 def _fills(run: ObjectiveRun, topology: Slice, sizes: dict[str, int]) -> bool:
     """Whether state and what the layers keep exceed a chip's memory, by a rule of thumb."""
     tokens = run.batch_size * run.row_tokens / prod(sizes[axis] for axis in (*ROWS, "sequence")) / run.exec.accumulate
-    kept = (
+    activations = (
         tokens
         * run.model.depth
         * run.model.width
@@ -71,4 +71,4 @@ def _fills(run: ObjectiveRun, topology: Slice, sizes: dict[str, int]) -> bool:
         / (sizes["tensor"] * sizes["pipeline"])
     )
     state = STATE * run.model.count() / prod(sizes[axis] for axis in sizes if axis not in ("data", "sequence"))
-    return kept + state > topology.chip.memory
+    return activations + state > topology.chip.memory

@@ -49,44 +49,46 @@ def collectives(text: str) -> list[Collective]:
     An asynchronous pair counts at its start. What happens within one device alone (groups of one) is left out.
     """
     module = parse(text)
-    found, chains = list[Collective](), set[str]()
-    for computation, one, times in executed(module, fusions=True):
-        if _kind(one) is None:
+    moved, chains = list[Collective](), set[str]()
+    for computation, instruction, times in executed(module, fusions=True):
+        if _kind(instruction) is None:
             continue
-        chain = re.search(r"channel_id=(\d+).*chain_id=", one.rest)
+        chain = re.search(r"channel_id=(\d+).*chain_id=", instruction.rest)
         if chain and chain[1] in chains:  # a TPU's start, the work meanwhile and the end each show it
             continue
         chains |= {chain[1]} if chain else set()
-        found.append(_collective(module, computation, one, times))
-    return [one for one in found if one.group > 1]
+        moved.append(_collective(module, computation, instruction, times))
+    return [each for each in moved if each.group > 1]
 
 
-def totals(found: Iterable[Collective]) -> dict[str, Total]:
+def totals(moved: Iterable[Collective]) -> dict[str, Total]:
     """By kind, each counted as often as it is run; kinds that do not occur are left out."""
     out: dict[str, Total] = {}
-    for one in found:
-        times, size = out.get(one.kind, (0, 0))
-        out[one.kind] = Total(times + one.times, size + one.times * one.bytes)
+    for each in moved:
+        times, size = out.get(each.kind, (0, 0))
+        out[each.kind] = Total(times + each.times, size + each.times * each.bytes)
     return out
 
 
-def _kind(one: Instruction) -> str | None:
-    kind = one.opcode.removesuffix("-start")
+def _kind(instruction: Instruction) -> str | None:
+    kind = instruction.opcode.removesuffix("-start")
     return kind if kind in KINDS else None
 
 
-def _collective(module: Module, computation: str, one: Instruction, times: int) -> Collective:
-    kind = _kind(one) or ""
-    shape = one.shape
-    if one.opcode.endswith("-start") and kind != "all-reduce":  # (operands, results, ...)
+def _collective(module: Module, computation: str, instruction: Instruction, times: int) -> Collective:
+    kind = _kind(instruction) or ""
+    shape = instruction.shape
+    if instruction.opcode.endswith("-start") and kind != "all-reduce":  # (operands, results, ...)
         shape = elements(shape)[1]
-    members = _chain(one.rest) if kind == "collective-permute" else _first_group(one.rest, module.devices)
+    members = (
+        _chain(instruction.rest) if kind == "collective-permute" else _first_group(instruction.rest, module.devices)
+    )
     size = array_bytes(shape)
     if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
         kind = "reduce-scatter"  # how TPUs do it: a fusion of the sum and of each device's slice
     elif kind == "reduce-scatter":
         size *= len(members)
-    source = re.search(r'op_name="([^"]*)"', one.rest)
+    source = re.search(r'op_name="([^"]*)"', instruction.rest)
     return Collective(kind, size, len(members), times, members, source[1] if source else "")
 
 
@@ -95,9 +97,9 @@ def _first_group(rest: str, devices: int) -> tuple[int, ...]:
     listed = re.search(r"replica_groups=\{\{([\d,]*)\}", rest)
     if listed:
         return _numbers(listed[1])
-    made = re.search(r"replica_groups=\[([\d,]+)\]<=(\[[\d,]+\](?:T\([\d,]+\))?)", rest)
-    if made:
-        return tuple(_iota(made[2]).reshape(_numbers(made[1]))[0].tolist())
+    iota = re.search(r"replica_groups=\[([\d,]+)\]<=(\[[\d,]+\](?:T\([\d,]+\))?)", rest)
+    if iota:
+        return tuple(_iota(iota[2]).reshape(_numbers(iota[1]))[0].tolist())
     named = re.search(r"replica_groups=mesh\[(.*?)\](?:, device_ids=\((.*?)\))? \{(.*?)\}", rest)
     if named:
         return _along(*named.groups())

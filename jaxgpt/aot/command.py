@@ -29,7 +29,7 @@ def compile_ahead(
     if tries or run.exec.mesh == Mesh():
         tried = search(run, where, sizes)
         print_search(tried, run)
-        best, figures = tried[0].answer, {"tried": [one.figures(run) for one in tried]}
+        best, figures = tried[0].answer, {"tried": [trial.figures(run) for trial in tried]}
         if best is not None and not tries:
             print_answer(best, run)
             figures |= best.figures() | {"changed": changes(run, best.run)}

@@ -31,8 +31,8 @@ class Instruction(NamedTuple):
 
     def called(self, attribute: str) -> str | None:
         """The computation that an attribute (`body`, `calls`, `to_apply`) names."""
-        found = re.search(rf"\b{attribute}=%?([\w.-]+)", self.rest)
-        return found[1] if found else None
+        match = re.search(rf"\b{attribute}=%?([\w.-]+)", self.rest)
+        return match[1] if match else None
 
 
 class Module(NamedTuple):
@@ -49,14 +49,14 @@ def parse(text: str) -> Module:
     entry, current = "", list[Instruction]()
     for line in text.splitlines():
         if line[:1] in (" ", "\t"):
-            found = _INSTRUCTION.match(line)
-            if found:
-                inside, rest = _split(found[5])
-                operands = tuple(_NAME.findall(inside)) if found[4] != "constant" else ()
-                rest = inside if found[4] in ("constant", "parameter") else rest
-                current.append(Instruction(found[2], found[3], found[4], operands, rest, bool(found[1])))
-        elif found := _HEADER.match(line):
-            name, current = found[1], []
+            match = _INSTRUCTION.match(line)
+            if match:
+                inside, rest = _split(match[5])
+                operands = tuple(_NAME.findall(inside)) if match[4] != "constant" else ()
+                rest = inside if match[4] in ("constant", "parameter") else rest
+                current.append(Instruction(match[2], match[3], match[4], operands, rest, bool(match[1])))
+        elif match := _HEADER.match(line):
+            name, current = match[1], []
             computations[name] = current
             entry = name if line.startswith("ENTRY") else entry
     if not entry:
@@ -85,16 +85,16 @@ def executed(module: Module, fusions: bool = False) -> Iterator[tuple[str, Instr
     """
 
     def visit(name: str, times: int) -> Iterator[tuple[str, Instruction, int]]:
-        for one in module.computations[name]:
-            yield name, one, times
-            if one.opcode == "while":
-                body = one.called("body")
+        for instruction in module.computations[name]:
+            yield name, instruction, times
+            if instruction.opcode == "while":
+                body = instruction.called("body")
                 if body in module.computations:
-                    yield from visit(body, times * _trips(module, one))
-            elif one.opcode == "conditional":
-                yield from visit(max(_branches(one), key=lambda branch: _size(module, branch)), times)
-            elif one.opcode in ("call", "async-start") or (fusions and one.opcode == "fusion"):
-                inner = one.called("calls") or one.called("to_apply")
+                    yield from visit(body, times * _trips(module, instruction))
+            elif instruction.opcode == "conditional":
+                yield from visit(max(_branches(instruction), key=lambda branch: _size(module, branch)), times)
+            elif instruction.opcode in ("call", "async-start") or (fusions and instruction.opcode == "fusion"):
+                inner = instruction.called("calls") or instruction.called("to_apply")
                 if inner in module.computations:
                     yield from visit(inner, times)
 
@@ -106,27 +106,35 @@ def _trips(module: Module, loop: Instruction) -> int:
     if known:
         return int(known[1])
     condition = loop.called("condition")
-    limits = [int(one.rest) for one in module.computations.get(condition or "", ()) if _is_count(one)]
+    limits = [
+        int(instruction.rest) for instruction in module.computations.get(condition or "", ()) if _is_count(instruction)
+    ]
     return max(limits, default=1)
 
 
-def _is_count(one: Instruction) -> bool:
-    return one.opcode == "constant" and one.shape.startswith(("s32[]", "s64[]", "u32[]")) and one.rest.isdigit()
+def _is_count(instruction: Instruction) -> bool:
+    return (
+        instruction.opcode == "constant"
+        and instruction.shape.startswith(("s32[]", "s64[]", "u32[]"))
+        and instruction.rest.isdigit()
+    )
 
 
-def _branches(one: Instruction) -> list[str]:
-    listed = re.search(r"branch_computations=\{([^}]*)\}", one.rest)
+def _branches(instruction: Instruction) -> list[str]:
+    listed = re.search(r"branch_computations=\{([^}]*)\}", instruction.rest)
     if listed:
         return [name.strip().lstrip("%") for name in listed[1].split(",")]
-    return [name for kind in ("true_computation", "false_computation") if (name := one.called(kind))]
+    return [name for kind in ("true_computation", "false_computation") if (name := instruction.called(kind))]
 
 
 def _size(module: Module, name: str) -> int:
-    return sum(1 + _size(module, inner) for one in module.computations[name] for inner in _inner(module, one))
+    return sum(
+        1 + _size(module, inner) for instruction in module.computations[name] for inner in _inner(module, instruction)
+    )
 
 
-def _inner(module: Module, one: Instruction) -> list[str]:
-    names = [one.called(kind) for kind in ("calls", "to_apply", "body")]
+def _inner(module: Module, instruction: Instruction) -> list[str]:
+    names = [instruction.called(kind) for kind in ("calls", "to_apply", "body")]
     return [name for name in names if name in module.computations]
 
 
@@ -153,12 +161,12 @@ def elements(shape: str) -> list[str]:
     """Top-level elements of a printed tuple; an array is its own only element."""
     if not shape.startswith("("):
         return [shape]
-    found, depth, begin = list[str](), 0, 1
+    parts, depth, begin = list[str](), 0, 1
     for i, letter in enumerate(shape):
         depth += (letter in "([{") - (letter in ")]}")
         if (letter == "," and depth == 1) or depth == 0:
-            found.append(re.sub(r"/\*.*?\*/", "", shape[begin:i]).strip())
+            parts.append(re.sub(r"/\*.*?\*/", "", shape[begin:i]).strip())
             begin = i + 1
         if depth == 0:
             break
-    return [one for one in found if one]
+    return [part for part in parts if part]

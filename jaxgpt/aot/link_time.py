@@ -25,44 +25,52 @@ class Place(NamedTuple):
     """Along the axes of its slice."""
 
 
-def taken(found: Iterable[Collective], places: Sequence[Place], topology: Slice) -> dict[str, float]:
+def taken(moved: Iterable[Collective], places: Sequence[Place], topology: Slice) -> dict[str, float]:
     """Seconds by kind, one collective after another; but permutes that go opposite ways around a ring use links of
     their own, and count as going at once, which is how XLA sends the two halves of a matrix around."""
     ways: dict[tuple[str, bool], float] = {}
-    for one in found:
-        back = one.kind == "collective-permute" and one.group > 2 and one.members[1] > one.members[-1]
-        ways[one.kind, back] = ways.get((one.kind, back), 0.0) + one.times * seconds(one, places, topology)
+    for collective in moved:
+        back = (
+            collective.kind == "collective-permute"
+            and collective.group > 2
+            and collective.members[1] > collective.members[-1]
+        )
+        ways[collective.kind, back] = ways.get((collective.kind, back), 0.0) + collective.times * seconds(
+            collective, places, topology
+        )
     return {kind: max(took for (name, _), took in ways.items() if name == kind) for kind, _ in ways}
 
 
-def seconds(one: Collective, places: Sequence[Place], topology: Slice) -> float:
+def seconds(collective: Collective, places: Sequence[Place], topology: Slice) -> float:
     """One execution, if nothing else is on the links. `places` are those of the mesh's devices, in order.
 
     Between slices, each chip of a group takes its share of the value over the data centre's network.
     """
-    group = [places[i] for i in one.members]
+    group = [places[i] for i in collective.members]
     slices = len({place.slice for place in group})
-    if one.kind == "collective-permute":
-        return max(_hop(one.bytes, a, b, topology) for a, b in pairwise(group))
+    if collective.kind == "collective-permute":
+        return max(_hop(collective.bytes, a, b, topology) for a, b in pairwise(group))
     near = [place.at for place in group if place.slice == group[0].slice]
-    inside = _within(one, near, topology) if len(near) > 1 else 0.0
+    inside = _within(collective, near, topology) if len(near) > 1 else 0.0
     if slices == 1:
         return inside
-    passes = PASSES.get(one.kind, 1.0)
-    return inside + passes * (slices - 1) / slices * one.bytes / len(near) / topology.chip.between
+    passes = PASSES.get(collective.kind, 1.0)
+    return inside + passes * (slices - 1) / slices * collective.bytes / len(near) / topology.chip.between
 
 
-def _within(one: Collective, group: list[tuple[int, ...]], topology: Slice) -> float:
+def _within(collective: Collective, group: list[tuple[int, ...]], topology: Slice) -> float:
     extents = [len(set(along)) for along in zip(*group, strict=True)]
     axes = [i for i, extent in enumerate(extents) if extent > 1]
     rings = [topology.wrapped[i] and extents[i] == topology.shape[i] for i in axes]
-    if one.kind in EXCHANGES:  # the longest axis: each of n chips sends 1/n to each other, a quarter of a ring away
+    if (
+        collective.kind in EXCHANGES
+    ):  # the longest axis: each of n chips sends 1/n to each other, a quarter of a ring away
         return max(
-            one.bytes * extents[i] / (8 if ring else 4) / topology.chip.link
+            collective.bytes * extents[i] / (8 if ring else 4) / topology.chip.link
             for i, ring in zip(axes, rings, strict=True)
         )
     bandwidth = topology.chip.link * sum(2 if ring else 1 for ring in rings)
-    return PASSES[one.kind] * (len(group) - 1) / len(group) * one.bytes / bandwidth
+    return PASSES[collective.kind] * (len(group) - 1) / len(group) * collective.bytes / bandwidth
 
 
 def _hop(size: int, a: Place, b: Place, topology: Slice) -> float:

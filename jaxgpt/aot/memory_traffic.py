@@ -35,72 +35,79 @@ VIEWS = {"bitcast", "reshape", "pad"}
 def traffic(text: str) -> int:
     """Bytes read and written in one run of `compiled.as_text()`, by one device."""
     module = parse(text)
-    shapes = {name: {one.name: one.shape for one in lines} for name, lines in module.computations.items()}
-    return sum(times * _moved(module, one, shapes[name]) for name, one, times in executed(module))
+    shapes = {
+        name: {instruction.name: instruction.shape for instruction in lines}
+        for name, lines in module.computations.items()
+    }
+    return sum(times * _moved(module, instruction, shapes[name]) for name, instruction, times in executed(module))
 
 
-def _moved(module: Module, one: Instruction, shapes: dict[str, str]) -> int:
-    if one.opcode in FREE:
+def _moved(module: Module, instruction: Instruction, shapes: dict[str, str]) -> int:
+    if instruction.opcode in FREE:
         return 0
-    opcode = one.opcode.removesuffix("-start").removesuffix("-done")
-    if one.opcode.endswith("-done"):
-        return _bytes(one.shape)
+    opcode = instruction.opcode.removesuffix("-start").removesuffix("-done")
+    if instruction.opcode.endswith("-done"):
+        return _bytes(instruction.shape)
     if opcode in SLICES:
-        parts = elements(one.shape)
-        return array_bytes(parts[0]) + _bytes(one.shape) if one.opcode == opcode else array_bytes(parts[1])
+        parts = elements(instruction.shape)
+        return (
+            array_bytes(parts[0]) + _bytes(instruction.shape) if instruction.opcode == opcode else array_bytes(parts[1])
+        )
     if opcode in UPDATES:
-        return 2 * sum(_bytes(shapes.get(name, "")) for name in one.operands[1:])
-    inner = module.computations.get(one.called("calls") or "") if opcode == "fusion" else None
+        return 2 * sum(_bytes(shapes.get(name, "")) for name in instruction.operands[1:])
+    inner = module.computations.get(instruction.called("calls") or "") if opcode == "fusion" else None
     if inner:
-        return _fusion(module, one, inner, shapes)
-    read = sum(_bytes(shapes.get(name, "")) for name in one.operands)
-    return read + (0 if one.opcode.endswith("-start") else _bytes(one.shape))
+        return _fusion(module, instruction, inner, shapes)
+    read = sum(_bytes(shapes.get(name, "")) for name in instruction.operands)
+    return read + (0 if instruction.opcode.endswith("-start") else _bytes(instruction.shape))
 
 
-def _fusion(module: Module, one: Instruction, inner: tuple[Instruction, ...], shapes: dict[str, str]) -> int:
+def _fusion(module: Module, instruction: Instruction, inner: tuple[Instruction, ...], shapes: dict[str, str]) -> int:
     parameters = {int(line.rest): line.name for line in inner if line.opcode == "parameter"}
     read = 0
-    for i, operand in enumerate(one.operands):
+    for i, operand in enumerate(instruction.operands):
         whole = _bytes(shapes.get(operand, ""))
         read += min(whole, _used(module, inner, parameters[i])) if i in parameters and whole else whole
-    return read + _written(inner, one.shape)
+    return read + _written(inner, instruction.shape)
 
 
 def _used(module: Module, inner: Iterable[Instruction], name: str) -> int:
     """Bytes that a fusion reads of its parameter: all of it, unless only slices of it are taken or changed."""
     inner = tuple(inner)
     total = 0
-    for one in inner:
-        if name not in one.operands:
+    for instruction in inner:
+        if name not in instruction.operands:
             continue
-        if one.opcode in VIEWS:
-            total += _used(module, inner, one.name)
-        elif one.opcode in SLICES and one.operands[0] == name:
-            total += array_bytes(one.shape)
-        elif one.opcode in UPDATES and one.operands[0] == name:
+        if instruction.opcode in VIEWS:
+            total += _used(module, inner, instruction.name)
+        elif instruction.opcode in SLICES and instruction.operands[0] == name:
+            total += array_bytes(instruction.shape)
+        elif instruction.opcode in UPDATES and instruction.operands[0] == name:
             total += 0
-        elif one.opcode == "fusion":
-            nested = module.computations.get(one.called("calls") or "", ())
+        elif instruction.opcode == "fusion":
+            nested = module.computations.get(instruction.called("calls") or "", ())
             at = {int(line.rest): line.name for line in nested if line.opcode == "parameter"}
-            total += sum(_used(module, nested, at[i]) for i, operand in enumerate(one.operands) if operand == name)
+            total += sum(
+                _used(module, nested, at[i]) for i, operand in enumerate(instruction.operands) if operand == name
+            )
         else:
             return 2**62
     return total
 
 
 def _written(inner: Iterable[Instruction], shape: str) -> int:
-    lines = {one.name: one for one in inner}
-    root = next(one for one in lines.values() if one.root)
+    lines = {instruction.name: instruction for instruction in inner}
+    root = next(instruction for instruction in lines.values() if instruction.root)
     parts = root.operands if root.opcode == "tuple" else (root.name,)
     return sum(_result(lines, name, part) for name, part in zip(parts, elements(shape), strict=False))
 
 
 def _result(lines: dict[str, Instruction], name: str, shape: str) -> int:
-    one = lines[name]
-    while one.opcode == "bitcast" and one.operands[0] in lines:
-        one = lines[one.operands[0]]
-    if one.opcode in UPDATES:
-        return min(_bytes(shape), sum(_bytes(lines[update].shape) for update in one.operands[1:]))
+    instruction = lines[name]
+    while instruction.opcode == "bitcast" and instruction.operands[0] in lines:
+        instruction = lines[instruction.operands[0]]
+    if instruction.opcode in UPDATES:
+        return min(_bytes(shape), sum(_bytes(lines[update].shape) for update in instruction.operands[1:]))
     return _bytes(shape)
 
 

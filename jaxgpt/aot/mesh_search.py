@@ -40,7 +40,7 @@ def candidates(run: ObjectiveRun, topology: Slice, fixed: dict[str, int]) -> Ite
     """`run` adapted to every mesh that divides about as many rows, and the model's heads: of `fixed` sizes, tensor and
     sequence over SIZES, fsdp over the rest. Tokens are split only as far as there are more chips than rows."""
     for sequence in [fixed["sequence"]] if "sequence" in fixed else SIZES:
-        found = 0
+        count = 0
         for tensor in [fixed["tensor"]] if "tensor" in fixed else SIZES:
             sizes = {"data": 1, **fixed, "sequence": sequence, "tensor": tensor}
             if "fsdp" not in fixed:
@@ -56,9 +56,9 @@ def candidates(run: ObjectiveRun, topology: Slice, fixed: dict[str, int]) -> Ite
                 continue
             if abs(trial.batch_size - run.batch_size) > SLACK * run.batch_size:
                 continue
-            found += 1
+            count += 1
             yield trial
-        if found:
+        if count:
             return
 
 
@@ -84,8 +84,8 @@ def search(run: ObjectiveRun, topology: Slice, fixed: dict[str, int]) -> list[Tr
     return sorted(tried, key=rank)
 
 
-def rank(one: Tried) -> tuple[int, float]:
+def rank(trial: Tried) -> tuple[int, float]:
     """What fits, by time a row, for not all have as many; then what does not; then what the compiler refused."""
-    if one.answer is None:
+    if trial.answer is None:
         return 2, 0.0
-    return int(not one.answer.fits), one.answer.prediction.apart / one.answer.run.batch_size
+    return int(not trial.answer.fits), trial.answer.prediction.apart / trial.answer.run.batch_size

@@ -56,21 +56,23 @@ def print_search(tried: Iterable[Tried], asked: ObjectiveRun) -> None:
     """One row a mesh, the best first."""
     table = Table("mesh", "changed", "GB a chip", "step s", "MFU", "binds", "compiled in s", box=None)
     refused = []
-    for one in tried:
-        if one.answer is None:
-            refused.append(one)
+    for trial in tried:
+        if trial.answer is None:
+            refused.append(trial)
             continue
-        guess, facts = one.answer.prediction, one.answer.facts
+        guess, facts = trial.answer.prediction, trial.answer.facts
         step = f"{guess.step:.3f} to {guess.apart:.3f}"
         mfu = f"{guess.ideal / guess.apart:.1%} to {guess.ideal / guess.step:.1%}"
         took = f"{facts['trace_seconds'] + facts['compile_seconds']:.0f}"
-        size = _gb(facts["memory_bytes"]) + ("" if one.answer.fits else " (does not fit)")
-        told = ", ".join(f"{path} {_said(new)}" for path, (_, new) in changes(asked, one.answer.run).items() if new)
-        table.add_row(named(one.mesh), told, size, step, mfu, guess.binds, took)
+        size = _gb(facts["memory_bytes"]) + ("" if trial.answer.fits else " (does not fit)")
+        changed = ", ".join(
+            f"{path} {_said(new)}" for path, (_, new) in changes(asked, trial.answer.run).items() if new
+        )
+        table.add_row(named(trial.mesh), changed, size, step, mfu, guess.binds, took)
     out = standard_output(120)
     out.print(table)
-    for one in refused:
-        out.print(f"{named(one.mesh)}: {one.why}", soft_wrap=True)
+    for trial in refused:
+        out.print(f"{named(trial.mesh)}: {trial.why}", soft_wrap=True)
 
 
 def named(mesh: dict[str, int]) -> str:

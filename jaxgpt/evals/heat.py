@@ -27,10 +27,10 @@ class Heat(NamedTuple):
         return {"first": self.first, "second": self.second, "scores": self.scores.tolist(), "cosines": cosines}
 
     @classmethod
-    def of_json(cls, held: Mapping[str, Any]) -> Self:
+    def of_json(cls, content: Mapping[str, Any]) -> Self:
         """What `as_json` made. A cosine that was not finite is null in a file, and NaN again here."""
-        scores, cosines = (np.array(held[name], float) for name in ("scores", "cosines"))
-        return cls(tuple(held["first"]), tuple(held["second"]), scores, cosines)
+        scores, cosines = (np.array(content[name], float) for name in ("scores", "cosines"))
+        return cls(tuple(content["first"]), tuple(content["second"]), scores, cosines)
 
     def checked(self) -> Self:
         """Itself. Raises ValueError where its parts do not fit each other, as in a file that is not ours."""
@@ -56,8 +56,8 @@ def heat(encode: Encode, subsets: Mapping[str, ScoredPairs], pairs: int = PAIRS)
             seen.update(row[:2])
     distinct = distinct or rows
     places = np.linspace(0, len(distinct) - 1, min(pairs, len(distinct))).round().astype(int)
-    first, second, scores = zip(*(distinct[place] for place in places), strict=True)
-    vectors_UD, (one, two) = encode_once(encode, first, second)
+    first, second, scores = zip(*(distinct[index] for index in places), strict=True)
+    vectors_UD, (left, right) = encode_once(encode, first, second)
     unit_UD = vectors_UD.astype(float)
     unit_UD /= np.maximum(np.linalg.norm(unit_UD, axis=-1, keepdims=True), 1e-12)
-    return Heat(first, second, np.array(scores, float), unit_UD[one] @ unit_UD[two].T)
+    return Heat(first, second, np.array(scores, float), unit_UD[left] @ unit_UD[right].T)

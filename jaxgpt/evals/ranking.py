@@ -68,18 +68,18 @@ def ranks_of(
 
 def recall_at(ranks: Sequence[np.ndarray], k: int) -> float:
     """The share of a query's relevant documents that stand in the first `k`, mean over queries, 0 to 1."""
-    return float(np.mean([(one <= k).mean() for one in ranks]))
+    return float(np.mean([(each <= k).mean() for each in ranks]))
 
 
 def mrr(ranks: Sequence[np.ndarray], k: int) -> float:
     """1 / rank of the first relevant document, 0 behind `k`, mean over queries (Voorhees 1999, TREC-8)."""
-    return float(np.mean([1 / one[0] if one[0] <= k else 0.0 for one in ranks]))
+    return float(np.mean([1 / each[0] if each[0] <= k else 0.0 for each in ranks]))
 
 
 def ndcg(ranks: Sequence[np.ndarray], k: int) -> float:
     """Gains of 1, discounted by log2(1 + rank) down to `k`, over the best that can be had; mean over queries, 0 to 1
     (Järvelin & Kekäläinen 2002)."""
-    return float(np.mean([_gain(one[one <= k]) / _gain(np.arange(1, min(len(one), k) + 1)) for one in ranks]))
+    return float(np.mean([_gain(each[each <= k]) / _gain(np.arange(1, min(len(each), k) + 1)) for each in ranks]))
 
 
 def _gain(ranks: np.ndarray) -> float:
@@ -91,5 +91,5 @@ def _places(cosine_N: np.ndarray, index: np.ndarray) -> np.ndarray:
         raise ValueError("ranks_of: a query has no relevant document; leave it out")
     others, own = np.delete(cosine_N, index), cosine_N[index]
     best_first = np.sort(np.where(np.isnan(own), -np.inf, own))[::-1]
-    ahead = [len(others) - np.count_nonzero(others < one - SAME) for one in best_first]
+    ahead = [len(others) - np.count_nonzero(others < cosine - SAME) for cosine in best_first]
     return np.arange(1, len(index) + 1) + np.array(ahead, np.int64)

@@ -1,56 +1,28 @@
 """From one format to another: a run or another library's checkpoint in, a Hugging Face folder or a GGUF file out."""
 
 import json
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.disk import resolve
-from jaxgpt.inference.load import DTYPES, is_run, load
+from jaxgpt.inference.load import DTYPES, Loaded, is_run, load
 from jaxgpt.interop.families.table import by_model
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.recognize import read_source
 from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.models import Model
-from jaxgpt.ops.pooling import Recipe
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import choice, instance
 from jaxgpt.terminal import Watch, say
-from jaxgpt.text import Codec
 
 NO_FOLDER = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".npy", ".zip", ".json", ".yaml", ".onnx", ".msgpack")
 """Endings of single files that are not written."""
 REPLACED = ("qwen2",)
 """Families whose tokenizer transformers 5 rebuilds from the vocabulary alone."""
-
-
-class _Held(NamedTuple):
-    """A model in host memory."""
-
-    model: Model
-    params: Any
-    codec: Codec | None
-    generation: Mapping[str, Any]
-    recipe: Recipe | None = None
-    chat_templates: Mapping[str, str] = MappingProxyType({})
-
-    def notes(self, target: Path, written: Model) -> list[str]:
-        """What the target cannot hold, and would be lost or added without a word. `written`: the model it holds."""
-        notes = []
-        if written != self.model:
-            notes.append(
-                "biases of zero were added, which this class always has: no number changes, and it loads with them"
-            )
-        replaced = target.suffix != ".gguf" and by_model(written).model_type in REPLACED
-        if replaced and self.codec and json.loads(self.codec.tokenizer_json())["pre_tokenizer"] is None:
-            name = "transformers.PreTrainedTokenizerFast"
-            notes.append(f"AutoTokenizer puts the family's own tokenizer in place of this one; load it by {name}")
-        return notes
 
 
 def convert(source: str | Path, target: str | Path, dtype: str = "float32", best: bool = True) -> None:
@@ -67,38 +39,39 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
         raise ConfigError(f"{target}: expected a folder, or a file that ends in .gguf")
     if target.exists() and not (target.is_dir() and target.suffix != ".gguf" and not any(target.iterdir())):
         raise ConfigError(f"{target}: is there already and is not written over; remove it, or choose another name")
-    held = _read(source, dtype, best)
-    size = held.model.count() * jnp.dtype(dtype).itemsize / 1e6
+    loaded = _read(source, dtype, best)
+    size = loaded.model.count() * jnp.dtype(dtype).itemsize / 1e6
     with Watch("write", total=size, unit="MB") as watch:
         if target.suffix == ".gguf":
             from jaxgpt.interop.gguf.write import write_gguf
 
-            if held.recipe is not None:
+            if loaded.recipe is not None:
                 raise ConfigError(f"{target}: GGUF has no place for how texts become vectors; write a folder")
             written = write_gguf(
-                target, held.model, held.params, held.codec, held.generation, dtype, held.chat_templates
+                target, loaded.model, loaded.params, loaded.codec, loaded.generation, dtype, loaded.chat_templates
             )
         else:
             written = write_folder(
                 target,
-                held.model,
-                held.params,
-                held.codec,
-                held.generation,
+                loaded.model,
+                loaded.params,
+                loaded.codec,
+                loaded.generation,
                 dtype,
                 progress=lambda written: watch.update(written / 1e6),
-                recipe=held.recipe,
-                chat_templates=held.chat_templates,
+                recipe=loaded.recipe,
+                chat_templates=loaded.chat_templates,
             )
-    for note in held.notes(target, written):
+    for note in _notes(loaded, target, written):
         say(f"note: {note}")
 
 
-def _read(source: Path, dtype: str, best: bool) -> _Held:
+def _read(source: Path, dtype: str, best: bool) -> Loaded:
+    """A model in host memory: its parameters are numpy's."""
     if is_run(source):
         run = load(source, best)
         model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, run.params))
-        return _Held(model, params, run.codec, {}, recipe)
+        return replace(run, model=model, params=params, recipe=recipe)
     opened = read_source(source)
     done = 0.0
     with Watch("read", total=opened.model.count() * jnp.dtype(dtype).itemsize / 1e6, unit="MB") as watch:
@@ -110,4 +83,19 @@ def _read(source: Path, dtype: str, best: bool) -> _Held:
             return leaf
 
         params = opened.read(dtype, put)
-    return _Held(opened.model, params, opened.codec, opened.generation, opened.recipe, opened.chat_templates)
+    rest = opened.generation, opened.recipe, opened.chat_templates
+    return Loaded(opened.model, opened.model, params, opened.codec, dtype, *rest)
+
+
+def _notes(loaded: Loaded, target: Path, written: Model) -> list[str]:
+    """What the target cannot hold, and would be lost or added without a word. `written`: the model it holds."""
+    notes = []
+    if written != loaded.model:
+        notes.append(
+            "biases of zero were added, which this class always has: no number changes, and it loads with them"
+        )
+    replaced = target.suffix != ".gguf" and by_model(written).model_type in REPLACED
+    if replaced and loaded.codec and json.loads(loaded.codec.tokenizer_json())["pre_tokenizer"] is None:
+        name = "transformers.PreTrainedTokenizerFast"
+        notes.append(f"AutoTokenizer puts the family's own tokenizer in place of this one; load it by {name}")
+    return notes

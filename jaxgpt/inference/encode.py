@@ -102,13 +102,13 @@ def _pooled(
 def _width(module: nn.Module, recipe: Recipe, params: Any) -> int:
     """D, found without computing anything."""
 
-    def one(params: Any) -> jax.Array:
+    def vector_of(params: Any) -> jax.Array:
         vectors = _pooled(module, recipe.poolings, params, jnp.zeros((1, SHORTEST), jnp.int32), jnp.ones(1, jnp.int32))
         for step in recipe.after:
             vectors = step(vectors)
         return vectors
 
-    return jax.eval_shape(one, params).shape[1]
+    return jax.eval_shape(vector_of, params).shape[1]
 
 
 def _checked(texts: Sequence[str], batch_size: int) -> list[str]:

@@ -81,7 +81,7 @@ class Loaded:
         ids = self.generation.get("eos_token_id")
         given = ids if isinstance(ids, list) else [ids]
         own = [] if self.tokenizer.eot is None else [self.tokenizer.eot]
-        return tuple(one for one in given if type(one) is int) or tuple(own)
+        return tuple(token for token in given if type(token) is int) or tuple(own)
 
     def logits(self, tokens: ArrayLike) -> jax.Array:
         """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
@@ -224,14 +224,14 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
         _placed(run.model, mesh, rules),
     )
     trained, frozen = split_params(like, run.trainable)
-    found = restore(path / "ckpt", trained, best=best, part="params" if run.ema is None else "ema")
-    if found is None:
+    restored = restore(path / "ckpt", trained, best=best, part="params" if run.ema is None else "ema")
+    if restored is None:
         raise ConfigError(f"{path}: holds no checkpoint yet; train it first")
     if dtype is not None and not computes(dtype):
         raise ConfigError(f"dtype: XLA has no {dtype} for this processor; load in float32 or bfloat16")
-    stored = found[1]
+    stored = restored[1]
     if frozen is not None:
-        stored = merge_params(stored, _frozen(path, run, frozen, found[2], mesh, rules))
+        stored = merge_params(stored, _frozen(path, run, frozen, restored[2], mesh, rules))
     params = stored if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), stored)
     _check_finite(params, stored)
     return Loaded(run, run.model, params, load_codec(path / "tokenizer"), dtype or run.dtype)
@@ -286,7 +286,7 @@ def _placed(model: Model, mesh: Mesh | None, rules: Rules | None) -> Any:
 
 def _until(ids: list[int], ends: Sequence[int]) -> list[int]:
     """The ids before the first that ends a text."""
-    return ids[: next((i for i, one in enumerate(ids) if one in ends), len(ids))]
+    return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:

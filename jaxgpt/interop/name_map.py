@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.interop.rotary_pairing import to_half, to_interleaved
 from jaxgpt.interop.source import Put
-from jaxgpt.interop.tensors import Tensor, Tensors, held
+from jaxgpt.interop.tensors import Tensor, Tensors, in_memory
 from jaxgpt.spec import JaxgptError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -133,13 +133,13 @@ class NameMap(NamedTuple):
                 continue
             parts = [leaves[path] for path in row.ours]
             for i, name in enumerate(_theirs(row, wanted)):
-                one = [part[i] for part in parts] if "{i}" in row.theirs else parts
-                out[name if row.bare else self.prefix + name] = np.ascontiguousarray(_join(one, row))
+                layer = [part[i] for part in parts] if "{i}" in row.theirs else parts
+                out[name if row.bare else self.prefix + name] = np.ascontiguousarray(_join(layer, row))
         return out
 
 
 def _lazy(tensor: Tensor | np.ndarray, name: str) -> Tensor:
-    return tensor if isinstance(tensor, Tensor) else held({name: tensor})[name]
+    return tensor if isinstance(tensor, Tensor) else in_memory({name: tensor})[name]
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -194,15 +194,15 @@ def _theirs(row: Row, wanted: Shapes) -> dict[str, tuple[int, ...]]:
     return {row.theirs.format(i=i): shape for i in range(layers)}
 
 
-def _mismatches(found: Shapes, wanted: Shapes) -> list[str]:
+def _mismatches(given: Shapes, wanted: Shapes) -> list[str]:
     """One line for each difference."""
-    lines = [f"{name}: missing; the model needs it with shape {wanted[name]}" for name in wanted if name not in found]
+    lines = [f"{name}: missing; the model needs it with shape {wanted[name]}" for name in wanted if name not in given]
     lines += [
-        f"{name}: the model has no place for it; drop it or change the model" for name in found if name not in wanted
+        f"{name}: the model has no place for it; drop it or change the model" for name in given if name not in wanted
     ]
     lines += [
-        f"{name}: shape {found[name]}, expected {wanted[name]} by the model's configuration; one of them is wrong"
+        f"{name}: shape {given[name]}, expected {wanted[name]} by the model's configuration; one of them is wrong"
         for name in wanted
-        if name in found and found[name] != wanted[name]
+        if name in given and given[name] != wanted[name]
     ]
     return lines

@@ -46,11 +46,11 @@ def refuse_pickle(path: Path) -> ConfigError:
 def refuse_pickles(folder: Path) -> ConfigError | None:
     """The error for a folder whose only weights are pickled; None when there are none. Raises ConfigError for a file
     that only stands in for them."""
-    found = sorted(path for name in WEIGHTS for path in folder.glob(name))
-    if not found:
+    files = sorted(path for name in WEIGHTS for path in folder.glob(name))
+    if not files:
         return None
-    refuse_stand_in(found[0])
-    parts = [path for path in found if path.name.startswith("pytorch_model")] or found[:1]
+    refuse_stand_in(files[0])
+    parts = [path for path in files if path.name.startswith("pytorch_model")] or files[:1]
     more = f" (and {len(parts) - 1} more)" if len(parts) > 1 else ""
     return ConfigError(f"{parts[0]}{more}: {UNSAFE}; {_remedy(parts, folder / FILE)}")
 

@@ -41,8 +41,8 @@ def read_source(path: Path) -> Source:
 
 
 def _within(folder: Path) -> str:
-    found = sorted(folder.glob("*.gguf"))
-    return f"holds no config; give {found[0]} itself" if found else "holds no config.yaml or config.json"
+    files = sorted(folder.glob("*.gguf"))
+    return f"holds no config; give {files[0]} itself" if files else "holds no config.yaml or config.json"
 
 
 def _head(path: Path, size: int) -> bytes:

@@ -57,13 +57,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _shards(folder: Path) -> dict[str, Tensor]:
-    place = folder / INDEX
-    table = read_object(place, "an index of shards").get("weight_map")
+    index = folder / INDEX
+    table = read_object(index, "an index of shards").get("weight_map")
     if not isinstance(table, dict) or not table or not all(isinstance(shard, str) for shard in table.values()):
-        raise ConfigError(f"{place}: weight_map: expected a map from tensor to file name")
+        raise ConfigError(f"{index}: weight_map: expected a map from tensor to file name")
     files = {shard: _file(_inside(folder, shard)) for shard in sorted(set(table.values()))}
     absent = [
-        f"{place}: {cut(name, 64)!r} is not in {shard}; download the shards again"
+        f"{index}: {cut(name, 64)!r} is not in {shard}; download the shards again"
         for name, shard in table.items()
         if name not in files[shard]
     ]
@@ -152,7 +152,7 @@ def _facts(name: str, facts: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
 
 
 def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**63 for item in value)
 
 
 def write_tensors(
@@ -169,7 +169,7 @@ def write_tensors(
 
     groups: list[dict[str, np.ndarray]] = [{}]
     for name, array in arrays.items():
-        if groups[-1] and sum(held.nbytes for held in groups[-1].values()) + array.nbytes > shard_bytes:
+        if groups[-1] and sum(each.nbytes for each in groups[-1].values()) + array.nbytes > shard_bytes:
             groups.append({})
         groups[-1][name] = array
     names = [FILE] if len(groups) == 1 else [_shard_name(i, len(groups)) for i in range(len(groups))]

@@ -33,6 +33,6 @@ def mapped(path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> 
 Tensors = Mapping[str, Tensor]
 
 
-def held(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def in_memory(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Arrays that are in memory, as tensors."""
     return {name: Tensor(array.shape, array.dtype, partial(np.asarray, array)) for name, array in arrays.items()}

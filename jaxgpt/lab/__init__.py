@@ -1,5 +1,11 @@
 """The lab. A question becomes a plan of runs, and the runs become a table with an error bar.
 
+One training is a *run*. It has other names where it is seen from elsewhere: in a plan it is a *cell*, an arm's spec
+with one seed and a folder for its files; a worker claims a *unit*, one cell or several that train as one program; in
+such a program it is a *lane*; and for the report it is an *outcome*, how it ended and with what figures. A *budget* is
+what arms spend equal amounts of, a *stage* is tuning or the report, and a *mode* is how runs are computed, solo or
+fused.
+
 Importing this room costs nothing heavy: an experiment file that says `from jaxgpt.lab import Experiment` loads no jax,
 no matplotlib and no scipy.
 """

@@ -17,7 +17,7 @@ _QUANTITIES = {
     "tokens_per_second": ("throughput", "tokens/s"),
     "mfu": ("model FLOPs utilisation", ""),
 }
-AXES = {"tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
+BUDGETS = {"tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
 """The budgets in words."""
 NONE = "–"
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -53,7 +53,7 @@ def number(value: float, places: int = 4, sign: bool = False) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """`a, b and c`."""
+    """Items as a sentence names them, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
@@ -69,14 +69,14 @@ def interval(summary: Summary, places: int) -> str:
 
 
 def mean_interval(summary: Summary, places: int) -> str:
-    """`1.8862 ± 0.0031`."""
+    """A mean and half the width of its interval, `1.8862 ± 0.0031`; the mean alone where there is no interval."""
     if summary.n < 2:
         return number(summary.mean, places)
     return f"{number(summary.mean, places)} ± {number(summary.half, places)}"
 
 
 def ends(summary: Summary, places: int) -> str:
-    """`[−0.0402, −0.0221]`."""
+    """An interval's two ends, `[−0.0402, −0.0221]`; a dash where there is none."""
     return f"[{number(summary.low, places, True)}, {number(summary.high, places, True)}]" if summary.n > 1 else NONE
 
 

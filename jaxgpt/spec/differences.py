@@ -12,8 +12,8 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict) or (prefix and not value):
         return {prefix: value}
     out: dict[str, Any] = {}
-    for name, held in value.items():
-        out |= flatten(held, f"{prefix}.{name}" if prefix else str(name))
+    for name, item in value.items():
+        out |= flatten(item, f"{prefix}.{name}" if prefix else str(name))
     return out
 
 

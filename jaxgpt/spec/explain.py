@@ -37,7 +37,7 @@ def member(cls: Any, value: Any) -> Any:
 
 
 def _line(cls: type[BaseModel], tree: Any, problem: Any) -> str:
-    names, owner = _place(cls, tree, problem["loc"])
+    names, owner = _locate(cls, tree, problem["loc"])
     path, message = ".".join(names), problem["msg"]
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown field{_near(str(problem['loc'][-1]), owner)}"
@@ -53,7 +53,7 @@ def _line(cls: type[BaseModel], tree: Any, problem: Any) -> str:
     return f"{path}: {message[0].lower()}{message[1:]}, got {shown}"
 
 
-def _place(cls: Any, tree: Any, where: tuple[int | str, ...]) -> tuple[list[str], Any]:
+def _locate(cls: Any, tree: Any, where: tuple[int | str, ...]) -> tuple[list[str], Any]:
     """The dotted names of a location, and the class that its last name is a field of.
 
     pydantic puts labels in between, such as 'function-before[...]' or 'str', that are neither field nor key nor index.

@@ -17,14 +17,14 @@ STAND_IN = 0.5
 
 def inputs(spec: Spec, prefix: str = "") -> dict[str, float]:
     """`{"optim.lr": 3e-4, ...}`: every input in a tree of specs, by dotted path."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name in type(spec).model_fields:
         value = getattr(spec, name)
         if isinstance(value, Spec):
-            found |= inputs(value, f"{prefix}{name}.")
+            numbers |= inputs(value, f"{prefix}{name}.")
         elif name in spec.inputs and not (name in spec.switches and value == 0):
-            found[prefix + name] = float(value)
-    return found
+            numbers[prefix + name] = float(value)
+    return numbers
 
 
 def enabled(value: Any) -> bool:
@@ -43,8 +43,8 @@ def bind(spec: S, values: Mapping[str, Any]) -> S:
             below.setdefault(head, {})[rest] = value
         else:
             changes[head] = value
-    for name, held in below.items():
-        changes[name] = bind(getattr(spec, name), held)
+    for name, nested in below.items():
+        changes[name] = bind(getattr(spec, name), nested)
     return spec.model_copy(update=changes)  # unvalidated: a traced number passes no schema
 
 

@@ -65,8 +65,8 @@ def _set(node: Any, cls: type[Spec] | None, parts: list[str], value: Any, path: 
         raise ConfigError(f"{path}: {quote(head, 40)} reaches into {quote(node)}, which has no fields")
     if head == "kind" and not rest and node.get("kind", cls and cls.default_kind) != value:
         return {"kind": value}
-    below, held = _field(node, member(cls, node), head, rest)
-    return {**node, head: _set(held, below, rest, value, path)}
+    below, content = _field(node, member(cls, node), head, rest)
+    return {**node, head: _set(content, below, rest, value, path)}
 
 
 def _field(node: Mapping[str, Any], cls: Any, name: str, rest: list[str]) -> tuple[Any, Any]:
@@ -74,9 +74,9 @@ def _field(node: Mapping[str, Any], cls: Any, name: str, rest: list[str]) -> tup
     field = cls.model_fields.get(name) if cls is not None else None
     if field is None:
         return None, node.get(name)
-    held = node.get(name)
+    content = node.get(name)
     if name not in node and not field.is_required():
-        held = field.get_default(call_default_factory=True)
-    if rest and rest[0].isdecimal() and isinstance(held, str | Mapping) and get_origin(field.annotation) is tuple:
-        held = [held]  # one value stands for a list of one
-    return spec_of(field.annotation), held
+        content = field.get_default(call_default_factory=True)
+    if rest and rest[0].isdecimal() and isinstance(content, str | Mapping) and get_origin(field.annotation) is tuple:
+        content = [content]  # one value stands for a list of one
+    return spec_of(field.annotation), content

@@ -47,10 +47,10 @@ class Seam(Spec):
         super().__pydantic_init_subclass__(**kwargs)
         if cls._is_open():
             return
-        held = cls._members.get(cls.kind)
-        if held is not None and not _same(held, cls):
+        declared = cls._members.get(cls.kind)
+        if declared is not None and not _same(declared, cls):
             raise TypeError(
-                f"{cls.seam} kind '{cls.kind}' is already declared by {held.__module__}.{held.__qualname__}"
+                f"{cls.seam} kind '{cls.kind}' is already declared by {declared.__module__}.{declared.__qualname__}"
             )
         cls._members[cls.kind] = cls
 
@@ -81,7 +81,7 @@ class Seam(Spec):
         if isinstance(value, dict) and "kind" in value:
             if value["kind"] != cls.kind:
                 raise PydanticCustomError("kind", "expected kind '{want}'", {"want": cls.kind})
-            value = {name: held for name, held in value.items() if name != "kind"}
+            value = {name: item for name, item in value.items() if name != "kind"}
         return value
 
     @classmethod

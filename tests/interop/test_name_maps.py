@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from jaxgpt.interop.families import bloom, gemma2, gpt1, gpt2, gpt_neo, gpt_neox, gptj, llama, mistral, qwen2, qwen3
 from jaxgpt.interop.name_map import ALIGNMENT
-from jaxgpt.interop.tensors import Tensor, held
+from jaxgpt.interop.tensors import Tensor, in_memory
 from jaxgpt.models import BLOOM, GPT1, GPT2, GPT3, GPTJ, Gemma2, GPTNeo, GPTNeoX, Llama, Mistral, Qwen2, Qwen3
 from jaxgpt.spec import ConfigError, JaxgptError
 
@@ -109,7 +109,7 @@ def test_leaves_are_filled_one_by_one_in_the_dtype_asked_for(case):
         leaf[...] = 0
         return path
 
-    tensors = {name: watched(name, tensor) for name, tensor in held(family.write(params, model)).items()}
+    tensors = {name: watched(name, tensor) for name, tensor in in_memory(family.write(params, model)).items()}
     tree = family.read(tensors, model, "bfloat16", put)
     flat = flatten_dict(tree, sep="/")
     assert flat == {path: path for path in flat}, "what `put` gives stands in the tree"
@@ -128,7 +128,7 @@ def test_nothing_is_read_of_a_checkpoint_that_does_not_fit():
     def refuse():
         raise AssertionError("read")
 
-    tensors = held(llama.FAMILY.write(random_tree(model), model))
+    tensors = in_memory(llama.FAMILY.write(random_tree(model), model))
     tensors = {name: Tensor(tensor.shape, tensor.dtype, refuse) for name, tensor in tensors.items()}
     del tensors["model.norm.weight"]
     with pytest.raises(JaxgptError, match=r"^norm.weight: missing; the model needs it with shape \(8,\)$"):

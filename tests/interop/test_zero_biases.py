@@ -10,7 +10,7 @@ from jaxgpt.interop.families.table import FAMILIES, by_model
 from jaxgpt.interop.gguf import read as gguf
 from jaxgpt.interop.gguf.write import write_gguf
 from jaxgpt.interop.hugging_face import folder as hf_folder
-from jaxgpt.interop.hugging_face.config import settled
+from jaxgpt.interop.hugging_face.config import resolved_fields
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import BERT, BLOOM, GPT1, GPT2, GPTJ, Decoder, GPTNeo, GPTNeoX, Llama, RoBERTa
 from jaxgpt.spec import ConfigError
@@ -44,7 +44,7 @@ def check(model, params, source, written):
     """What came back is what was said to be written: the same model but for zeros in its biases."""
     again = source.read("float32", None)
     assert source.model.shapes() == written.shapes() != model.shapes()
-    assert not isinstance(model, Decoder) or settled(source.model) == settled(written)
+    assert not isinstance(model, Decoder) or resolved_fields(source.model) == resolved_fields(written)
     own = dict(jax.tree_util.tree_leaves_with_path(params))
     for path, leaf in jax.tree_util.tree_leaves_with_path(again):
         if path in own:

@@ -67,10 +67,10 @@ def names_of(model: Encoder, names: NameMap) -> NameMap:
 
 def fit(model: Encoder, tensors: Collection[str], names: NameMap, masked_head: str) -> Encoder:
     """The model with the heads that a file holds: bert-base-uncased calls itself BertForMaskedLM and has a pooler."""
-    held = {names.today(name) for name in tensors}
-    pooler = "pooler.dense.weight" in held
-    judges = pooler and "cls.seq_relationship.weight" in held
-    return model.evolve(pooler=pooler, next_sentence=judges, masked_head=masked_head in held)
+    present = {names.today(name) for name in tensors}
+    pooler = "pooler.dense.weight" in present
+    judges = pooler and "cls.seq_relationship.weight" in present
+    return model.evolve(pooler=pooler, next_sentence=judges, masked_head=masked_head in present)
 
 
 FAMILY = Family(

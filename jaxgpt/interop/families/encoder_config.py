@@ -69,13 +69,13 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
 
     Raises ConfigError with one line for every key that asks for something else than the family computes.
     """
-    held = {**dialect.defaults, **config}
-    asked = Config(held, dialect.model_type)
+    given = {**dialect.defaults, **config}
+    asked = Config(given, dialect.model_type)
     problems = asked.problems
     activation = asked.activation("hidden_act", "gelu", ACTIVATIONS)
     for key, value in ONLY.items():
         asked.only(key, value)
-    names = held.get("architectures") or [next(iter(dialect.heads))]
+    names = given.get("architectures") or [next(iter(dialect.heads))]
     known = [name for name in dialect.heads if names == [name]]
     if not known:
         problems.append(

@@ -25,18 +25,18 @@ DEFAULTS = llama.DEFAULTS | {
 
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
-    held = llama_type.fields(config, DEFAULTS, activation="hidden_activation")
-    llama_type.check_multiple(config, held)
+    ours = llama_type.fields(config, DEFAULTS, activation="hidden_activation")
+    llama_type.check_multiple(config, ours)
     config.only("use_bidirectional_attention", None, False)
     width = None if config("sliding_window", 4096) is None else config("sliding_window", 4096, Length)
     biased = config("attention_bias", False, bool)
-    return held | {
-        "norm": held["norm"] | {"zero_centered": True},
+    return ours | {
+        "norm": ours["norm"] | {"zero_centered": True},
         "norm_place": "both",
         "qkv_bias": biased,
         "o_bias": biased,
-        "pattern": read_layer_types(config, held["num_layers"], held["context"], width, lambda i: i % 2 == 0),
-        "embed_scale": held["d_model"] ** 0.5,
+        "pattern": read_layer_types(config, ours["num_layers"], ours["context"], width, lambda i: i % 2 == 0),
+        "embed_scale": ours["d_model"] ** 0.5,
         "score_scale": config("query_pre_attn_scalar", 256, Width) ** -0.5,
         "soft_cap": config("attn_logit_softcapping", 50.0, Small | None),
         "logit_cap": config("final_logit_softcapping", 30.0, Small | None),

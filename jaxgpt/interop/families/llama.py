@@ -22,10 +22,10 @@ DEFAULTS = {
 
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
-    held = llama_type.fields(config, DEFAULTS)
-    llama_type.check_multiple(config, held)
+    ours = llama_type.fields(config, DEFAULTS)
+    llama_type.check_multiple(config, ours)
     biased = config("attention_bias", False, bool)
-    return held | {"bias": config("mlp_bias", False, bool), "qkv_bias": biased, "o_bias": biased}
+    return ours | {"bias": config("mlp_bias", False, bool), "qkv_bias": biased, "o_bias": biased}
 
 
 def keys(model: Decoder) -> dict[str, Any]:

@@ -110,6 +110,6 @@ def keys(model: Decoder, activation: str = "hidden_act") -> dict[str, Any]:
     }
 
 
-def check_multiple(config: Config, held: Mapping[str, Any]) -> None:
+def check_multiple(config: Config, ours: Mapping[str, Any]) -> None:
     """Notes a problem where heads do not divide the width: the class of transformers wants it, whatever `head_dim`."""
-    config.multiple("hidden_size", held["d_model"], "num_attention_heads", held["num_heads"])
+    config.multiple("hidden_size", ours["d_model"], "num_attention_heads", ours["num_heads"])

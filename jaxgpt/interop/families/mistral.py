@@ -19,10 +19,10 @@ DEFAULTS = llama.DEFAULTS | {
 
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys. All layers slide, or none."""
-    held = llama_type.fields(config, DEFAULTS)
+    ours = llama_type.fields(config, DEFAULTS)
     slides = config("sliding_window", 4096) is not None
-    pattern = window(config("sliding_window", 4096, Length), held["context"]) if slides else Causal()
-    return held | {"pattern": (pattern,)}
+    pattern = window(config("sliding_window", 4096, Length), ours["context"]) if slides else Causal()
+    return ours | {"pattern": (pattern,)}
 
 
 def keys(model: Decoder) -> dict[str, Any]:

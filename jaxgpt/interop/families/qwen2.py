@@ -21,16 +21,16 @@ DEFAULTS = llama.DEFAULTS | {
 
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
-    held = llama_type.fields(config, DEFAULTS)
-    return held | {"qkv_bias": True, "pattern": patterns(config, held)}
+    ours = llama_type.fields(config, DEFAULTS)
+    return ours | {"qkv_bias": True, "pattern": patterns(config, ours)}
 
 
-def patterns(config: Config, held: dict[str, Any]) -> Any:
+def patterns(config: Config, ours: dict[str, Any]) -> Any:
     """The layers from `max_window_layers` on slide, if any do."""
     on = config("use_sliding_window", False, bool) and config("sliding_window", 4096) is not None
     width = config("sliding_window", 4096, Length) if on else None
     first = config("max_window_layers", 28, NonNegativeInt) if on else 0
-    return read_layer_types(config, held["num_layers"], held["context"], width, lambda i: on and i >= first)
+    return read_layer_types(config, ours["num_layers"], ours["context"], width, lambda i: on and i >= first)
 
 
 def keys(model: Decoder) -> dict[str, Any]:

@@ -12,10 +12,10 @@ DEFAULTS = qwen2.DEFAULTS | {"head_dim": 128}
 
 def fields(config: Config) -> dict[str, Any]:
     """Our fields from their keys."""
-    held = llama_type.fields(config, DEFAULTS)
+    ours = llama_type.fields(config, DEFAULTS)
     biased = config("attention_bias", False, bool)
-    more = {"qk_norm": held["norm"], "qkv_bias": biased, "o_bias": biased}
-    return held | more | {"pattern": qwen2.patterns(config, held)}
+    more = {"qk_norm": ours["norm"], "qkv_bias": biased, "o_bias": biased}
+    return ours | more | {"pattern": qwen2.patterns(config, ours)}
 
 
 def keys(model: Decoder) -> dict[str, Any]:

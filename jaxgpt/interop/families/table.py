@@ -56,8 +56,8 @@ def by_model(model: Model) -> Family:
     Raises ConfigError with one line for every field that its own family, or else the nearest, cannot express.
     """
     own = [family for family in FAMILIES if family.kind is type(model)]
-    alike = [family for family in FAMILIES if issubclass(family.kind, Encoder) == isinstance(model, Encoder)]
-    ordered = own + [family for family in alike if family not in own]
+    comparable = [family for family in FAMILIES if issubclass(family.kind, Encoder) == isinstance(model, Encoder)]
+    ordered = own + [family for family in comparable if family not in own]
     exact = next((family for family in ordered if refusal(family, model) is None), None)
     if exact is not None:
         return exact

@@ -138,17 +138,17 @@ def _header(path: Path, data: mmap.mmap) -> Header:
         if key in fields:
             raise cursor.fault(f"{key} more than once")
         fields[key] = cursor.value(key)
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for _ in range(tensor_count):
         name = cursor.name("a tensor's name")
-        if name in found:
+        if name in entries:
             raise cursor.fault(f"tensor {name} more than once")
-        found[name] = _entry(cursor, name)
+        entries[name] = _entry(cursor, name)
     alignment = fields.get("general.alignment", 32)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
         raise ConfigError(f"{path}: general.alignment: {quote(alignment)}, expected a power of two")
     start = -(-cursor.at // alignment) * alignment
-    return Header(fields, _placed(path, found, start, alignment, len(data)))
+    return Header(fields, _placed(path, entries, start, alignment, len(data)))
 
 
 def _entry(cursor: _Cursor, name: str) -> Entry:
@@ -167,10 +167,10 @@ def _entry(cursor: _Cursor, name: str) -> Entry:
     return Entry(kind, shape, offset, prod(shape) // block * width)
 
 
-def _placed(path: Path, found: dict[str, Entry], start: int, alignment: int, end: int) -> dict[str, Entry]:
+def _placed(path: Path, entries: dict[str, Entry], start: int, alignment: int, end: int) -> dict[str, Entry]:
     """Offsets from the beginning of the file. Raises ConfigError where tensors overlap or end beyond the file."""
     problems, reached = [], start
-    placed = {name: entry._replace(offset=start + entry.offset) for name, entry in found.items()}
+    placed = {name: entry._replace(offset=start + entry.offset) for name, entry in entries.items()}
     for name, entry in sorted(placed.items(), key=lambda pair: pair[1].offset):
         if entry.offset % alignment or entry.offset < reached:
             problems.append(f"{path}: {name}: byte {entry.offset:,} is not aligned or inside the tensor before it")

@@ -75,8 +75,8 @@ class Architecture(NamedTuple):
 
 def _stem(name: str) -> tuple[str, str]:
     """The name with its layer as `{i}`, and the layer."""
-    found = re.search(r"(?<=\.)\d+(?=\.)", name)
-    return (name, "") if found is None else (f"{name[: found.start()]}{{i}}{name[found.end() :]}", found[0])
+    match = re.search(r"(?<=\.)\d+(?=\.)", name)
+    return (name, "") if match is None else (f"{name[: match.start()]}{{i}}{name[match.end() :]}", match[0])
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str | None:

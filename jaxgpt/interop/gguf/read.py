@@ -97,12 +97,12 @@ def _config(path: Path, header: Header, architecture: Architecture) -> dict[str,
     fields = {key.removeprefix(f"{name}."): value for key, value in header.fields.items() if key.startswith(f"{name}.")}
     config: dict[str, Any] = {"model_type": architecture.model_type, **architecture.constant}
     problems = []
-    for key, held in architecture.keys.items():
-        value = fields.get(held)
+    for key, ours in architecture.keys.items():
+        value = fields.get(ours)
         if value is None and key not in OPTIONAL:
-            problems.append(f"{name}.{held}: missing")
+            problems.append(f"{name}.{ours}: missing")
         elif value is not None and type(value) is not (float if key in REAL else int):
-            problems.append(f"{name}.{held}: {str(value)[:64]} is not one {'real' if key in REAL else 'whole'} number")
+            problems.append(f"{name}.{ours}: {str(value)[:64]} is not one {'real' if key in REAL else 'whole'} number")
         elif value is not None:
             config[key] = value
     embedding = header.tensors.get("token_embd.weight")
@@ -137,8 +137,8 @@ def _scaling(
             f"{name}.rope.dimension_count: {quote(fields['rope.dimension_count'])} is not supported, only a head's "
             f"{width}"
         )
-    held = {key.removeprefix("rope.scaling."): value for key, value in fields.items()}
-    kind, factor, trained = held.get("type", "none"), held.get("factor"), held.get("original_context_length")
+    rope = {key.removeprefix("rope.scaling."): value for key, value in fields.items()}
+    kind, factor, trained = rope.get("type", "none"), rope.get("factor"), rope.get("original_context_length")
     if ROPE_FACTORS in header.tensors:
         if kind != "none":
             raise ConfigError(f"{ROPE_FACTORS}: is not supported together with {name}.rope.scaling.type {quote(kind)}")
@@ -148,7 +148,7 @@ def _scaling(
     if kind == "linear":
         return {"rope_type": "linear", "factor": factor}
     if kind == "yarn":
-        betas = {"beta_fast": held.get("yarn_beta_fast", 32.0), "beta_slow": held.get("yarn_beta_slow", 1.0)}
+        betas = {"beta_fast": rope.get("yarn_beta_fast", 32.0), "beta_slow": rope.get("yarn_beta_slow", 1.0)}
         return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": trained, **betas}
     raise ConfigError(f"{name}.rope.scaling.type: {quote(kind)} is not supported; known: linear, none, yarn")
 

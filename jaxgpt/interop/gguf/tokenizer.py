@@ -123,22 +123,22 @@ def _set_rule(tokenizer: "hf.Tokenizer", rule: Rule, space: bool) -> None:
 
 def _row(fields: Mapping[str, Any], key: str, size: int, default: np.ndarray | None) -> np.ndarray:
     """An array with a number for each token."""
-    held = fields.get(KEY + key, default)
-    if not isinstance(held, np.ndarray) or len(held) != size:
+    values = fields.get(KEY + key, default)
+    if not isinstance(values, np.ndarray) or len(values) != size:
         raise ConfigError(f"{KEY}{key}: expected a number for each of {size} tokens")
-    return held
+    return values
 
 
 def _id(fields: Mapping[str, Any], key: str, size: int) -> int | None:
-    held = fields.get(KEY + key)
-    if held is not None and (type(held) is not int or not 0 <= held < size):
-        raise ConfigError(f"{KEY}{key}: {quote(held)} is no token of {size}")
-    return held
+    value = fields.get(KEY + key)
+    if value is not None and (type(value) is not int or not 0 <= value < size):
+        raise ConfigError(f"{KEY}{key}: {quote(value)} is no token of {size}")
+    return value
 
 
 def _pairs(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    held = fields.get(f"{KEY}merges", [])
-    pairs = [tuple(pair.split(" ")) for pair in held] if isinstance(held, list) else [()]
+    value = fields.get(f"{KEY}merges", [])
+    pairs = [tuple(pair.split(" ")) for pair in value] if isinstance(value, list) else [()]
     if any(len(pair) != 2 for pair in pairs):
         raise ConfigError(f"{KEY}merges: expected two symbols and a space between in each")
     return [(first, second) for first, second in pairs]
@@ -182,8 +182,8 @@ def _sentencepiece_fields(
     scores = [-float(ranks.get(text, len(ranks) + index)) for index, text in enumerate(texts)]
     if set(merges(Pieces(texts, scores, kinds))) != set(pairs):
         raise ConfigError("tokenizer: its merges are not those of SentencePiece's scores, which GGUF's `llama` holds")
-    kept = json.dumps([tree["normalizer"], tree["pre_tokenizer"]])
-    prefix = '"Prepend"' in kept or '"prepend_scheme": "first"' in kept or '"prepend_scheme": "always"' in kept
+    rules = json.dumps([tree["normalizer"], tree["pre_tokenizer"]])
+    prefix = '"Prepend"' in rules or '"prepend_scheme": "first"' in rules or '"prepend_scheme": "always"' in rules
     return {"model": "llama", "pre": "default", "scores": scores, "add_space_prefix": prefix}
 
 

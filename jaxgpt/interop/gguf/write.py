@@ -49,11 +49,11 @@ def write_gguf(
     name, family = _choose(model)
     model, params = family.fill(model, params)
     architecture, config = ARCHITECTURES[name], family.config(model)
-    kept = {key: config[key] for key in (*architecture.keys, *KEPT) if config.get(key) is not None}
-    kept = {"model_type": family.model_type, **architecture.constant, **kept}
-    _check(model, family.spec(kept | architecture.derived(kept)), name)
+    stored = {key: config[key] for key in (*architecture.keys, *KEPT) if config.get(key) is not None}
+    stored = {"model_type": family.model_type, **architecture.constant, **stored}
+    _check(model, family.spec(stored | architecture.derived(stored)), name)
     rope, extra = _rotary(config, name)
-    own = {held: config[key] for key, held in architecture.keys.items() if config.get(key) is not None} | rope
+    own = {ours: config[key] for key, ours in architecture.keys.items() if config.get(key) is not None} | rope
     fields = {f"{name}.{key}": value for key, value in own.items()}
     fields |= {f"{name}.vocab_size": config["vocab_size"], "general.file_type": FILE_TYPES[dtype]}
     if codec is None:
@@ -99,7 +99,7 @@ def _choose(model: Model) -> tuple[str, Family]:
     for name, family in families.items():
         if family.model_type == own and refusal(family, family.filled(model)) is None:
             return name, family
-    known = ", ".join(held.model_type for held in ARCHITECTURES.values())
+    known = ", ".join(architecture.model_type for architecture in ARCHITECTURES.values())
     raise ConfigError(f"model: a {own!r} is not written as GGUF; known: {known}")
 
 

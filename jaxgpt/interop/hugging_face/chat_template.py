@@ -28,15 +28,15 @@ def read_templates(folder: Path, settings: Mapping[str, Any], where: Path) -> di
         files.setdefault(path.name.removesuffix(ENDING), path)
     if files:
         return _checked({name: _text(path) for name, path in files.items()}, folder)
-    held = settings.get("chat_template")
-    if isinstance(held, list) and all(isinstance(entry, dict) for entry in held):
-        named = [(entry.get("name"), entry.get("template")) for entry in held]
-        held = dict(named) if all(isinstance(name, str) for name, _ in named) else held
-    elif held is None or isinstance(held, str):
-        held = {} if held is None else {DEFAULT: held}
-    if not isinstance(held, dict):
-        raise ConfigError(f"{where}: chat_template: {quote(held)}, expected a text, or a list of name and template")
-    return _checked(held, f"{where}: chat_template")
+    stored = settings.get("chat_template")
+    if isinstance(stored, list) and all(isinstance(entry, dict) for entry in stored):
+        named = [(entry.get("name"), entry.get("template")) for entry in stored]
+        stored = dict(named) if all(isinstance(name, str) for name, _ in named) else stored
+    elif stored is None or isinstance(stored, str):
+        stored = {} if stored is None else {DEFAULT: stored}
+    if not isinstance(stored, dict):
+        raise ConfigError(f"{where}: chat_template: {quote(stored)}, expected a text, or a list of name and template")
+    return _checked(stored, f"{where}: chat_template")
 
 
 def write_templates(folder: Path, templates: Mapping[str, str]) -> None:
@@ -49,8 +49,8 @@ def write_templates(folder: Path, templates: Mapping[str, str]) -> None:
 
 def from_gguf(fields: Mapping[str, Any]) -> dict[str, str]:
     """Those of a GGUF file. Raises ConfigError as `read_templates` does."""
-    held = {key.removeprefix(f"{KEY}."): text for key, text in fields.items() if key.startswith(f"{KEY}.")}
-    return _checked(held | ({DEFAULT: fields[KEY]} if KEY in fields else {}), KEY)
+    stored = {key.removeprefix(f"{KEY}."): text for key, text in fields.items() if key.startswith(f"{KEY}.")}
+    return _checked(stored | ({DEFAULT: fields[KEY]} if KEY in fields else {}), KEY)
 
 
 def to_gguf(templates: Mapping[str, str]) -> dict[str, Any]:
@@ -74,10 +74,10 @@ def _sound(text: Any) -> bool:
     return isinstance(text, str) and text == text.encode("utf-8", "replace").decode()
 
 
-def _checked(held: Mapping[Any, Any], where: Path | str) -> dict[str, str]:
-    for name, text in held.items():
+def _checked(templates: Mapping[Any, Any], where: Path | str) -> dict[str, str]:
+    for name, text in templates.items():
         if not isinstance(name, str) or not NAME.fullmatch(name) or not _sound(text):
             raise ConfigError(
                 f"{where}: {quote(name)}: no chat template; expected a text, named by letters, digits, _, . and -"
             )
-    return dict(held)
+    return dict(templates)

@@ -60,10 +60,10 @@ class Config:
     """A config.json that is being read: `config(key, default)` gives what it holds, or what transformers assumes where
     the key is absent. Problems are gathered, so that all are named at once, by the file's own keys."""
 
-    def __init__(self, held: Mapping[str, Any], model_type: str):
-        self.held = held
+    def __init__(self, content: Mapping[str, Any], model_type: str):
+        self.content = content
         self.problems: list[str] = []
-        named = held.get("model_type", model_type)
+        named = content.get("model_type", model_type)
         if named != model_type:
             self.problems.append(f"model_type: {quote(named)}, expected '{model_type}'; use that family's map")
 
@@ -72,8 +72,8 @@ class Config:
         default is given and a problem noted. A default of `...` means that the key has to be there. `within`: the key
         of the mapping that holds it, where it is nested."""
         name = f"{within}.{key}" if within else key
-        place = self.held.get(within) if within else self.held
-        value = place.get(key, default) if isinstance(place, Mapping) else default
+        mapping = self.content.get(within) if within else self.content
+        value = mapping.get(key, default) if isinstance(mapping, Mapping) else default
         if value is ...:
             self.problems.append(f"{name}: missing; expected a value")
         if value is ... or kind is None or value is None is default:
@@ -89,10 +89,11 @@ class Config:
 
     def only(self, key: str, *values: Any) -> None:
         """Notes a problem where a key is there and holds none of the values that our models can follow."""
-        if key in self.held and self.held[key] not in values:
+        if key in self.content and self.content[key] not in values:
             known = " or ".join(repr(value) for value in values)
             self.problems.append(
-                f"{key}: {quote(self.held[key])} is not supported, only {known}; such weights need another model class"
+                f"{key}: {quote(self.content[key])} is not supported, only {known}; such weights need another model "
+                "class"
             )
 
     def activation(self, key: str, default: str, known: Mapping[str, Activation] = ACTIVATIONS) -> Activation:
@@ -139,10 +140,10 @@ def family(
     """
 
     def spec(config: Mapping[str, Any]) -> Decoder:
-        held = Config(config, model_type)
-        tree = fields(held)
-        if held.problems:
-            raise ConfigError(dict.fromkeys(held.problems))
+        reader = Config(config, model_type)
+        tree = fields(reader)
+        if reader.problems:
+            raise ConfigError(dict.fromkeys(reader.problems))
         try:
             return parse(kind, tree)
         except ConfigError as error:  # of sizes that are sound one by one, and not together
@@ -183,16 +184,16 @@ def in_words(line: str, words: Mapping[str, str]) -> str:
 
 def lost(model: Decoder, back: Decoder, theirs: str) -> list[str]:
     """One line for every field of `model` that `back`, which is all that `theirs` keeps of it, has otherwise."""
-    ours, kept = settled(model), settled(back)
-    differ = [name for name in ours if ours[name] != kept[name]]
+    ours, stored = resolved_fields(model), resolved_fields(back)
+    differ = [name for name in ours if ours[name] != stored[name]]
     blamed = dict.fromkeys(name if getattr(model, name) is not None else PARENTS.get(name, name) for name in differ)
     return [
-        f"model.{name}: {shown(getattr(model, name))}; {theirs} has {shown(kept[name])} only; change the field"
+        f"model.{name}: {shown(getattr(model, name))}; {theirs} has {shown(stored[name])} only; change the field"
         for name in blamed
     ]
 
 
-def settled(model: Decoder) -> dict[str, Any]:
+def resolved_fields(model: Decoder) -> dict[str, Any]:
     """The fields that decide what a model computes, with those that follow from others written out."""
     fields = {name: getattr(model, name) for name in Decoder.model_fields if name not in START}
     position = model.position
@@ -225,16 +226,16 @@ def cycle(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
 
 def inner_width(model: Transformer) -> int:
     """The feed-forward layer's d_ff, resolved; that of an MLP where the layer is of another kind."""
-    held = model.feed_forward
-    if isinstance(held, Gated):
-        return held.d_ff or 8 * model.d_model // 3
-    return (held.d_ff if isinstance(held, MLP) else None) or 4 * model.d_model
+    layer = model.feed_forward
+    if isinstance(layer, Gated):
+        return layer.d_ff or 8 * model.d_model // 3
+    return (layer.d_ff if isinstance(layer, MLP) else None) or 4 * model.d_model
 
 
 def activation_name(model: Transformer, known: Mapping[str, Activation] = ACTIVATIONS) -> str:
     """What they call the feed-forward layer's activation; the first name where there is none."""
-    held = getattr(model.feed_forward, "activation", None)
-    return next((name for name, activation in known.items() if activation == held), next(iter(known)))
+    own = getattr(model.feed_forward, "activation", None)
+    return next((name for name, activation in known.items() if activation == own), next(iter(known)))
 
 
 def shown(value: Any) -> str:
@@ -244,13 +245,13 @@ def shown(value: Any) -> str:
     if not isinstance(value, Spec):
         return repr(value)
     changed = [
-        f"{name} {shown(held)}"
+        f"{name} {shown(item)}"
         for name, field in type(value).model_fields.items()
-        if (held := getattr(value, name)) != field.default
+        if (item := getattr(value, name)) != field.default
     ]
     return " ".join([str(getattr(value, "kind", type(value).__name__)), *changed])
 
 
 def _with_width(model: Decoder) -> Any:
-    held = model.feed_forward
-    return held.evolve(d_ff=inner_width(model)) if isinstance(held, MLP | Gated) else held
+    layer = model.feed_forward
+    return layer.evolve(d_ff=inner_width(model)) if isinstance(layer, MLP | Gated) else layer

@@ -17,7 +17,7 @@ def window(width: int, context: int) -> Pattern:
 
 def width_of(patterns: Sequence[Pattern]) -> int | None:
     """The width of the first window among them."""
-    return next((one.window for one in patterns if isinstance(one, Banded)), None)
+    return next((pattern.window for pattern in patterns if isinstance(pattern, Banded)), None)
 
 
 def read_layer_types(
@@ -41,7 +41,7 @@ def read_layer_types(
 
 def layer_types(patterns: Sequence[Pattern]) -> list[str]:
     """What they call each layer's pattern."""
-    return [SLIDING if isinstance(one, Banded) else FULL for one in patterns]
+    return [SLIDING if isinstance(pattern, Banded) else FULL for pattern in patterns]
 
 
 def layer_type_keys(patterns: Sequence[Pattern]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ NO_PADDING = -1
 """What some older files say where there is no padding."""
 
 
-def check_special_ids(held: Mapping[str, Any], size: int, where: str, prefix: str = "") -> None:
+def check_special_ids(settings: Mapping[str, Any], size: int, where: str, prefix: str = "") -> None:
     """Raises ConfigError, one line that starts with `where` for each entry of `held` under KEYS, each after `prefix`,
     that is neither null nor an id below `size` nor a list of such: an end of text out of range would never come."""
-    ids = {key: held.get(prefix + key) for key in KEYS}
+    ids = {key: settings.get(prefix + key) for key in KEYS}
     problems = [
         f"{where}: {prefix}{key}: {quote(value)}, expected an id below vocab_size {size}, or null for none"
         for key, value in ids.items()

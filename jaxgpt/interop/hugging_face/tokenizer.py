@@ -121,16 +121,16 @@ def _add(tokenizer: "hf.Tokenizer", folder: Path, settings: Mapping[str, Any], n
 
 def _special(named: Mapping[str, Any]) -> set[str]:
     """The tokens that special_tokens_map.json or tokenizer_config.json name, alone or in a list."""
-    held = [value for key, value in named.items() if key.endswith(("_token", "_special_tokens"))]
-    flat = [one for value in held for one in (value if isinstance(value, list) else [value])]
-    names = [one.get("content") if isinstance(one, dict) else one for one in flat]
+    values = [value for key, value in named.items() if key.endswith(("_token", "_special_tokens"))]
+    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    names = [item.get("content") if isinstance(item, dict) else item for item in flat]
     return {name for name in names if isinstance(name, str)}
 
 
 def _token(tokenizer: "hf.Tokenizer", named: Mapping[str, Any], config: Mapping[str, Any], kind: str) -> str | None:
     """The special token of that kind, if the vocabulary has it, made special where it was a plain entry."""
-    held = named.get(f"{kind}_token")
-    token = held.get("content") if isinstance(held, dict) else held
+    value = named.get(f"{kind}_token")
+    token = value.get("content") if isinstance(value, dict) else value
     ids = config.get(f"{kind}_token_id")
     first = ids[0] if isinstance(ids, list) and ids else ids
     if token is None and type(first) is int and 0 <= first < 2**32:

@@ -61,15 +61,15 @@ def write_modules(draft: Path, recipe: Recipe, model: Model, dtype: str) -> None
         steps.append(("Dense", step) if isinstance(step, Dense) else ("Normalize", None))
     entries = []
     for index, (kind, step) in enumerate(steps):
-        place = f"{index}_{kind}" if index else ""
+        directory = f"{index}_{kind}" if index else ""
         entries.append(
-            {"idx": index, "name": str(index), "path": place, "type": f"sentence_transformers.models.{kind}"}
+            {"idx": index, "name": str(index), "path": directory, "type": f"sentence_transformers.models.{kind}"}
         )
-        (draft / place).mkdir(exist_ok=True)
+        (draft / directory).mkdir(exist_ok=True)
         if kind == "Pooling":
-            write_json_atomic(draft / place / "config.json", step)
+            write_json_atomic(draft / directory / "config.json", step)
         elif kind == "Dense":
-            _write_dense(draft / place, step, dtype)
+            _write_dense(draft / directory, step, dtype)
     write_json_atomic(draft / MODULES, entries)
     length = min(recipe.max_length or model.context, model.context)
     write_json_atomic(

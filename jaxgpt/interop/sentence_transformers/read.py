@@ -63,29 +63,31 @@ class Dense:
 
 def read_source(folder: Path) -> Source:
     """The encoder's source with the folder's recipe. Raises ConfigError with one line for whatever is not followed."""
-    kinds, places = _modules(folder)
+    kinds, directories = _modules(folder)
     if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= {"Dense", "Normalize"}:
         raise ConfigError(
             f"{folder / MODULES}: modules {', '.join(kinds)} are not followed; expected Transformer, Pooling, then "
             "any of Dense and Normalize"
         )
-    source = hf_folder.read_source(places[0])
-    poolings = _poolings(places[1] / "config.json")
+    source = hf_folder.read_source(directories[0])
+    poolings = _poolings(directories[1] / "config.json")
     width = len(poolings) * source.model.width
     after: list[Callable[[jax.Array], jax.Array]] = []
-    for kind, place in zip(kinds[2:], places[2:], strict=True):
+    for kind, directory in zip(kinds[2:], directories[2:], strict=True):
         if kind == "Normalize":
             after.append(normalise)
         else:
-            layer = _dense(place, width)
+            layer = _dense(directory, width)
             width = layer.weight.shape[0]
             after.append(layer)
-    settings = next((read_object(path, "settings") for path in sorted(places[0].glob("sentence_*_config.json"))), {})
+    settings = next(
+        (read_object(path, "settings") for path in sorted(directories[0].glob("sentence_*_config.json"))), {}
+    )
     recipe = Recipe(
         poolings=poolings,
         after=tuple(after),
-        max_length=_length(settings.get("max_seq_length"), places[0]),
-        prompt=_prompt(folder / PROMPTS, places[1] / "config.json"),
+        max_length=_length(settings.get("max_seq_length"), directories[0]),
+        prompt=_prompt(folder / PROMPTS, directories[1] / "config.json"),
         strip=True,
         lowercase=settings.get("do_lower_case") is True,
     )
@@ -95,7 +97,7 @@ def read_source(folder: Path) -> Source:
 def _modules(folder: Path) -> tuple[list[str], list[Path]]:
     """Each module's class and folder. A folder is named, not described: nothing outside of `folder` is looked at."""
     path = folder / MODULES
-    kinds, places, problems = [], [], []
+    kinds, directories, problems = [], [], []
     for index, entry in enumerate(read_list(path, "the modules of a sentence-transformers model")):
         kind, name = entry.get("type"), entry.get("path")
         if not isinstance(kind, str) or not kind.startswith("sentence_transformers."):
@@ -109,23 +111,23 @@ def _modules(folder: Path) -> tuple[list[str], list[Path]]:
         ):
             problems.append(f"{path}: entry {index}: path {quote(name)} is not the name of a folder beside the file")
             continue
-        place = folder / name
-        if not _beside(place, folder):
+        directory = folder / name
+        if not _beside(directory, folder):
             problems.append(
                 f"{path}: entry {index}: path {quote(name)} links out of the folder; put the files themselves there"
             )
             continue
         kinds.append(kind.rpartition(".")[2])
-        places.append(place)
+        directories.append(directory)
     if problems:
         raise ConfigError(problems)
-    return kinds, places
+    return kinds, directories
 
 
-def _beside(place: Path, folder: Path) -> bool:
+def _beside(path: Path, folder: Path) -> bool:
     """Whether `place` is `folder` or in it, after all links."""
     try:
-        real, root = place.resolve(), folder.resolve()
+        real, root = path.resolve(), folder.resolve()
     except (OSError, RuntimeError):  # links in a circle
         return False
     return root in (real, real.parent)
@@ -164,10 +166,10 @@ def _dense(folder: Path, width: int) -> Dense:
     if config.get("bias", True):
         shapes["linear.bias"] = (out,)
     tensors = read_tensors(folder)
-    found = {tensor: held.shape for tensor, held in tensors.items()}
-    if found != shapes:
+    given = {tensor: stored.shape for tensor, stored in tensors.items()}
+    if given != shapes:
         raise ConfigError(
-            f"{folder / FILE}: tensors {quote(found, 200)}; expected {shapes}, by {path.name} and what comes before"
+            f"{folder / FILE}: tensors {quote(given, 200)}; expected {shapes}, by {path.name} and what comes before"
         )
     weight, bias = (
         np.array(tensors[tensor].read(), np.float32) if tensor in tensors else None

@@ -42,7 +42,7 @@ def total(findings: Findings, outcomes: Iterable[Outcome]) -> Spent:
 
 def flops_per_token(findings: Findings, arm: str) -> float:
     """Of an arm's runs, in training. NaN while the vocabulary is unknown: until a run of the arm has begun."""
-    cells = findings.plan.of(arm, findings.axis)
+    cells = findings.plan.of(arm, findings.budget)
     run = cells[0].run
     if not run.complete:  # as a run of the arm completed itself: no corpus is needed to report
         begun = (_as_begun(cell.run, findings.folder / cell.path / "config.yaml") for cell in cells)

@@ -98,7 +98,7 @@ class Findings:
 
     plan: Plan
     folder: Path
-    axis: str
+    budget: str
     """The budget that arms had equal amounts of, or that they ran as configured."""
     arms: tuple[Arm, ...]
     contrasts: tuple[Contrast, ...]
@@ -132,7 +132,7 @@ class Findings:
 
 def analyse(plan: Plan, folder: Path, tuned: Mapping[str, Tuned] | None = None) -> Findings:
     """Reads the runs of `plan` in `folder` and makes its comparisons, under the first budget and all others."""
-    first, *others = (_analyse(plan, folder, axis, tuned or {}) for axis in plan.axes)
+    first, *others = (_analyse(plan, folder, budget, tuned or {}) for budget in plan.budgets)
     lines = tuple(line for cell in plan.cells for line in troubles(folder / cell.path))
     return replace(first, others=tuple(others), troubles=lines)
 
@@ -142,10 +142,10 @@ def analyse_sweep(sweep: Sweep) -> Findings:
     return analyse(sweep.plan(), sweep.folder, sweep.tuned() or {})
 
 
-def _analyse(plan: Plan, folder: Path, axis: str, tuned: Mapping[str, Tuned]) -> Findings:
+def _analyse(plan: Plan, folder: Path, budget: str, tuned: Mapping[str, Tuned]) -> Findings:
     experiment, arms = plan.experiment, []
     for name in experiment.arms:
-        outcomes = tuple(_read(cell, folder, experiment.metric) for cell in plan.of(name, axis))
+        outcomes = tuple(_read(cell, folder, experiment.metric) for cell in plan.of(name, budget))
         arms.append(Arm(name, outcomes, summarise([o.value for o in outcomes if o.status == "finished"])))
     against = {arm: {arm: 1.0, experiment.baseline: -1.0} for arm in experiment.arms if arm != experiment.baseline}
     asked = experiment.contrasts
@@ -155,7 +155,7 @@ def _analyse(plan: Plan, folder: Path, axis: str, tuned: Mapping[str, Tuned]) ->
         compared = [_contrast(name, weights, arms, planned) for name, weights in named.items()]
         adjusted = adjust([contrast.paired.p for contrast in compared])
         contrasts += [replace(contrast, adjusted=p) for contrast, p in zip(compared, adjusted, strict=True)]
-    return Findings(plan, folder, axis, tuple(arms), tuple(contrasts), tuned)
+    return Findings(plan, folder, budget, tuple(arms), tuple(contrasts), tuned)
 
 
 def _contrast(name: str, weights: Mapping[str, float], arms: list[Arm], planned: bool) -> Contrast:

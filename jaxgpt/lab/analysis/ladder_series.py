@@ -75,7 +75,7 @@ def size(findings: Findings, arm: str) -> float:
     """Where an arm stands on the ladder's axis."""
     ladder = findings.plan.experiment.ladder
     if ladder is None or ladder.axis == "parameters":
-        return parameters(findings.plan.of(arm, findings.axis)[0].run.model)
+        return parameters(findings.plan.of(arm, findings.budget)[0].run.model)
     return float(getattr(per_run(findings, arm), ladder.axis))
 
 

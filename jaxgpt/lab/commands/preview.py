@@ -49,8 +49,8 @@ def _table(plan: Plan, folder: Path) -> tuple[Table, str]:
     results = {cell.path: read_result(folder / cell.path) for cell in plan.cells}
     left, rough = 0.0, False
     for arm in plan.experiment.arms:
-        for axis in plan.axes if plan.stage == "report" else ("tune",):
-            cells = [cell for cell in plan.cells if cell.arm == arm and (axis == "tune" or axis in cell.axes)]
+        for budget in plan.budgets if plan.stage == "report" else ("tune",):
+            cells = [cell for cell in plan.cells if cell.arm == arm and (budget == "tune" or budget in cell.budgets)]
             done = sum(results[cell.path] is not None for cell in cells)
             each = cells[0].run.completed().cost()
             seconds, guessed = _seconds(plan.cells, cells, results, each.flops)
@@ -59,7 +59,7 @@ def _table(plan: Plan, folder: Path) -> tuple[Table, str]:
             steps = cells[0].run.steps
             table.add_row(
                 arm,
-                axis,
+                budget,
                 str(len(cells)),
                 str(done),
                 f"{steps:,}",

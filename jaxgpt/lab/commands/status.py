@@ -89,7 +89,8 @@ def _arms(status: SweepStatus) -> Table:
     table = table_of("arm", *states, left=1)
     for arm, counts in list(status.arms.items())[:ARMS]:
         table.add_row(printable(arm), *(Text(str(counts[state] or "·"), style=_STYLES[state]) for state in states))
-    _rest(table, len(status.arms) - ARMS, "arms")
+    for rest in _more(len(status.arms) - ARMS, "arms"):
+        table.add_row(rest)
     return table
 
 
@@ -110,7 +111,8 @@ def _workers(status: SweepStatus) -> Table:
             f"{sum(rates):,.1f}" if rates else "",
             style=None if worker.alive else _STYLES["stopped"],
         )
-    _rest(table, len(status.workers) - WORKERS, "workers")
+    for rest in _more(len(status.workers) - WORKERS, "workers"):
+        table.add_row(rest)
     return table
 
 
@@ -123,20 +125,18 @@ def _failures(status: SweepStatus) -> Sequence[RenderableType]:
                 f"{run.path} ({run.failure.cls}{tries}): {run.failure.line}", overflow="ellipsis", no_wrap=True
             )
             lines += [line, _text(f"  {run.failure.where}", style="dim", overflow="ellipsis", no_wrap=True)]
-    more = len(status.failures) - FAILURES
-    return [*lines, Text(f"and {more} more failures", style="dim")] if more > 0 else lines
+    return [*lines, *_more(len(status.failures) - FAILURES, "failures")]
 
 
 def _troubles(status: SweepStatus) -> Sequence[RenderableType]:
     lines = [_text(line, style="red") for line in status.troubles[:FAILURES]]
-    more = len(status.troubles) - FAILURES
-    return [*lines, Text(f"and {more} more damaged files", style="dim")] if more > 0 else lines
+    return [*lines, *_more(len(status.troubles) - FAILURES, "damaged files")]
 
 
 def _alive(status: SweepStatus) -> bool:
     return any(worker.alive for worker in status.workers)
 
 
-def _rest(table: Table, more: int, what: str) -> None:
-    if more > 0:
-        table.add_row(Text(f"and {more} more {what}", style="dim"))
+def _more(count: int, what: str) -> list[Text]:
+    """What is said of those that a screen has no room for."""
+    return [Text(f"and {count} more {what}", style="dim")] if count > 0 else []

@@ -38,7 +38,7 @@ _TAIL = 4096
 
 
 class RunStatus(NamedTuple):
-    """One run of the plan."""
+    """One run of a sweep's plan, as far as its files tell."""
 
     arm: str
     """With ` (tune)` behind it where the run only tunes the arm."""

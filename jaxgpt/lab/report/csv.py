@@ -19,7 +19,7 @@ def csv_text(findings: Findings) -> str:
     for outcome in everything(findings):
         cell, result = outcome.cell, outcome.result
         value = "" if math.isnan(outcome.value) else outcome.value
-        which = [cell.arm, cell.run.seed, cell.id, "+".join(cell.axes), outcome.mode if result else ""]
+        which = [cell.arm, cell.run.seed, cell.id, "+".join(cell.budgets), outcome.mode if result else ""]
         ends_at = [result.get("step", ""), result.get("tokens", "")]
         row = [findings.plan.name, *which, outcome.status, *ends_at, value]
         writer.writerow(map(for_csv, row))

@@ -38,7 +38,7 @@ def for_html(text: str) -> str:
 
 
 def for_html_lines(text: str) -> str:
-    """The same, for a `<pre>`."""
+    """Text of several lines, for the content of a `<pre>`."""
     return "\n".join(map(for_html, text.split("\n")))
 
 

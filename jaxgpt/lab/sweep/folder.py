@@ -118,7 +118,7 @@ class Sweep:
         return {}
 
     def plans(self) -> list[Plan]:
-        """All stages, in order."""
+        """The plans of all stages, in the order in which they run: tuning, where there is any, then the report."""
         return [self.tuning, self.plan()] if self.tuning.cells else [self.plan()]
 
     def write(self) -> None:

@@ -18,7 +18,7 @@ from jaxgpt.spec.yamlio import read_yaml
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the plan."""
+    """One run of a plan: an arm's spec with one seed, and where its files lie."""
 
     arm: str
     run: Any
@@ -27,7 +27,7 @@ class Cell:
     """Digest of the run's identity, and of the experiment file's own code where the run uses it."""
     folder: str
     """Where the arm's runs lie, relative to the sweep's folder."""
-    axes: tuple[str, ...] = (AS_CONFIGURED,)
+    budgets: tuple[str, ...] = (AS_CONFIGURED,)
     """The budgets that it serves; arms that cost the same share runs between budgets."""
 
     @property
@@ -49,14 +49,14 @@ class Plan:
     """`report`, or `tune` for the runs that only choose learning rates."""
 
     @property
-    def axes(self) -> tuple[str, ...]:
+    def budgets(self) -> tuple[str, ...]:
         """The budgets under which arms are compared, in order."""
         return self.experiment.budget or (AS_CONFIGURED,)
 
-    def of(self, arm: str, axis: str | None = None) -> list[Cell]:
+    def of(self, arm: str, budget: str | None = None) -> list[Cell]:
         """One arm's cells under a budget (the first unless named), in the order of seeds."""
-        axis = axis or self.axes[0]
-        return [cell for cell in self.cells if cell.arm == arm and axis in cell.axes]
+        budget = budget or self.budgets[0]
+        return [cell for cell in self.cells if cell.arm == arm and budget in cell.budgets]
 
 
 def plan(
@@ -78,16 +78,16 @@ def plan(
     runs, count = resolve(experiment, near, spec), _count(experiment, seeds)
     if rates:
         runs = {arm: run.evolve(optim=run.optim.evolve(lr=rates[arm])) for arm, run in runs.items()}
-    counts = {axis: steps(runs, experiment.baseline, axis, pacer) for axis in experiment.budget}
+    counts = {budget: steps(runs, experiment.baseline, budget, pacer) for budget in experiment.budget}
     cells: dict[Path, Cell] = {}
     for i in range(count):
-        for axis in experiment.budget or (AS_CONFIGURED,):
+        for budget in experiment.budget or (AS_CONFIGURED,):
             for arm, run in runs.items():
-                changes = {"steps": counts[axis][arm]} if axis in counts else {}
+                changes = {"steps": counts[budget][arm]} if budget in counts else {}
                 seeded = run.evolve(seed=run.seed + i, **changes)
-                cell = Cell(arm, seeded, _id(seeded), arm, (axis,))
+                cell = Cell(arm, seeded, _id(seeded), arm, (budget,))
                 planned = cells.get(cell.path)
-                cells[cell.path] = cell if planned is None else replace(planned, axes=(*planned.axes, axis))
+                cells[cell.path] = cell if planned is None else replace(planned, budgets=(*planned.budgets, budget))
     return Plan(name, experiment, tuple(cells.values()), command)
 
 

@@ -20,7 +20,7 @@ class Document(NamedTuple):
 
 
 class Corpus(ABC):
-    """Text with an identity."""
+    """A body of documents, with a name and a hash over all of its text."""
 
     name: str
 

@@ -41,12 +41,12 @@ def find_files(name: str) -> Files:
     Raises ConfigError, one line, for what is not there or cannot be read.
     """
     try:
-        return _found(name)
+        return _lookup(name)
     except OSError as error:  # of a folder that may not be entered
         raise ConfigError(f"{FIELD}: {quote(name, 200)}: cannot be read: {error.strerror}") from None
 
 
-def _found(name: str) -> Files:
+def _lookup(name: str) -> Files:
     try:
         path = locate(name, FIELD)
     except ConfigError:

@@ -67,7 +67,7 @@ class CharCodec(Codec):
         return "".join(self.alphabet[token] if 0 <= token < self.vocab_size else "\ufffd" for token in ids)
 
     def tokenizer_json(self) -> str:
-        """BPE with no merges."""
+        """A BPE vocabulary of single characters, without merges."""
         import tokenizers as hf
 
         vocab = {symbol: rank for rank, symbol in enumerate(self.alphabet)}

@@ -26,9 +26,9 @@ _LONG_RUN = re.compile(rf"(?<!\S)\S{{{RUN + 1},}}|(?<!\s)\s{{{RUN + 1},}}")
 def between_words(text: str) -> Iterator[str]:
     """Parts of at least PART characters but for the last, cut between words only."""
     begin = 0
-    while place := BETWEEN.search(text, begin + PART):
-        yield text[begin : place.start()]
-        begin = place.start()
+    while boundary := BETWEEN.search(text, begin + PART):
+        yield text[begin : boundary.start()]
+        begin = boundary.start()
     yield text[begin:]
 
 
@@ -36,8 +36,8 @@ def at_most(text: str) -> Iterator[str]:
     """Parts of at most LONGEST characters: cut between words if one ends in a part's second half, else within a run."""
     begin = 0
     while len(text) - begin > LONGEST:
-        place = BETWEEN.search(text, begin + LONGEST // 2, begin + LONGEST)
-        end = place.start() if place else _within(text, begin, LONGEST)
+        boundary = BETWEEN.search(text, begin + LONGEST // 2, begin + LONGEST)
+        end = boundary.start() if boundary else _within(text, begin, LONGEST)
         yield text[begin:end]
         begin = end
     yield text[begin:]
@@ -60,5 +60,5 @@ def to_learn(texts: Iterable[str]) -> Iterator[str]:
 
 def _within(text: str, begin: int, size: int) -> int:
     """Where to cut a run: at punctuation in the second half of `size` characters from `begin`, else behind them."""
-    place = WITHIN.search(text, begin + size // 2, begin + size)
-    return place.start() if place else begin + size
+    boundary = WITHIN.search(text, begin + size // 2, begin + size)
+    return boundary.start() if boundary else begin + size

@@ -4,7 +4,7 @@ import pytest
 
 from jaxgpt.interop.families import bloom, gemma2, gpt1, gpt2, gpt_neo, gpt_neox, gptj, llama, mistral, qwen2, qwen3
 from jaxgpt.interop.families.table import FAMILIES, by_config, by_model
-from jaxgpt.interop.hugging_face.config import settled
+from jaxgpt.interop.hugging_face.config import resolved_fields
 from jaxgpt.models import BLOOM, GPT3, GPTJ, Decoder, Gemma2, GPTNeo, GPTNeoX, Llama, Mistral, Qwen2, Qwen3
 from jaxgpt.spec import ConfigError
 
@@ -229,8 +229,8 @@ def test_published_configurations_are_our_sizes(name):
     module, model, config = PUBLISHED[name]
     family = by_config(config)
     assert family is module.FAMILY and by_model(model) is family
-    assert settled(family.spec(config)) == settled(model)
-    assert settled(family.spec(family.config(model))) == settled(model)
+    assert resolved_fields(family.spec(config)) == resolved_fields(model)
+    assert resolved_fields(family.spec(family.config(model))) == resolved_fields(model)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)

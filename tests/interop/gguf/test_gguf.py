@@ -13,7 +13,7 @@ from jaxgpt.interop.families.table import by_config
 from jaxgpt.interop.gguf.header import read_header
 from jaxgpt.interop.gguf.read import llama_3_factors, read_source
 from jaxgpt.interop.gguf.write import write_gguf
-from jaxgpt.interop.hugging_face.config import settled
+from jaxgpt.interop.hugging_face.config import resolved_fields
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.text import ByteBPE
 from jaxgpt.text.tokenizers.byte import ByteCodec
@@ -78,7 +78,7 @@ def leaves(tree):
 def test_what_we_write_reads_back_bit_for_bit(name, file, codec):
     path, model, params = file(name)
     source = read_source(path)
-    assert settled(source.model) == settled(model)
+    assert resolved_fields(source.model) == resolved_fields(model)
     got, want = leaves(source.read("float32", None)), leaves(params)
     assert got.keys() == want.keys()
     for key in want:
@@ -186,11 +186,13 @@ def test_a_mistral_is_a_llama_with_a_window_or_without(weights, tmp_path, monkey
     plain = by_config(window).spec(LLAMA | window | {"sliding_window": None})
     write_gguf(tmp_path / "m.gguf", plain, weights(plain))
     source = read_source(tmp_path / "m.gguf")
-    assert source.model.kind == "llama" and settled(source.model) == settled(plain)
+    assert source.model.kind == "llama" and resolved_fields(source.model) == resolved_fields(plain)
     header = read_header(tmp_path / "m.gguf")
     header.fields["llama.attention.sliding_window"] = 4
     monkeypatch.setattr("jaxgpt.interop.gguf.read.read_header", lambda path: header)
-    assert settled(read_source(tmp_path / "m.gguf").model) == settled(by_config(window).spec(LLAMA | window))
+    assert resolved_fields(read_source(tmp_path / "m.gguf").model) == resolved_fields(
+        by_config(window).spec(LLAMA | window)
+    )
 
 
 def test_numbers_beyond_float16_are_not_written(weights, tmp_path):

@@ -11,7 +11,7 @@ from jaxgpt.interop.families.table import by_config
 from jaxgpt.interop.gguf.header import read_header
 from jaxgpt.interop.gguf.read import read_source
 from jaxgpt.interop.gguf.write import write_gguf
-from jaxgpt.interop.hugging_face.config import settled
+from jaxgpt.interop.hugging_face.config import resolved_fields
 from jaxgpt.models import Gemma2
 from jaxgpt.spec import ConfigError
 
@@ -38,7 +38,7 @@ def test_what_we_write_reads_back(weights, tmp_path):
     params = weights(MODEL)
     write_gguf(tmp_path / "m.gguf", MODEL, params)
     source = read_source(tmp_path / "m.gguf")
-    assert settled(source.model) == settled(MODEL) and source.model.kind == "gemma2"
+    assert resolved_fields(source.model) == resolved_fields(MODEL) and source.model.kind == "gemma2"
     got = source.read("float32", None)
     assert jax.tree.structure(got) == jax.tree.structure(params)
     assert_close(got, params, 1e-6)
@@ -140,7 +140,7 @@ def test_a_file_made_by_their_rules_gives_their_logits(theirs, tmp_path):
     writer.write_tensors_to_file()
     writer.close()
     m = jaxgpt.load(tmp_path / "m.gguf")
-    assert settled(m.model) == settled(MODEL)
+    assert resolved_fields(m.model) == resolved_fields(MODEL)
     assert_close(m.logits(IDS), logits(theirs, IDS))
 
 

@@ -145,7 +145,9 @@ def test_every_comparison_tells_the_runs_that_it_is_made_of(factored):
 
 
 def test_each_budget_has_a_table_with_what_its_runs_really_spent(budgeted):
-    under = {found.axis: {row[0]: row[-4:] for row in arm_table(found).rows} for found in (budgeted, *budgeted.others)}
+    under = {
+        found.budget: {row[0]: row[-4:] for row in arm_table(found).rows} for found in (budgeted, *budgeted.others)
+    }
     assert under["tokens"]["thin"][1] == under["tokens"]["wide"][1] == "81,920"
     assert under["tokens"]["thin"][2] != under["tokens"]["wide"][2]
     spent = {arm: per_run(budgeted.others[0], arm) for arm in ("thin", "wide")}

@@ -61,7 +61,7 @@ def test_an_arm_may_not_set_the_steps_that_the_budget_decides(experiment):
 def test_arms_that_cost_the_same_share_their_runs(experiment, run_spec):
     arms = {"learned": {}, "rotary": {"model.position": "rotary"}, "wide": {"model.d_model": 64}}
     found = plan(experiment.evolve(arms=arms, budget=("tokens", "flops")), "q", seeds=2, spec=run_spec)
-    assert [(c.arm, c.run.seed, c.axes) for c in found.cells if c.run.seed == 0] == [
+    assert [(c.arm, c.run.seed, c.budgets) for c in found.cells if c.run.seed == 0] == [
         ("learned", 0, ("tokens", "flops")),
         ("rotary", 0, ("tokens", "flops")),
         ("wide", 0, ("tokens",)),

@@ -53,7 +53,7 @@ def content(folder):
 
 
 def cells(sweep):
-    return [(cell.id, cell.path, cell.axes, cell.run.model_dump()) for cell in sweep.plan().cells]
+    return [(cell.id, cell.path, cell.budgets, cell.run.model_dump()) for cell in sweep.plan().cells]
 
 
 def arms(trainer):

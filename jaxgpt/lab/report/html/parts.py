@@ -30,7 +30,7 @@ def arm(findings: Findings, name: str) -> str:
 
 
 def note(text: str) -> str:
-    """A line of small print."""
+    """A paragraph of small print; nothing at all for an empty text."""
     return f'<p class="note">{for_html(text)}</p>' if text else ""
 
 

@@ -1,1 +1,1 @@
-"""The tables of a report."""
+"""The tables of a report: the same headings and rows for every medium."""

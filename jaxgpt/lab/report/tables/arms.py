@@ -8,7 +8,7 @@ from jaxgpt.lab.analysis.costs import per_run
 from jaxgpt.lab.analysis.findings import Arm, Findings, Outcome
 from jaxgpt.lab.analysis.ladder_series import size
 from jaxgpt.lab.number_format import (
-    AXES,
+    BUDGETS,
     NONE,
     count,
     decimals,
@@ -102,7 +102,7 @@ def run_table(findings: Findings) -> Table:
         result, cell = outcome.result, outcome.cell
         spent = [count(result["tokens"]) if "tokens" in result else NONE]
         spent += [clock(result["seconds"]) if "seconds" in result else NONE]
-        budget = [" and ".join(AXES.get(axis, axis) for axis in cell.axes)] if findings.others else []
+        budget = [" and ".join(BUDGETS.get(name, name) for name in cell.budgets)] if findings.others else []
         rows.append([cell.id, cell.arm, str(cell.run.seed), *budget, outcome.status, number(outcome.value, 6), *spent])
     budget = ["budget"] if findings.others else []
     return Table(["run", "arm", "seed", *budget, "status", findings.plan.experiment.metric, "tokens", "time"], rows)

@@ -6,10 +6,13 @@ Exit status of a worker: 0 every run has ended, 4 some are left that failed, 70 
 it after saving, 2 bad input.
 """
 
+import os
 import sys
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from subprocess import DEVNULL, STDOUT, Popen
+from typing import Any, ClassVar, Protocol
 
 from jaxgpt.spec import Seam
 
@@ -38,7 +41,7 @@ class Crew(Protocol):
 
 
 class Engine(Seam, seam="engine"):
-    """Base of all engines."""
+    """Base of all engines: what starts the workers of a sweep, on this machine or on a cluster."""
 
     here: ClassVar[bool] = False
     """Whether the process that asks does the work itself."""
@@ -54,6 +57,13 @@ class Engine(Seam, seam="engine"):
 def worker_command(folder: Path) -> list[str]:
     """The command of one worker, by this process's own interpreter."""
     return [sys.executable, "-m", "jaxgpt", "lab", "work", str(folder.resolve())]
+
+
+def start_process(command: list[str], environment: Mapping[str, str], log: Path, **options: Any) -> Popen[bytes]:
+    """Starts a worker that adds what it prints to `log`, with more variables in its environment."""
+    with log.open("ab") as file:
+        variables = os.environ | environment
+        return Popen(command, env=variables, stdin=DEVNULL, stdout=file, stderr=STDOUT, **options)
 
 
 def log_folder(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from jaxgpt.lab.workers.engines.engine import Engine
 
 
 class Nobody:
-    """A crew without workers."""
+    """A crew without workers, for sweeps that the calling process does itself."""
 
     def alive(self) -> int:
         """No worker is ever alive: the calling process does the work."""

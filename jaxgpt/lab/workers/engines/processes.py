@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from jaxgpt.lab.workers.engines.engine import LOST, PATIENCE, Engine, log_folder, worker_command
+from jaxgpt.lab.workers.engines.engine import LOST, PATIENCE, Engine, log_folder, start_process, worker_command
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.sizes import Count, Layers
 
@@ -58,16 +58,8 @@ class ProcessWorker:
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C reaches the worker once, through `stop`. A second signal would kill it.
-            return subprocess.Popen(
-                self.command,
-                env=os.environ | self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        # A session of its own: Ctrl-C reaches the worker once, through `stop`. A second signal would kill it.
+        return start_process(self.command, self.environment, self.log, start_new_session=True)
 
     def running(self) -> bool:
         """Whether it runs; a worker that a signal killed is started again first."""

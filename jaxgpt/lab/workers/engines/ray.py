@@ -2,14 +2,13 @@
 
 import os
 import socket
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from jaxgpt.lab.workers.engines.engine import LOST, PATIENCE, STOPPED, Engine, log_folder, worker_command
+from jaxgpt.lab.workers.engines.engine import LOST, PATIENCE, STOPPED, Engine, log_folder, start_process, worker_command
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.sizes import Count
 
@@ -65,15 +64,7 @@ class Stopped(Exception):
 
 def work(command: list[str], environment: dict[str, str], directory: Path, log: Path) -> int:
     """The task: one worker, to its end. Returns its exit status; raises `Stopped`, upon which Ray queues it again."""
-    with log.open("ab") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
+    process = start_process(command, environment, log, cwd=directory)
     try:
         while (status := process.poll()) is None:
             time.sleep(0.5)  # not `wait`: `ray.cancel` raises KeyboardInterrupt between two lines of Python only

@@ -19,7 +19,7 @@ class JSONLines(Format, kind="jsonl"):
     suffixes = (".jsonl",)
 
     def records(self, path: Path, names: Sequence[str] | None = None) -> Iterator[Record]:
-        """See Format. Blank lines are skipped."""
+        """A record a line, its fields by name; blank lines are skipped."""
         for number, end, line in lines(path):
             if number == 1:
                 size = path.stat().st_size

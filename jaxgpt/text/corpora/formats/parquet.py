@@ -18,7 +18,7 @@ class Parquet(Format):
     suffixes = (".parquet",)
 
     def records(self, path: Path, names: Sequence[str] | None = None) -> Iterator[Record]:
-        """See Format."""
+        """A record a row of the table, counted from 1, with the fields `names` alone."""
         try:
             import pyarrow
             import pyarrow.parquet as pq

@@ -15,7 +15,7 @@ class PlainText(Format, kind="txt"):
     one_column = True
 
     def records(self, path: Path, names: Sequence[str] | None = None) -> Iterator[Record]:
-        """See Format. Blank lines are skipped."""
+        """A record a line, its text under the name `1`; blank lines are skipped."""
         for number, _, line in lines(path):
             if line.strip():
                 yield Record({"1": line.rstrip("\r\n")}, f"{path}:{number}")

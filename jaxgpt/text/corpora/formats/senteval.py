@@ -19,7 +19,7 @@ class SentEval(Format, kind="senteval"):
     documents = False
 
     def records(self, path: Path, names: Sequence[str] | None = None) -> Iterator[Record]:
-        """See Format. A pair whose line of the scores is blank has none, and is skipped."""
+        """A record a pair of texts with its score; a pair whose line of the scores is blank is skipped."""
         scores = path.with_name("STS.gs." + path.name[len(self.prefix) :])
         for (number, _, line), (of, _, score) in zip_longest(lines(path), lines(scores), fillvalue=NO_LINE):
             if number != of:

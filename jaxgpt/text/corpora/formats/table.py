@@ -28,7 +28,7 @@ class Table(Format):
         """What the standard library reads the lines with."""
 
     def records(self, path: Path, names: Sequence[str] | None = None) -> Iterator[Record]:
-        """See Format. Empty lines are skipped."""
+        """A record a row, its cells by the header or counted from 1; empty lines are skipped."""
         rows = self._rows(path)
         number, first = next(rows, (0, []))
         if not first:
@@ -78,7 +78,7 @@ class CSV(Table, kind="csv"):
     hint = "quote cells that hold commas"
 
     def reader(self, texts: Iterable[str]) -> Any:
-        """See Table."""
+        """Reads cells between commas, strict about quotes."""
         return csv.reader(texts, strict=True)
 
 
@@ -89,5 +89,5 @@ class TSV(Table, kind="tsv"):
     hint = "a cell holds no tab"
 
     def reader(self, texts: Iterable[str]) -> Any:
-        """See Table."""
+        """Reads cells between tabs, to which quotes are letters."""
         return csv.reader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
