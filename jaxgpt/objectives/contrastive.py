@@ -105,7 +105,7 @@ class Contrastive(Objective):
         return problems + ([] if self.masking is None else needs_masked_head(model, f"{self.kind}'s masking"))
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
-        """See Objective. No token gets logits, but those of anchors that are filled in, which are read once more."""
+        """FLOPs a token in training: none gets logits, but those of anchors that are filled in and read once more."""
         length = data.seq_len or model.context
         filled = 0.0 if self.masking is None else self.masking.flops_per_token(model, length, dense, trained)
         return model.flops_per_token(length, dense, 0.0, trained) + filled / max(2, data.texts)
@@ -113,9 +113,9 @@ class Contrastive(Objective):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """See Loss. Rows of one text are evaluated under dropout too, always the same: without, the two
-        copies would be equal. `aux/` has alignment and uniformity (Wang & Isola 2020), and the share of rows whose
-        positive is nearest."""
+        """The mean contrast over the rows, plus the losses in `aux/`. Rows of one text are evaluated under dropout
+        too, always the same: without, the two copies would be equal. `aux/` also has alignment and uniformity (Wang
+        & Isola 2020), and the share of rows whose positive is nearest."""
         drawn = jax.random.key(0) if key is None else key
         texts = texts_of(batch, self.same_mask)
         train = key is not None or "tokens_1" not in batch

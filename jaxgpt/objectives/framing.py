@@ -24,7 +24,7 @@ def framed(
 
 
 class Pairs(NamedTuple):
-    """A batch of pairs."""
+    """A batch of pairs of segments, framed as one row each."""
 
     tokens_BT: jax.Array
     words_BT: jax.Array

@@ -35,8 +35,9 @@ class LanguageModel(Objective):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """See Loss; `metrics["loss"]` is plain cross-entropy. In training the losses that layers sow (already
-        weighted, means over the batch) are added, and reported as `aux/<name>`."""
+        """The mean cross-entropy of the next tokens, in nats, which `metrics["loss"]` is. In training label
+        smoothing, z-loss and the losses that layers sow (already weighted, means over the batch; reported as
+        `aux/<name>`) are added to it."""
         rngs = {} if key is None else {"dropout": key}
         hidden_BTD, sown = model.apply(
             {"params": params},

@@ -14,7 +14,7 @@ from jaxgpt.objectives.objective import Batch
 
 
 class Texts(NamedTuple):
-    """The texts of some rows."""
+    """The texts of some rows of a batch, several to a row."""
 
     tokens_BCT: jax.Array
     segments_BCT: jax.Array

@@ -49,7 +49,15 @@ class Turning(Rotated):
         return out.astype(x_BHTK.dtype)
 
 
-class Rotary(Turning):
+class PureRotation(Turning):
+    """Rotations that keep the lengths of queries and keys."""
+
+    def magnitude(self) -> float:
+        """1: nothing is scaled."""
+        return 1.0
+
+
+class Rotary(PureRotation):
     """RoPE: pairs of channels turn by pos·θ^(−2i/K), so scores depend on distance alone."""
 
     citation = "Su et al. 2021 (RoFormer), section 3.2"
@@ -58,12 +66,8 @@ class Rotary(Turning):
         """Radians a position of pair i: θ^(−2i/K)."""
         return plain_rates(self.theta, d_head)
 
-    def magnitude(self) -> float:
-        """1: rotation keeps lengths."""
-        return 1.0
 
-
-class RotaryLinear(Turning):
+class RotaryLinear(PureRotation):
     """Position interpolation: positions are divided by `factor`."""
 
     citation = "Chen et al. 2023 (Position Interpolation), section 3.2"
@@ -74,12 +78,8 @@ class RotaryLinear(Turning):
         """Radians a position of pair i: θ^(−2i/K) / factor."""
         return plain_rates(self.theta, d_head) / self.factor
 
-    def magnitude(self) -> float:
-        """1: rotation keeps lengths."""
-        return 1.0
 
-
-class RotaryNTK(Turning, kind="rotary_ntk"):
+class RotaryNTK(PureRotation, kind="rotary_ntk"):
     """A larger θ: the slowest pair turns `factor` times slower, the fastest as before."""
 
     citation = "bloc97 2023 (NTK-aware scaled RoPE); Peng et al. 2024 (YaRN), section 3.1"
@@ -88,10 +88,6 @@ class RotaryNTK(Turning, kind="rotary_ntk"):
     def rates(self, d_head: int) -> np.ndarray:
         """(θ·factor^(K/(K−2)))^(−2i/K)."""
         return plain_rates(self.theta * self.factor ** (d_head / max(d_head - 2, 1)), d_head)
-
-    def magnitude(self) -> float:
-        """1: rotation keeps lengths."""
-        return 1.0
 
 
 class RotaryYaRN(Turning, kind="rotary_yarn"):
@@ -131,7 +127,7 @@ class RotaryYaRN(Turning, kind="rotary_yarn"):
         return d_head * np.log(self.trained / (turns * 2 * np.pi)) / (2 * np.log(self.theta))
 
 
-class RotaryLlama3(Turning, kind="rotary_llama3"):
+class RotaryLlama3(PureRotation, kind="rotary_llama3"):
     """Pairs that turn seldom over the trained context are interpolated, those that turn often kept, a ramp between."""
 
     citation = "Grattafiori et al. 2024 (Llama 3); meta-llama/llama-models, models/llama3/model.py, apply_scaling"
@@ -155,10 +151,6 @@ class RotaryLlama3(Turning, kind="rotary_llama3"):
         turns = self.trained * rates / (2 * np.pi)
         unscaled = np.clip((turns - self.slow) / (self.fast - self.slow), 0, 1)
         return rates * unscaled + rates / self.factor * (1 - unscaled)
-
-    def magnitude(self) -> float:
-        """1: rotation keeps lengths."""
-        return 1.0
 
 
 def plain_rates(theta: float, d_head: int) -> np.ndarray:
