@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 from jaxgpt.disk import cache_dir, resolve
 from jaxgpt.spec import JaxgptError
 from jaxgpt.spec.errors import printable
+from jaxgpt.terminal import byte_size
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "safetensors", "numpy")
 PLUGINS = ("jax-cuda13-plugin", "jax-cuda12-plugin", "libtpu")
@@ -104,7 +105,7 @@ def _memory() -> Iterator[Check]:
         with contextlib.suppress(OSError, ValueError):  # a container's limit; "max" where there is none
             limit = min(limit, int((group / "memory.max").read_text(encoding="utf-8")))
             free = min(free, limit - int((group / "memory.current").read_text(encoding="utf-8")))
-        says = f"{_size(free)} free of {_size(limit)}"
+        says = f"{byte_size(free)} free of {byte_size(limit)}"
         yield Check("memory", "note" if free < LITTLE else "ok", says)
 
 
@@ -142,9 +143,9 @@ def _writable(name: str, folder: Path, remedy: str) -> Check:
         return Check(name, "broken", f"{folder}: cannot be written: {error.strerror}; {remedy}")
     if free < LITTLE // 16:
         return Check(
-            name, "broken", f"{folder}: {_size(free)} free: too little for a checkpoint; free space, or {remedy}"
+            name, "broken", f"{folder}: {byte_size(free)} free: too little for a checkpoint; free space, or {remedy}"
         )
-    return Check(name, "note" if free < LITTLE else "ok", f"{folder}: {_size(free)} free")
+    return Check(name, "note" if free < LITTLE else "ok", f"{folder}: {byte_size(free)} free")
 
 
 def _used(folder: Path) -> str:
@@ -155,8 +156,8 @@ def _used(folder: Path) -> str:
             with contextlib.suppress(OSError):
                 total, count = total + os.lstat(os.path.join(directory, name)).st_size, count + 1
         if time.monotonic() > until:
-            return f"more than {_size(total)} in more than {count:,} files"
-    return f"{_size(total)} in {count:,} files"
+            return f"more than {byte_size(total)} in more than {count:,} files"
+    return f"{byte_size(total)} in {count:,} files"
 
 
 def _variables() -> Iterator[Check]:
@@ -211,7 +212,7 @@ def probe() -> dict[str, Any]:
         return {"error": str(error)}
     devices, where = jax.devices(), jax.default_backend()
     memory = (devices[0].memory_stats() or {}).get("bytes_limit")
-    says = f"{len(devices)} x {devices[0].device_kind} ({where})" + (f", {_size(memory)} each" if memory else "")
+    says = f"{len(devices)} x {devices[0].device_kind} ({where})" + (f", {byte_size(memory)} each" if memory else "")
     dtype = "float32" if where == "cpu" else "bfloat16"
     case = Case(Causal(), 1024, 1024, 64, dtype, where, "row")
     kernels = {}
@@ -240,15 +241,6 @@ def _numbers(path: Path) -> dict[str, int]:
         lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
         return {name: int(rest.split()[0]) for name, _, rest in lines}
     return {}
-
-
-def _size(amount: float) -> str:
-    """A number of bytes for people, as `3.2 GB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.3g} TB"
 
 
 if __name__ == "__main__":

@@ -66,6 +66,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
+def byte_size(amount: float) -> str:
+    """A number of bytes, three digits and a unit of a thousand: `3.2 GB`."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while amount >= 999.5 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    return f"{amount:.3g} {units[0]}"
+
+
 class Watch:
     """A progress line with rate and time left.
 

@@ -17,8 +17,8 @@ _QUANTITIES = {
     "tokens_per_second": ("throughput", "tokens/s"),
     "mfu": ("model FLOPs utilisation", ""),
 }
-BUDGETS = {"tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
-"""The budgets in words."""
+AMOUNTS = {"parameters": "parameters", "steps": "steps", "tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
+"""What runs have, take, or are given equal amounts of, in words."""
 NONE = "–"
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 

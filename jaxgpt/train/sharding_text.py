@@ -4,9 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from jaxgpt.terminal import standard_output
-
-UNITS = "B", "kB", "MB", "GB", "TB"
+from jaxgpt.terminal import byte_size, standard_output
 
 
 def print_sharding(facts: dict[str, Any]) -> None:
@@ -26,10 +24,10 @@ def print_sharding(facts: dict[str, Any]) -> None:
         axes = leaf["axes"] if len({*by_kind.values()}) == 1 else axes
         whole, on_device = (sum(other[key] for other in same.values()) for key in ("bytes", "bytes_per_device"))
         shape = " x ".join(map(str, leaf["shape"]))
-        table.add_row(name if root == "params" else path, shape, axes, size(whole), size(on_device))
+        table.add_row(name if root == "params" else path, shape, axes, byte_size(whole), byte_size(on_device))
     out.print(table)
     for kind, count in facts["per_device"].items():
-        out.print(f"{kind:12}{size(count):>10} on each device")
+        out.print(f"{kind:12}{byte_size(count):>10} on each device")
     if how := facts["pipeline"]:
         rounds = f", {how['repeats']} rounds" if how["repeats"] > 1 else ""
         out.print(
@@ -37,11 +35,3 @@ def print_sharding(facts: dict[str, Any]) -> None:
         )
     for remark in facts["remarks"]:
         out.print(f"remark: {remark}", soft_wrap=True)
-
-
-def size(count: float) -> str:
-    """A number of bytes with three digits and a unit: `1.07 GB`."""
-    unit = 0
-    while count >= 999.5 and unit < len(UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.3g} {UNITS[unit]}"

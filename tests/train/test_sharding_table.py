@@ -8,9 +8,10 @@ import pytest
 from jaxgpt.ops.sharding import path_name
 from jaxgpt.runs import Run
 from jaxgpt.spec import ConfigError, load_yaml
+from jaxgpt.terminal import byte_size
 from jaxgpt.train.program import program
 from jaxgpt.train.sharding_table import sharding_table
-from jaxgpt.train.sharding_text import print_sharding, size
+from jaxgpt.train.sharding_text import print_sharding
 
 MESH = {"exec.mesh": {"fsdp": 2, "tensor": 2, "data": 2}}
 
@@ -89,7 +90,7 @@ def test_print(tiny, capsys):
     ("count", "text"), [(0, "0 B"), (999, "999 B"), (999.6, "1 kB"), (2**30, "1.07 GB"), (7e15, "7e+03 TB")]
 )
 def test_sizes(count, text):
-    assert size(count) == text
+    assert byte_size(count) == text
 
 
 def test_the_bubble_of_a_pipeline_is_told(tiny, capsys):

@@ -2,10 +2,8 @@
 
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.analysis.ladder_series import Series, Steeper, series_of, steeper
-from jaxgpt.lab.number_format import decimals, equals_p, interval, number, quantity, short
+from jaxgpt.lab.number_format import AMOUNTS, decimals, equals_p, interval, number, quantity, short
 from jaxgpt.lab.statistics.paired import CLAIM, LEVEL, Summary
-
-_AXES = {"parameters": "parameters", "flops": "FLOPs", "tokens": "tokens"}
 
 
 def law_verdict(findings: Findings) -> str:
@@ -16,7 +14,7 @@ def law_verdict(findings: Findings) -> str:
     if not fitted or experiment.ladder is None:
         return f"No law can be fitted: {series[0].why}"
     subject = quantity(experiment.metric)
-    axis = _AXES[experiment.ladder.axis]
+    axis = AMOUNTS[experiment.ladder.axis]
     if len(series) == 1:
         evidence = f"{_seeds(fitted[0])}, {_sizes(fitted)}"
         sentence = f"{subject} {_law(fitted[0], axis, evidence)}"

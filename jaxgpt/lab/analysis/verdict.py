@@ -2,7 +2,7 @@
 
 from jaxgpt.lab.analysis.findings import Contrast, Findings
 from jaxgpt.lab.analysis.ladder_verdict import law_verdict
-from jaxgpt.lab.number_format import BUDGETS, decimals, equals_p, interval, listed, number, quantity, span, unit
+from jaxgpt.lab.number_format import AMOUNTS, decimals, equals_p, interval, listed, number, quantity, span, unit
 from jaxgpt.lab.statistics.paired import CLAIM, LEVEL
 from jaxgpt.lab.sweep.budget import AS_CONFIGURED
 
@@ -27,7 +27,7 @@ def verdict(findings: Findings) -> str:
         sentence = _several(findings, known)
     if experiment.ladder and experiment.contrasts:
         sentence = f"{law_verdict(findings)}. {sentence}"
-    budget = f"At equal {BUDGETS[findings.budget]}: " if findings.budget != AS_CONFIGURED else ""
+    budget = f"At equal {AMOUNTS[findings.budget]}: " if findings.budget != AS_CONFIGURED else ""
     return f"{budget}{sentence}{_mixed(findings)}{_lost(findings)}."
 
 

@@ -6,7 +6,7 @@ Needs \usepackage{booktabs} and nothing else; any of pdflatex, xelatex and luala
 import unicodedata
 
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.number_format import BUDGETS, NONE, quantity, span, with_unit
+from jaxgpt.lab.number_format import AMOUNTS, NONE, quantity, span, with_unit
 from jaxgpt.lab.report.escape import one_line
 from jaxgpt.lab.report.tables.arms import arm_table
 from jaxgpt.lab.report.tables.contrasts import contrast_table, groups
@@ -65,7 +65,7 @@ def caption(findings: Findings) -> str:
     experiment = findings.plan.experiment
     metric = with_unit(experiment.metric)
     seeds = span(arm.summary.n for arm in findings.arms)
-    budget = f" Arms had equal {BUDGETS[findings.budget]}." if findings.budget != AS_CONFIGURED else ""
+    budget = f" Arms had equal {AMOUNTS[findings.budget]}." if findings.budget != AS_CONFIGURED else ""
     text = (
         f"{experiment.question} {metric[:1].upper()}{metric[1:]}, mean over n = {seeds} seeds an arm ± half its 95% t "
         f"interval; {experiment.better} is better.{budget}"

@@ -3,7 +3,7 @@
 from jaxgpt.lab.analysis.drift import drift
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.analysis.verdict import verdict
-from jaxgpt.lab.number_format import BUDGETS
+from jaxgpt.lab.number_format import AMOUNTS
 from jaxgpt.lab.report.escape import for_markdown, for_markdown_code
 from jaxgpt.lab.report.tables.arms import arm_table, difference_table, equality, exclusion_lines, run_table
 from jaxgpt.lab.report.tables.contrasts import behind, contrast_table, groups, title
@@ -32,7 +32,7 @@ def markdown(findings: Findings) -> str:
     ]
     for under in findings.others:
         parts += [
-            f"## At equal {BUDGETS[under.budget]}",
+            f"## At equal {AMOUNTS[under.budget]}",
             for_markdown(verdict(under)),
             *_arms(under),
             *_comparisons(under, "###"),
@@ -55,7 +55,7 @@ def markdown(findings: Findings) -> str:
 
 
 def _arms(findings: Findings) -> list[str]:
-    budget = f"Budget: equal {BUDGETS[findings.budget]}. " if findings.budget != AS_CONFIGURED else ""
+    budget = f"Budget: equal {AMOUNTS[findings.budget]}. " if findings.budget != AS_CONFIGURED else ""
     return [_table(arm_table(findings)), f"{budget}{equality(findings)}"]
 
 

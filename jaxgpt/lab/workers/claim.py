@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from jaxgpt.lab.workers.liveness import ClaimFile, dead, generations, lock, machine, seems_alive, sheets
+from jaxgpt.lab.workers.liveness import ClaimFile, dead, generations, lock, machine, read_claims, seems_alive
 from jaxgpt.spec import JaxgptError
 
 CLAIMS = "claims"
@@ -154,10 +154,10 @@ class Claim:
     def _ours(self, files: dict[int, ClaimFile]) -> bool:
         """Whether the file of our generation is still the one that we made. A torn one still is, and is mended by the
         next heartbeat."""
-        if (sheet := files.get(self.generation)) is None or sheet.facts:
-            return sheet is not None and sheet.owner == self._facts["owner"]
+        if (file := files.get(self.generation)) is None or file.facts:
+            return file is not None and file.owner == self._facts["owner"]
         with contextlib.suppress(OSError):
-            return self._handle is not None and os.path.samestat(os.fstat(self._handle), os.stat(sheet.path))
+            return self._handle is not None and os.path.samestat(os.fstat(self._handle), os.stat(file.path))
         return False
 
     def _write(self) -> None:
@@ -224,7 +224,7 @@ def take(
     """
     try:
         before = generations(folder, key)
-        verdicts = [dead(sheet, stale) for sheet in before.values()]  # a look at each: silence adds up
+        verdicts = [dead(file, stale) for file in before.values()]  # a look at each: silence adds up
         if not all(verdicts):
             return None
         claim = Claim(folder, key, max(before, default=-1) + 1, stale, covers, on_lost)
@@ -237,16 +237,16 @@ def holders(folder: Path) -> list[Holder]:
     """Who holds what in the folder of claims, oldest first. Raises JaxgptError when the folder cannot be read."""
     highest: dict[str, tuple[int, ClaimFile]] = {}
     try:
-        claims = sheets(folder)
+        claims = read_claims(folder)
     except OSError as error:
         raise JaxgptError(f"{folder}: cannot be read: {error.strerror}; it should be a folder of claims") from error
-    for key, at, sheet in claims:
-        if at >= highest.get(key, (0, sheet))[0]:
-            highest[key] = (at, sheet)
+    for key, at, file in claims:
+        if at >= highest.get(key, (0, file))[0]:
+            highest[key] = (at, file)
     listed = [
-        Holder(key, tuple(facts["covers"]), facts["host"], facts["pid"], facts["since"], seems_alive(sheet))
-        for key, (_, sheet) in highest.items()
-        if (facts := sheet.facts)
+        Holder(key, tuple(facts["covers"]), facts["host"], facts["pid"], facts["since"], seems_alive(file))
+        for key, (_, file) in highest.items()
+        if (facts := file.facts)
     ]
     return sorted(listed, key=lambda holder: (holder.since, holder.key))
 

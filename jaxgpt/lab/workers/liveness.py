@@ -50,7 +50,7 @@ class LastSeen(NamedTuple):
 _SEEN: dict[Path, LastSeen] = {}
 
 
-def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, ClaimFile]]:
+def read_claims(folder: Path, only: str | None = None) -> list[tuple[str, int, ClaimFile]]:
     """Key, generation and content of each claim file. Opens each: on a network file system that asks the server."""
     try:
         names = os.listdir(folder)
@@ -73,7 +73,7 @@ def sheets(folder: Path, only: str | None = None) -> list[tuple[str, int, ClaimF
 
 def generations(folder: Path, key: str) -> dict[int, ClaimFile]:
     """The claim files of one key, by generation. Raises OSError when one is there and cannot be read."""
-    return {at: sheet for _, at, sheet in sheets(folder, key)}
+    return {at: file for _, at, file in read_claims(folder, key)}
 
 
 def _read(path: Path) -> bytes:
@@ -113,38 +113,38 @@ _FACTS = {
 """What a claim says, and of which kind it is."""
 
 
-def dead(sheet: ClaimFile, stale: float) -> bool:
+def dead(file: ClaimFile, stale: float) -> bool:
     """Whether the holder is gone, by what the kernel says or by its silence over all calls of this process so far.
 
     A holder is silent for its own `stale` seconds, but no more than `LONGER` times ours; for ours when it died before
     it wrote anything. Between two looks at most a third of that counts: an observer that was stopped itself must not
     think that all others were.
     """
-    if _here(sheet) and _free(sheet.path):
+    if _here(file) and _free(file.path):
         return True
-    patience = min(sheet.facts.get("stale", stale), LONGER * stale)
-    now, last = time.monotonic(), _SEEN.get(sheet.path)
+    patience = min(file.facts.get("stale", stale), LONGER * stale)
+    now, last = time.monotonic(), _SEEN.get(file.path)
     silent, moved = 0.0, last is not None
-    if last is not None and last.text == sheet.text:
+    if last is not None and last.text == file.text:
         silent, moved = last.silent + min(now - last.at, patience / 3), last.moved
-    _SEEN[sheet.path] = LastSeen(sheet.text, now, silent, moved)
+    _SEEN[file.path] = LastSeen(file.text, now, silent, moved)
     return silent >= patience
 
 
-def seems_alive(sheet: ClaimFile) -> bool:
+def seems_alive(file: ClaimFile) -> bool:
     """For people. The first look goes by the file's time, which is wrong where clocks are; later ones by whether the
     heartbeat moved while this process looked."""
-    stale = min(sheet.facts.get("stale", 0.0), _PATIENT)
-    if dead(sheet, stale):
+    stale = min(file.facts.get("stale", 0.0), _PATIENT)
+    if dead(file, stale):
         return False
     with contextlib.suppress(OSError):
-        return _SEEN[sheet.path].moved or time.time() - sheet.path.stat().st_mtime <= stale
+        return _SEEN[file.path].moved or time.time() - file.path.stat().st_mtime <= stale
     return False
 
 
-def _here(sheet: ClaimFile) -> bool:
+def _here(file: ClaimFile) -> bool:
     """Whether this machine's kernel knows about the holder's lock."""
-    return bool(sheet.facts.get("flock")) and sheet.facts.get("machine") == machine()
+    return bool(file.facts.get("flock")) and file.facts.get("machine") == machine()
 
 
 def machine() -> str:

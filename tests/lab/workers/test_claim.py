@@ -243,8 +243,8 @@ def test_an_observer_that_was_stopped_itself_does_not_think_all_others_were(tmp_
     monkeypatch.setattr(liveness, "machine", lambda: "elsewhere")
     looks = iter([0.0, 1000.0, 1010.0, 1020.0, 1035.0])
     monkeypatch.setattr(liveness.time, "monotonic", lambda: next(looks))
-    sheet = generations(tmp_path, "unit")[0]
-    assert [dead(sheet, 60.0) for _ in range(5)] == [False, False, False, False, False]
+    file = generations(tmp_path, "unit")[0]
+    assert [dead(file, 60.0) for _ in range(5)] == [False, False, False, False, False]
     monkeypatch.undo()
     claim.release()
 

@@ -4,7 +4,7 @@ from jaxgpt.lab.analysis.drift import drift
 from jaxgpt.lab.analysis.findings import Contrast, Findings
 from jaxgpt.lab.analysis.ladder_series import series_of
 from jaxgpt.lab.analysis.verdict import shown, verdict
-from jaxgpt.lab.number_format import BUDGETS
+from jaxgpt.lab.number_format import AMOUNTS
 from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.escape import for_html, for_html_lines
 from jaxgpt.lab.report.figures.figure import panels, svg
@@ -166,7 +166,7 @@ def _named(findings: Findings, contrast: Contrast) -> str:
 
 def _other(findings: Findings) -> str:
     """The same under another budget."""
-    head = f"<h2>At equal {BUDGETS[findings.budget]}</h2><p>{powers(verdict(findings))}</p>"
+    head = f"<h2>At equal {AMOUNTS[findings.budget]}</h2><p>{powers(verdict(findings))}</p>"
     return head + _arm_table(findings) + _comparisons(findings, level=3)
 
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxgpt.lab.analysis.costs import per_run
+from jaxgpt.lab.analysis.costs import Spent, per_run
 from jaxgpt.lab.analysis.findings import Arm, Findings, Outcome
 from jaxgpt.lab.analysis.ladder_series import size
 from jaxgpt.lab.number_format import (
-    BUDGETS,
+    AMOUNTS,
     NONE,
     count,
     decimals,
@@ -69,17 +69,16 @@ def arm_table(findings: Findings, full: bool = True) -> Table:
 
 def equality(findings: Findings) -> str:
     """In what the arms' runs are equal, and by how much the rest differs."""
-    names = {"steps": "steps", "tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
     runs = [spent for arm in findings.arms if (spent := per_run(findings, arm.name)).tokens > 0]
     if len(runs) < 2:
         return ""
     equal, apart = [], []
-    for field, word in names.items():
+    for field in Spent._fields:
         least, most = min(getattr(run, field) for run in runs), max(getattr(run, field) for run in runs)
         if 0 < most <= 1.01 * least:
-            equal.append(word)
+            equal.append(AMOUNTS[field])
         elif least > 0:
-            apart.append(f"{most / least:.2f} in {word}")
+            apart.append(f"{most / least:.2f} in {AMOUNTS[field]}")
     same = f"equal in {listed(equal)} to within 1%" if equal else ""
     differ = f"apart by a factor of {listed(apart)}" if apart else ""
     text = " and ".join(part for part in (same, differ) if part)
@@ -102,7 +101,7 @@ def run_table(findings: Findings) -> Table:
         result, cell = outcome.result, outcome.cell
         spent = [count(result["tokens"]) if "tokens" in result else NONE]
         spent += [clock(result["seconds"]) if "seconds" in result else NONE]
-        budget = [" and ".join(BUDGETS.get(name, name) for name in cell.budgets)] if findings.others else []
+        budget = [" and ".join(AMOUNTS.get(name, name) for name in cell.budgets)] if findings.others else []
         rows.append([cell.id, cell.arm, str(cell.run.seed), *budget, outcome.status, number(outcome.value, 6), *spent])
     budget = ["budget"] if findings.others else []
     return Table(["run", "arm", "seed", *budget, "status", findings.plan.experiment.metric, "tokens", "time"], rows)
