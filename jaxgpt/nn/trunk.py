@@ -20,10 +20,11 @@ from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.stack import Loop, Remat, Stack
-from jaxgpt.ops.attention import Case, Kernel, Numbering, case_of_layer
+from jaxgpt.ops.attention import Case, Kernel, Numbering
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach
-from jaxgpt.ops.positions import Added, PositionEmbedding, Rotated
+from jaxgpt.ops.positions import Added, Biased, PositionEmbedding, Rotated
 from jaxgpt.ops.sharding import constrain
+from jaxgpt.spec.inputs import enabled
 from jaxgpt.spec.sizes import Layers, Length
 
 MOST_IN_TABLE = 2**27
@@ -109,17 +110,18 @@ class TrunkSpec(BlockSpec):
     ) -> dict[str, Case]:
         """What the layers ask of a kernel in training on rows of `length`, for each of `named_patterns`."""
         return {
-            name: case_of_layer(
+            name: Case(
                 pattern,
-                length,
+                queries=length,
+                keys=length,
                 d_head=self.head_width,
                 dtype=dtype,
                 platform=platform,
                 numbering=numbering,
                 segments=segments,
-                position=self.position,
-                soft_cap=self.soft_cap,
-                dropout=self.dropout,
+                bias=isinstance(self.position, Biased),
+                soft_cap=self.soft_cap is not None,
+                dropout=enabled(self.dropout),
                 token_parts=token_parts,
             )
             for name, pattern in self.named_patterns().items()

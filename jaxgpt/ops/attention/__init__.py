@@ -2,7 +2,7 @@
 
 from jaxgpt.ops.attention.auto import Auto
 from jaxgpt.ops.attention.block_sparse.kernel import BlockSparse
-from jaxgpt.ops.attention.case import Case, case_of_call, case_of_layer
+from jaxgpt.ops.attention.case import Case, case_of_call
 from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
 from jaxgpt.ops.attention.gathered import Gathered
@@ -29,5 +29,4 @@ __all__ = [
     "Side",
     "Splash",
     "case_of_call",
-    "case_of_layer",
 ]

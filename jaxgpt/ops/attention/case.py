@@ -11,9 +11,7 @@ import jax
 from jaxgpt.ops.attention.scores import Numbering, Scores
 from jaxgpt.ops.attention.split import split_of
 from jaxgpt.ops.patterns import Pattern, is_relative
-from jaxgpt.ops.positions import Biased, Position
 from jaxgpt.ops.sharding import platform
-from jaxgpt.spec.inputs import enabled
 
 
 class Case(NamedTuple):
@@ -64,35 +62,4 @@ def case_of_call(q_BHTK: jax.Array, k_BGSK: jax.Array, scores: Scores) -> Case:
         soft_cap=scores.soft_cap is not None,
         dropout=scores.dropout is not None,
         token_parts=1 if split is None else split.parts,
-    )
-
-
-def case_of_layer(
-    pattern: Pattern,
-    length: int,
-    *,
-    d_head: int,
-    dtype: str,
-    platform: str,
-    numbering: Numbering,
-    segments: bool,
-    position: Position,
-    soft_cap: float | None,
-    dropout: float | jax.Array,
-    token_parts: int = 1,
-) -> Case:
-    """What a layer that attends to its own input will ask in training, on rows of `length` tokens."""
-    return Case(
-        pattern=pattern,
-        queries=length,
-        keys=length,
-        d_head=d_head,
-        dtype=dtype,
-        platform=platform,
-        numbering=numbering,
-        segments=segments,
-        bias=isinstance(position, Biased),
-        soft_cap=soft_cap is not None,
-        dropout=enabled(dropout),
-        token_parts=token_parts,
     )
