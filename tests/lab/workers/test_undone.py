@@ -207,6 +207,8 @@ def test_every_verb_names_a_changed_file_and_strict_refuses(sweep, trainer, verb
 class Crew:
     """Workers that end at once, having done `what`."""
 
+    here = False
+
     def __init__(self, what):
         self.what = what
 
