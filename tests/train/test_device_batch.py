@@ -9,16 +9,16 @@ from jax.sharding import PartitionSpec as P
 
 from jaxgpt.aot import child_process
 from jaxgpt.objectives.objective import Objective
-from jaxgpt.runs import Run
+from jaxgpt.runs import ObjectiveRun
 from jaxgpt.runs.divisibility import check_divides
 from jaxgpt.spec import ConfigError
 from jaxgpt.text import TrainingData
 from jaxgpt.text.batches.training_data import ArrayShape
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.train.device_batch import put
-from jaxgpt.train.loop import validate
 from jaxgpt.train.program import hyper, program
 from jaxgpt.train.sharding_table import sharding_table
+from jaxgpt.train.validation import validate
 
 S, T, HELD_OUT = 16, 8, 13
 KEY = jax.random.key(3)
@@ -63,7 +63,7 @@ def runs(tiny):
     """`(alone, spread)`: a run on these data in one part and in two, over data, fsdp and sequence."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Objective, "_members", dict(Objective._members))
-        patch.setattr(Run, "batch_shapes", lambda run: DATA.shapes(run.batch_size))
+        patch.setattr(ObjectiveRun, "batch_shapes", lambda run: DATA.shapes(run.batch_size))
 
         class Rewarded(Objective):
             def loss(self, model, params, batch, key):

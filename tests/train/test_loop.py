@@ -24,8 +24,8 @@ from jaxgpt.runs.identity import claim
 from jaxgpt.seal import ChangedError, read_result
 from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
 from jaxgpt.text import prepare
-from jaxgpt.train.loop import validate
 from jaxgpt.train.program import hyper, program
+from jaxgpt.train.validation import validate
 
 TIMES = {"tokens_per_second", "mfu", "seconds"}
 """Figures that tell how fast it went."""

@@ -36,7 +36,7 @@ def solo_pace(run: Any) -> Pace:
         )
 
     from jaxgpt.train.device_batch import put
-    from jaxgpt.train.loop import ready
+    from jaxgpt.train.opening import ready
     from jaxgpt.train.program import hyper, program
 
     prepared = ready(run, quiet=True)
@@ -55,7 +55,7 @@ def fused_pace(runs: Sequence[Any]) -> Pace:
     """Of several runs as one program."""
     from jaxgpt.train.fused.loop import keys_and_inputs
     from jaxgpt.train.fused.program import fused_program
-    from jaxgpt.train.loop import ready
+    from jaxgpt.train.opening import ready
 
     prepared = ready(runs[0], quiet=True)
     runs = [run.settled(prepared.codec) for run in runs]

@@ -24,10 +24,11 @@ from jaxgpt.text import TrainingData
 from jaxgpt.train.fused.lane_metrics import StepMetrics
 from jaxgpt.train.fused.program import FusedProgram, fused_program
 from jaxgpt.train.initial_weights import Start
-from jaxgpt.train.loop import due, ready
+from jaxgpt.train.opening import ready
 from jaxgpt.train.program import hyper
 from jaxgpt.train.run_writer import FUSED, RunWriter
 from jaxgpt.train.stop_signal import StopSignal
+from jaxgpt.train.validation import due
 
 Watcher = Callable[[int, Row], None]
 """Called with the index of a run and a row of its metrics."""
