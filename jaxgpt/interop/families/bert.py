@@ -1,13 +1,9 @@
 """Hugging Face `bert`: google-bert/bert-base-uncased and its kin, MiniLM too, with all heads of pre-training."""
 
-from collections.abc import Collection
-
-from jaxgpt.interop.families.encoder_config import Dialect, Heads, read_config, write_config
-from jaxgpt.interop.families.family import Family
+from jaxgpt.interop.families.encoder_config import Dialect, Heads, encoder_family
 from jaxgpt.interop.families.rows import LAYER, dense, norm
 from jaxgpt.interop.name_map import NameMap, Row
-from jaxgpt.interop.zero_biases import with_all_biases
-from jaxgpt.models import BERT, Encoder
+from jaxgpt.models import BERT
 
 BODY = (
     Row("embeddings.word_embeddings.weight", ("embed/token",)),
@@ -58,28 +54,4 @@ DIALECT = Dialect(
 )
 
 
-def names_of(model: Encoder, names: NameMap) -> NameMap:
-    """The map of a model's class: that without either head writes names without the prefix."""
-    if model.masked_head or model.next_sentence:
-        return names
-    return names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
-
-
-def fit(model: Encoder, tensors: Collection[str], names: NameMap, masked_head: str) -> Encoder:
-    """The model with the heads that a file holds: bert-base-uncased calls itself BertForMaskedLM and has a pooler."""
-    present = {names.today(name) for name in tensors}
-    pooler = "pooler.dense.weight" in present
-    judges = pooler and "cls.seq_relationship.weight" in present
-    return model.evolve(pooler=pooler, next_sentence=judges, masked_head=masked_head in present)
-
-
-FAMILY = Family(
-    model_type="bert",
-    architecture="BertForMaskedLM",
-    kind=BERT,
-    names=lambda model: names_of(model, NAMES),
-    spec=lambda config: read_config(config, DIALECT, BERT),
-    config=lambda model: write_config(model, DIALECT),
-    fit=lambda model, tensors: fit(model, tensors, NAMES, "cls.predictions.bias"),
-    filled=with_all_biases,
-)
+FAMILY = encoder_family(BERT, NAMES, DIALECT, masked_head="cls.predictions.bias")

@@ -1,13 +1,16 @@
 """What a Hugging Face configuration of a BERT-type encoder says, as fields of our Encoder, and what it cannot say."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import NonNegativeInt
 
+from jaxgpt.interop.families.family import Family
 from jaxgpt.interop.hugging_face import config as hf_config
 from jaxgpt.interop.hugging_face.common_keys import CommonKeys
 from jaxgpt.interop.hugging_face.config import Config, activation_name, inner_width
+from jaxgpt.interop.name_map import NameMap
+from jaxgpt.interop.zero_biases import with_all_biases
 from jaxgpt.models import Encoder
 from jaxgpt.nn.feed_forward import MLP
 from jaxgpt.nn.norm import LayerNorm
@@ -62,6 +65,34 @@ class Dialect(NamedTuple):
     """The masked head's; None: that of the blocks."""
     heads: Mapping[str, Heads]
     """Each class's. The first has the pooler alone, and is meant where a file names none."""
+
+
+def encoder_family(kind: type[E], names: NameMap, dialect: Dialect, masked_head: str) -> Family:
+    """A family of encoders. `masked_head`: the tensor by which a file shows that it has one."""
+
+    def named(model: Encoder) -> NameMap:
+        """A class without either head writes names without the prefix."""
+        if model.masked_head or model.next_sentence:
+            return names
+        return names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
+
+    def fit(model: Encoder, tensors: Collection[str]) -> Encoder:
+        """With the heads that a file holds: bert-base-uncased calls itself BertForMaskedLM and has a pooler."""
+        present = {names.today(name) for name in tensors}
+        pooler = "pooler.dense.weight" in present
+        judges = pooler and "cls.seq_relationship.weight" in present
+        return model.evolve(pooler=pooler, next_sentence=judges, masked_head=masked_head in present)
+
+    return Family(
+        model_type=dialect.model_type,
+        architecture=next(name for name, has in dialect.heads.items() if has == Heads(masked=True)),
+        kind=kind,
+        names=named,
+        spec=lambda config: read_config(config, dialect, kind),
+        config=lambda model: write_config(model, dialect),
+        fit=fit,
+        filled=with_all_biases,
+    )
 
 
 def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) -> E:

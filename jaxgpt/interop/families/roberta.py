@@ -3,12 +3,10 @@
 Of their 514 positions the first two are never those of a token: positions start behind the padding id, 1.
 """
 
-from jaxgpt.interop.families.bert import BODY, BUFFERS, OLD, fit, names_of
-from jaxgpt.interop.families.encoder_config import Dialect, Heads, read_config, write_config
-from jaxgpt.interop.families.family import Family
+from jaxgpt.interop.families.bert import BODY, BUFFERS, OLD
+from jaxgpt.interop.families.encoder_config import Dialect, Heads, encoder_family
 from jaxgpt.interop.families.rows import dense, norm
 from jaxgpt.interop.name_map import NameMap, Row
-from jaxgpt.interop.zero_biases import with_all_biases
 from jaxgpt.models import RoBERTa
 from jaxgpt.ops.activations import GELU
 
@@ -34,13 +32,4 @@ DIALECT = Dialect(
     head_activation=GELU(),
     heads={"RobertaModel": Heads(pooler=True), "RobertaForMaskedLM": Heads(masked=True)},
 )
-FAMILY = Family(
-    model_type="roberta",
-    architecture="RobertaForMaskedLM",
-    kind=RoBERTa,
-    names=lambda model: names_of(model, NAMES),
-    spec=lambda config: read_config(config, DIALECT, RoBERTa),
-    config=lambda model: write_config(model, DIALECT),
-    fit=lambda model, tensors: fit(model, tensors, NAMES, "lm_head.bias"),
-    filled=with_all_biases,
-)
+FAMILY = encoder_family(RoBERTa, NAMES, DIALECT, masked_head="lm_head.bias")

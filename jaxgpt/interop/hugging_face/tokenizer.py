@@ -10,7 +10,7 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.text import BPE, ByteBPE, Codec, WordPiece
 from jaxgpt.text.tokenizers.huggingface import MOST, HuggingFaceCodec, add_template
-from jaxgpt.text.tokenizers.saved import load_codec
+from jaxgpt.text.tokenizers.saved import load_codec, token_name
 from jaxgpt.text.tokenizers.tokenizer_json import one_line, read
 
 if TYPE_CHECKING:
@@ -123,8 +123,7 @@ def _special(named: Mapping[str, Any]) -> set[str]:
     """The tokens that special_tokens_map.json or tokenizer_config.json name, alone or in a list."""
     values = [value for key, value in named.items() if key.endswith(("_token", "_special_tokens"))]
     flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    names = [item.get("content") if isinstance(item, dict) else item for item in flat]
-    return {name for name in names if isinstance(name, str)}
+    return {name for item in flat if (name := token_name(item)) is not None}
 
 
 def _token(tokenizer: "hf.Tokenizer", named: Mapping[str, Any], config: Mapping[str, Any], kind: str) -> str | None:

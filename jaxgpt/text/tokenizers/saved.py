@@ -27,12 +27,12 @@ def load_codec(folder: Path) -> Codec:
             return CharCodec.from_json(parsed(read_small(path, LARGEST), path), path)
     return HuggingFaceCodec(
         read(path),
-        _token(config.get("eos_token")),
-        _token(config.get("bos_token")) if "form" in config else None,  # elsewhere no text may start with it
+        token_name(config.get("eos_token")),
+        token_name(config.get("bos_token")) if "form" in config else None,  # elsewhere no text may start with it
     )
 
 
-def _token(value: Any) -> str | None:
-    """The token that a setting names, alone or described."""
+def token_name(value: Any) -> str | None:
+    """The token that a setting names, alone or described; None where it names none."""
     name = value.get("content") if isinstance(value, dict) else value
     return name if isinstance(name, str) else None
