@@ -7,9 +7,8 @@ from jaxgpt.parallel.chips import Slice
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.pipeline import pipelined
 
-RECOMPUTED = {"none": 0.0, "dots": 0.0, "block": 1 / 3, "stage": 2 / 3}
-"""What remat computes again, as a share of forward and backward. The forward pass is a third: `block` repeats it once,
-`stage` twice, `dots` nothing that a matrix unit does."""
+RECOMPUTED = {"none": 0, "dots": 0, "block": 1, "stage": 2}
+"""How often remat computes the forward pass again; `dots` repeats nothing that a matrix unit does."""
 
 
 class Prediction(NamedTuple):
@@ -63,7 +62,7 @@ def predict(run: ObjectiveRun, topology: Slice, facts: dict[str, Any]) -> Predic
     busy = 1 - bubble(how.stages, how.microbatches, how.repeats) if how else 1.0
     ideal = tokens * facts["flops_per_token_true"] / rate
     return Prediction(
-        compute=ideal * (1 + RECOMPUTED[run.exec.remat]) / busy,
+        compute=ideal * (1 + RECOMPUTED[run.exec.remat] * run.forward_share) / busy,
         memory=facts["traffic_bytes"] / topology.chip.bandwidth,
         network=sum(kind["seconds"] for kind in facts["collectives"].values()),
         ideal=ideal,

@@ -72,7 +72,7 @@ class Transformer(TrunkSpec, Model):
         Parameters that score against the vocabulary meet a share `scored`.
         """
         met, scoring, total = self.met(scored), self.scoring, 0.0
-        lowest = min(_part(path) for path in met if trained(path))
+        lowest = min((_part(path) for path in met if trained(path)), default=SCORES)
         for path, numbers in met.items():
             part = SCORES if path in scoring else _part(path)
             total += numbers * (2 + 2 * trained(path) + 2 * (lowest < part or part == lowest == LAYERS))

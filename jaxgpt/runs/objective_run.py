@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from jaxgpt.models import Model
+from jaxgpt.models.model import Trained
 from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
 from jaxgpt.runs.exec import Exec
@@ -101,9 +102,15 @@ class ObjectiveRun(Run, kind="objective"):
 
     def flops_per_token(self, dense: bool = True) -> float:
         """FLOPs of training, forward and backward, for each of `row_tokens`; the vocabulary's size must be known."""
-        return self.objective.flops_per_token(
-            self.model, self.data, dense, lambda path: is_trained(path, self.trainable)
-        )
+        return self._flops(dense, lambda path: is_trained(path, self.trainable))
+
+    @property
+    def forward_share(self) -> float:
+        """The share of a step's FLOPs that the forward pass takes: a third where all parameters are trained."""
+        return self._flops(False, lambda path: False) / self.flops_per_token(dense=False)
+
+    def _flops(self, dense: bool, trained: Trained) -> float:
+        return self.objective.flops_per_token(self.model, self.data, dense, trained)
 
     def train(self, out: Path, quiet: bool = False, watch: Callable[[Row], None] | None = None) -> Row:
         """Trains by the loop of jaxgpt.train; all processes of a run call this alike."""

@@ -39,6 +39,13 @@ def test_what_is_counted_is_what_is_computed(tiny, name):
     assert run.flops_per_token() == pytest.approx(computed, rel=0.08)
 
 
+def test_the_forward_pass_takes_a_third_and_more_of_what_is_frozen(tiny):
+    frozen = {"start": "elsewhere", "trainable": ("bias$",)}
+    assert tiny(**SHAPE).forward_share == pytest.approx(1 / 3)
+    assert 0.4 < tiny(**SHAPE, **frozen).forward_share < 0.5
+    assert tiny(**SHAPE, **(frozen | {"trainable": ("^norm_final/",)})).forward_share > 0.9
+
+
 def test_all_trained_is_the_plain_formula(tiny):
     run = tiny(**SHAPE)
     looked_up = T * D
