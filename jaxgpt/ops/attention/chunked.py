@@ -80,21 +80,21 @@ def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> jax.Array:
-    return forward(tiling, q, k, v, table, both, dropout, q.dtype)[0]
+def _attend(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> jax.Array:
+    return forward(tiling, q, k, v, table, sides, dropout, q.dtype)[0]
 
 
-def _forward(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: Any) -> tuple[jax.Array, Any]:
-    out, log_sum = forward(tiling, q, k, v, table, both, dropout, q.dtype)
-    return out, (q, k, v, table, both, dropout, out, log_sum)
+def _forward(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, sides: Any, dropout: Any) -> tuple[jax.Array, Any]:
+    out, log_sum = forward(tiling, q, k, v, table, sides, dropout, q.dtype)
+    return out, (q, k, v, table, sides, dropout, out, log_sum)
 
 
 def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    q, k, v, table, both, dropout, out, log_sum = saved
+    q, k, v, table, sides, dropout, out, log_sum = saved
     delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
     known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
-    dq, dk, dv, d_table = backward(tiling, q, k, v, table, both, dropout, known, q.dtype)
-    return dq, dk.astype(k.dtype), dv.astype(v.dtype), *cotangents(table, d_table, both, dropout)
+    dq, dk, dv, d_table = backward(tiling, q, k, v, table, sides, dropout, known, q.dtype)
+    return dq, dk.astype(k.dtype), dv.astype(v.dtype), *cotangents(table, d_table, sides, dropout)
 
 
 _attend.defvjp(_forward, _backward)
@@ -106,14 +106,14 @@ def forward(
     k: Any,
     v: Any,
     table: Any,
-    both: tuple[Side, Side],
+    sides: tuple[Side, Side],
     dropout: AttentionDropout | None,
     dtype: Any,
 ) -> tuple[jax.Array, jax.Array]:
     """Output (B, H, T, K) in `dtype`, and log Σ exp of each query's scores, float32 (B, H, T): by the log-sums the
     outputs for several sets of keys are joined."""
     T = q.shape[2]
-    keys = _keys(tiling, k, v, both[1])
+    keys = _keys(tiling, k, v, sides[1])
 
     def row(_: None, x: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
         number, first, last, q_BHTK, side = x
@@ -136,7 +136,7 @@ def forward(
         return None, ((out / total).astype(dtype), (top + jnp.log(total))[..., 0])
 
     numbers = np.arange(tiling.first.size, dtype=np.int32)
-    rows = (numbers, tiling.first, tiling.last, blocks(q, tiling.block_q), side_blocks(both[0], tiling.block_q))
+    rows = (numbers, tiling.first, tiling.last, blocks(q, tiling.block_q), side_blocks(sides[0], tiling.block_q))
     out, log_sum = (join(x)[:, :, :T] for x in lax.scan(row, None, rows)[1])
     return out, log_sum
 
@@ -147,14 +147,14 @@ def backward(
     k: Any,
     v: Any,
     table: Any,
-    both: tuple[Side, Side],
+    sides: tuple[Side, Side],
     dropout: AttentionDropout | None,
     known: Known,
     dtype: Any,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Gradients of queries, in `dtype`, and of keys, values and table, float32; the table's is None where it is not
     trained. `known` is of all the keys that the queries see, here or elsewhere."""
-    keys = _keys(tiling, k, v, both[1])
+    keys = _keys(tiling, k, v, sides[1])
     trained = tiling.rule.position is not None and tiling.rule.position.trained
 
     def row(carry: Any, x: Any) -> tuple[Any, jax.Array]:
@@ -174,7 +174,7 @@ def backward(
 
     numbers, cut = np.arange(tiling.first.size, dtype=np.int32), partial(blocks, block=tiling.block_q)
     known_row = Known(cut(known.do), cut(known.log_sum, fill=NEVER), cut(known.delta))
-    rows = (numbers, tiling.first, tiling.last, cut(q), side_blocks(both[0], tiling.block_q), known_row)
+    rows = (numbers, tiling.first, tiling.last, cut(q), side_blocks(sides[0], tiling.block_q), known_row)
     zeros = jnp.zeros(keys[0].shape, jnp.float32)
     carry, dq = lax.scan(row, (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None), rows)
     dk, dv = (join(x)[:, :, : k.shape[2]] for x in carry[:2])

@@ -128,7 +128,7 @@ def mix_back(w_BHTS: jax.Array, do_BHTK: jax.Array, v_BGSK: jax.Array) -> tuple[
 
 
 def cotangents(
-    table: jax.Array | None, d_table: jax.Array | None, both: tuple[Side, Side], dropout: AttentionDropout | None
+    table: jax.Array | None, d_table: jax.Array | None, sides: tuple[Side, Side], dropout: AttentionDropout | None
 ) -> tuple[Any, Any, Any]:
     """What a backward pass gives for table, sides and dropout: the table's gradient, 0 where it is a constant, and
     nothing for positions, segments and keys."""
@@ -136,5 +136,5 @@ def cotangents(
     if d_table is None and table is not None:
         d_table = jnp.zeros_like(table)
     if dropout is None:
-        return d_table, jax.tree.map(nothing, both), None
-    return d_table, jax.tree.map(nothing, both), AttentionDropout(nothing(dropout.key), jnp.zeros_like(dropout.rate))
+        return d_table, jax.tree.map(nothing, sides), None
+    return d_table, jax.tree.map(nothing, sides), AttentionDropout(nothing(dropout.key), jnp.zeros_like(dropout.rate))

@@ -50,11 +50,11 @@ class BlockSparse(Kernel):
         B, H, T, _ = q_BHTK.shape
         block = min(self.block_for(scores.pattern, T, case.platform), T)
         at_once = max(1, SCORES_AT_ONCE.get(case.platform, 2**26) // (B * H * block**2))
-        how = _How(plan(scores.pattern, T, block, at_once), block, scores.rule)
-        return _attend(how, q_BHTK, k_BGSK, v_BGSK, scores.table_H, (scores.q, scores.k), scores.dropout)
+        static = _Static(plan(scores.pattern, T, block, at_once), block, scores.rule)
+        return _attend(static, q_BHTK, k_BGSK, v_BGSK, scores.table_H, (scores.q, scores.k), scores.dropout)
 
 
-class _How(NamedTuple):
+class _Static(NamedTuple):
     """Everything that is known while compiling."""
 
     parts: tuple[Part, ...]
@@ -63,12 +63,12 @@ class _How(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> jax.Array:
-    return _forward(how, q, k, v, table, both, dropout)[0]
+def _attend(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> jax.Array:
+    return _forward(static, q, k, v, table, sides, dropout)[0]
 
 
-def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: Any) -> tuple[jax.Array, Any]:
-    results = [_part_forward(how, i, q, k, v, table, both, dropout) for i in range(len(how.parts))]
+def _forward(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: Any, dropout: Any) -> tuple[jax.Array, Any]:
+    results = [_part_forward(static, i, q, k, v, table, sides, dropout) for i in range(len(static.parts))]
     if len(results) == 1:
         out, log_sum = results[0]
     else:
@@ -76,17 +76,19 @@ def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: 
         # A row that no part sees keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
         out = jnp.sum(jnp.stack([part * jnp.exp(log - log_sum)[..., None] for part, log in results]), 0)
     out = out.astype(q.dtype)
-    return out, (q, k, v, table, both, dropout, out, log_sum)
+    return out, (q, k, v, table, sides, dropout, out, log_sum)
 
 
-def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    q, k, v, table, both, dropout, out, log_sum = saved
+def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Any, ...]:
+    q, k, v, table, sides, dropout, out, log_sum = saved
     delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
     log_sum = jnp.where(log_sum > FLOOR, log_sum, NEVER)
-    parts = [_part_backward(how, i, q, k, v, table, both, dropout, do, log_sum, delta) for i in range(len(how.parts))]
+    parts = [
+        _part_backward(static, i, q, k, v, table, sides, dropout, do, log_sum, delta) for i in range(len(static.parts))
+    ]
     dq, dk, dv, d_table = jax.tree.map(lambda *x: sum(x[1:], x[0]), *parts)
     grads = dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype)
-    return *grads, *cotangents(table, d_table, both, dropout)
+    return *grads, *cotangents(table, d_table, sides, dropout)
 
 
 _attend.defvjp(_forward, _backward)
@@ -108,11 +110,11 @@ class _Keys(NamedTuple):
 
 
 def _part_forward(
-    how: _How, index: int, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any
+    static: _Static, index: int, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any
 ) -> tuple[jax.Array, jax.Array]:
     """Output (B, H, T, K) and log-sum (B, H, T) of one part, float32."""
-    part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
-    rows, keys_by_block = _cut(how, part, q, k, v, both)
+    part, rule = static.parts[index], static.rule._replace(allows=static.parts[index].allows)
+    rows, keys_by_block = _cut(static, part, q, k, v, sides)
 
     def visit(number: jax.Array, row: _Queries, keys: _Keys) -> tuple[jax.Array, jax.Array]:
         s, _ = tile_scores(rule, row.q, keys.k, table, row.side, keys.side)
@@ -127,27 +129,27 @@ def _part_forward(
         return None, jax.vmap(visit)(ids[0], _rows(rows, ids[0]), _beside(keys_by_block, ids[1]))
 
     results = [lax.scan(step, None, (group.rows, group.keys))[1] for group in part.groups]
-    out, log_sum = (_in_order(how, part, [pair[i] for pair in results], q.shape[2]) for i in (0, 1))
+    out, log_sum = (_in_order(static, part, [pair[i] for pair in results], q.shape[2]) for i in (0, 1))
     return out, log_sum
 
 
 def _part_backward(
-    how: _How,
+    static: _Static,
     index: int,
     q: Any,
     k: Any,
     v: Any,
     table: Any,
-    both: tuple[Side, Side],
+    sides: tuple[Side, Side],
     dropout: Any,
     do: Any,
     log_sum: jax.Array,
     delta: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Gradients for queries, keys, values and table from one part, float32."""
-    part, rule = how.parts[index], how.rule._replace(allows=how.parts[index].allows)
-    rows, keys_by_block = _cut(how, part, q, k, v, both)
-    cut = partial(_blocks, order=part.queries, block=how.block)
+    part, rule = static.parts[index], static.rule._replace(allows=static.parts[index].allows)
+    rows, keys_by_block = _cut(static, part, q, k, v, sides)
+    cut = partial(_blocks, order=part.queries, block=static.block)
     known = Known(cut(do), cut(log_sum, fill=NEVER), cut(delta))
 
     def visit(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
@@ -170,7 +172,7 @@ def _part_backward(
         carry, dq = lax.scan(step, carry, (group.rows, group.keys))
         results.append(dq)
     dk, dv = (_back_to_row(join(x), part.keys, k.shape[2]) for x in carry[:2])
-    return _in_order(how, part, results, q.shape[2]), dk, dv, carry[2]
+    return _in_order(static, part, results, q.shape[2]), dk, dv, carry[2]
 
 
 def _blocks(x: jax.Array, order: np.ndarray, block: int, fill: Any = 0) -> jax.Array:
@@ -187,11 +189,11 @@ def _taken(x: jax.Array, order: np.ndarray, axis: int) -> jax.Array:
     return x if _is_row(order, x.shape[axis]) else jnp.take(x, order, axis=axis)
 
 
-def _cut(how: _How, part: Part, q: Any, k: Any, v: Any, both: tuple[Side, Side]) -> tuple[_Queries, _Keys]:
+def _cut(static: _Static, part: Part, q: Any, k: Any, v: Any, sides: tuple[Side, Side]) -> tuple[_Queries, _Keys]:
     """Queries and keys of a part in blocks, in its order."""
-    queries = _Queries(_blocks(q, part.queries, how.block), _side(both[0], part.queries, how.block))
-    k, v = (_blocks(x, part.keys, how.block) for x in (k, v))
-    return queries, _Keys(k, v, _side(both[1], part.keys, how.block))
+    queries = _Queries(_blocks(q, part.queries, static.block), _side(sides[0], part.queries, static.block))
+    k, v = (_blocks(x, part.keys, static.block) for x in (k, v))
+    return queries, _Keys(k, v, _side(sides[1], part.keys, static.block))
 
 
 def _rows(tree: Any, numbers: jax.Array) -> Any:
@@ -219,10 +221,10 @@ def _add(whole: jax.Array, new: jax.Array, ids: jax.Array) -> jax.Array:
     )
 
 
-def _in_order(how: _How, part: Part, results: list[jax.Array], length: int) -> jax.Array:
+def _in_order(static: _Static, part: Part, results: list[jax.Array], length: int) -> jax.Array:
     """The groups' results (steps, R, B, H, b, ...) -> (B, H, T, ...) in the row's order."""
     numbers = np.concatenate([group.rows.reshape(-1) for group in part.groups])
-    count = -(-part.queries.size // how.block)
+    count = -(-part.queries.size // static.block)
     at = np.empty(count + 1, np.int64)
     at[numbers] = np.arange(numbers.size)
     taken = jnp.concatenate([x.reshape(-1, *x.shape[2:]) for x in results])

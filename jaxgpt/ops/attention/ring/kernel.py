@@ -60,12 +60,12 @@ class Ring(Kernel):
         heads = B * H // split.ways(split.rows + split.heads)
         sizes = self.inner.sizes(heads, T // split.parts, T // split.parts, case.platform)
         known = scores.pattern if case.blocks_known else None
-        how = _How(split, plan(known, T, split.parts, *sizes), scores.rule)
+        static = _Static(split, plan(known, T, split.parts, *sizes), scores.rule)
         keys = (split.beside(x) for x in (k_BGSK, v_BGSK))
-        return _attend(how, q_BHTK, *keys, scores.table_H, (scores.q, scores.k), scores.dropout)
+        return _attend(static, q_BHTK, *keys, scores.table_H, (scores.q, scores.k), scores.dropout)
 
 
-class _How(NamedTuple):
+class _Static(NamedTuple):
     """Everything that is known while compiling."""
 
     split: Split
@@ -85,91 +85,93 @@ class _Pieces(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(how: _How, q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> jax.Array:
-    return _forward(how, q, k, v, table, both, dropout)[0]
+def _attend(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> jax.Array:
+    return _forward(static, q, k, v, table, sides, dropout)[0]
 
 
-def _forward(how: _How, q: Any, k: Any, v: Any, table: Any, both: Any, dropout: Any) -> tuple[jax.Array, Any]:
-    def local(q: Any, k: Any, v: Any, table: Any, both: tuple[Side, Side], dropout: Any) -> Any:
-        queries, keys = _pieces(how, (q,), both[0]), _pieces(how, (k, v), both[1])
-        dropout = _own(how, dropout)
+def _forward(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: Any, dropout: Any) -> tuple[jax.Array, Any]:
+    def local(q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> Any:
+        queries, keys = _pieces(static, (q,), sides[0]), _pieces(static, (k, v), sides[1])
+        dropout = _own(static, dropout)
         shape = queries.arrays[0].shape
         start = jnp.zeros(shape, jnp.float32), jnp.full(shape[:-1], FLOOR)
 
         def compute(passing: _Pieces, visits: Visits, done: Any, _: None) -> tuple[Any, None]:
-            return _visits_forward(how, visits, queries, passing, table, both, dropout, done), None
+            return _visits_forward(static, visits, queries, passing, table, sides, dropout, done), None
 
-        (out, log_sum), _ = _around(how, keys, compute, start, None)
-        return _collected(how, out.astype(q.dtype)), (queries, keys, log_sum)
+        (out, log_sum), _ = _around(static, keys, compute, start, None)
+        return _from_pieces(static, out.astype(q.dtype)), (queries, keys, log_sum)
 
-    specs = _specs(how, both)
-    run = how.split.on_devices(local, (*[specs.heads] * 3, *specs.shared), (specs.heads, specs.dealt))
-    out, dealt = run(q, k, v, table, both, dropout)
-    return out, (dealt, out, table, both, dropout)
+    specs = _specs(static, sides)
+    run = static.split.on_devices(local, (*[specs.heads] * 3, *specs.shared), (specs.heads, specs.pieces))
+    out, in_pieces = run(q, k, v, table, sides, dropout)
+    return out, (in_pieces, out, table, sides, dropout)
 
 
-def _backward(how: _How, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    dealt, out, table, both, dropout = saved
-    trained = how.rule.position is not None and how.rule.position.trained
+def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Any, ...]:
+    in_pieces, out, table, sides, dropout = saved
+    trained = static.rule.position is not None and static.rule.position.trained
 
-    def local(dealt: Any, out: Any, do: Any, table: Any, both: Any, dropout: Any) -> Any:
+    def local(in_pieces: Any, out: Any, do: Any, table: Any, sides: Any, dropout: Any) -> Any:
         # A compiler that saw the forward pass send the same keys would keep whole rows of them until now.
-        (queries, keys, log_sum), do = lax.optimization_barrier((dealt, do))
-        dropout = _own(how, dropout)
+        (queries, keys, log_sum), do = lax.optimization_barrier((in_pieces, do))
+        dropout = _own(static, dropout)
         delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
-        do, delta = _dealt(how, (do, delta))
+        do, delta = _to_pieces(static, (do, delta))
         known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
         pieces = (*queries.arrays, *keys.arrays)
         dq, *none = (jnp.zeros(x.shape, jnp.float32) for x in pieces)
 
-        def compute(passing: _Pieces, visits: Visits, stays: Any, sums: Any) -> tuple[Any, Any]:
-            dq, d_table = stays
+        def compute(passing: _Pieces, visits: Visits, carried: Any, sums: Any) -> tuple[Any, Any]:
+            dq, d_table = carried
             start = (dq, *none, d_table)
-            dq, *own, d_table = _visits_backward(how, visits, queries, passing, table, both, dropout, known, start)
+            dq, *own, d_table = _visits_backward(static, visits, queries, passing, table, sides, dropout, known, start)
             # Added last: the sums of earlier steps arrive while this step computes.
             return (dq, d_table), [x + y for x, y in zip(own, sums, strict=True)]
 
         start = dq, jnp.zeros(table.shape, jnp.float32) if trained else None
-        (dq, d_table), sums = _around(how, keys, compute, start, none)
-        grads = [_collected(how, x.astype(old.dtype)) for x, old in zip((dq, *sums), pieces, strict=True)]
-        return *grads, None if d_table is None else lax.psum(d_table, how.split.rows + how.split.tokens)
+        (dq, d_table), sums = _around(static, keys, compute, start, none)
+        grads = [_from_pieces(static, x.astype(old.dtype)) for x, old in zip((dq, *sums), pieces, strict=True)]
+        return *grads, None if d_table is None else lax.psum(d_table, static.split.rows + static.split.tokens)
 
-    specs = _specs(how, both)
-    ins = (specs.dealt, specs.heads, specs.heads, *specs.shared)
-    run = how.split.on_devices(local, ins, (*[specs.heads] * 3, specs.shared[0]))
-    *grads, d_table = run(dealt, out, do, table, both, dropout)
-    return *grads, *cotangents(table, d_table, both, dropout)
+    specs = _specs(static, sides)
+    ins = (specs.pieces, specs.heads, specs.heads, *specs.shared)
+    run = static.split.on_devices(local, ins, (*[specs.heads] * 3, specs.shared[0]))
+    *grads, d_table = run(in_pieces, out, do, table, sides, dropout)
+    return *grads, *cotangents(table, d_table, sides, dropout)
 
 
 _attend.defvjp(_forward, _backward)
 
 
-def _around(how: _How, keys: _Pieces, compute: Callable[..., Any], stays: Any, goes: Any) -> tuple[Any, Any]:
-    """Keys go around, and `goes` with them, until it is home. At each step `compute(keys, visits, stays, goes)` gives
-    the next `stays` and `goes`. Equal hops are one loop, so that the program does not grow with the devices."""
+def _around(
+    static: _Static, keys: _Pieces, compute: Callable[..., Any], carried: Any, travelling: Any
+) -> tuple[Any, Any]:
+    """Keys go around, and `travelling` with them, until it is home. At each step `compute(keys, visits, carried,
+    travelling)` gives the next two. Equal hops are one loop, so that the program does not grow with the devices."""
 
     def turn(hop: int, carry: Any, visits: Visits) -> tuple[Any, None]:
-        passing, stays, goes = carry
-        coming = _hop(how, passing, hop)  # under way while this step computes
-        stays, goes = compute(passing, visits, stays, goes)
-        return (coming, stays, _hop(how, goes, hop)), None
+        passing, carried, travelling = carry
+        coming = _hop(static, passing, hop)  # under way while this step computes
+        carried, travelling = compute(passing, visits, carried, travelling)
+        return (coming, carried, _hop(static, travelling, hop)), None
 
-    device = lax.axis_index(how.split.tokens)
-    own = jax.tree.map(lambda x: jnp.asarray(x)[:, device], how.plan.visits)
-    carry = keys, stays, goes
-    for hop, steps in how.plan.legs:
+    device = lax.axis_index(static.split.tokens)
+    own = jax.tree.map(lambda x: jnp.asarray(x)[:, device], static.plan.visits)
+    carry = keys, carried, travelling
+    for hop, steps in static.plan.legs:
         carry, _ = lax.scan(partial(turn, hop), carry, jax.tree.map(lambda x, steps=steps: x[steps], own))
-    stays, goes = compute(carry[0], jax.tree.map(lambda x: x[-1], own), *carry[1:])
-    return stays, _hop(how, goes, -how.plan.offsets[-1])
+    carried, travelling = compute(carry[0], jax.tree.map(lambda x: x[-1], own), *carry[1:])
+    return carried, _hop(static, travelling, -static.plan.offsets[-1])
 
 
 def _visits_forward(
-    how: _How, visits: Visits, queries: _Pieces, keys: _Pieces, table: Any, both: Any, dropout: Any, done: Any
+    static: _Static, visits: Visits, queries: _Pieces, keys: _Pieces, table: Any, sides: Any, dropout: Any, done: Any
 ) -> Any:
     """`done`: output (p, B, H, t, K) and log-sum (p, B, H, t) of the earlier steps, float32."""
 
     def visit(which: jax.Array, done: Any) -> Any:
-        at, tiling, pair = _visit(how, visits, which, queries, keys, both, dropout)
+        at, tiling, pair = _visit(static, visits, which, queries, keys, sides, dropout)
         part, log_part = forward(tiling, *pair.arrays, table, pair.sides, pair.dropout, jnp.float32)
         out, log_sum = (block_at(x, at[0]) for x in done)
         joint = jnp.logaddexp(log_sum, log_part)
@@ -183,12 +185,12 @@ def _visits_forward(
 
 
 def _visits_backward(
-    how: _How,
+    static: _Static,
     visits: Visits,
     queries: _Pieces,
     keys: _Pieces,
     table: Any,
-    both: Any,
+    sides: Any,
     dropout: Any,
     known: Known,
     sums: Any,
@@ -196,7 +198,7 @@ def _visits_backward(
     """`sums`: gradients of queries, keys and values, (p, B, X, t, K), and of the table or None, float32."""
 
     def visit(which: jax.Array, sums: Any) -> Any:
-        at, tiling, pair = _visit(how, visits, which, queries, keys, both, dropout)
+        at, tiling, pair = _visit(static, visits, which, queries, keys, sides, dropout)
         own = Known(*(block_at(x, at[0]) for x in known))
         *new, d_table = backward(tiling, *pair.arrays, table, pair.sides, pair.dropout, own, jnp.float32)
         *whole, d_sum = sums
@@ -215,23 +217,29 @@ class _Visit(NamedTuple):
 
 
 def _visit(
-    how: _How, visits: Visits, which: Any, queries: _Pieces, keys: _Pieces, both: Any, dropout: AttentionDropout | None
+    static: _Static,
+    visits: Visits,
+    which: Any,
+    queries: _Pieces,
+    keys: _Pieces,
+    sides: Any,
+    dropout: AttentionDropout | None,
 ) -> tuple[jax.Array, Tiling, _Visit]:
     """The slots of one of the visits that a device makes in a step, its tiling, and what meets."""
     slots, pieces, first, last = (block_at(x, which) for x in visits[1:])
     arrays: list[jax.Array] = []
     met = []
-    for whole, side, slot, piece in zip((queries, keys), both, slots, pieces, strict=True):
+    for whole, side, slot, piece in zip((queries, keys), sides, slots, pieces, strict=True):
         arrays += [block_at(x, slot) for x in whole.arrays]
         pos = (
-            block_at(side.pos.reshape(-1, how.plan.piece), piece)
+            block_at(side.pos.reshape(-1, static.plan.piece), piece)
             if whole.pos is None
             else block_at(whole.pos, slot)[:, 0]
         )
         met.append(Side(pos, None if whole.segment is None else block_at(whole.segment, slot)[:, 0]))
     if dropout is not None:
         dropout = dropout.folded(*pieces)
-    tiling = Tiling(how.plan.block_q, how.plan.block_k, first, last, how.rule)
+    tiling = Tiling(static.plan.block_q, static.plan.block_k, first, last, static.rule)
     return slots, tiling, _Visit((arrays[0], arrays[1], arrays[2]), (met[0], met[1]), dropout)
 
 
@@ -240,49 +248,49 @@ class _Specs(NamedTuple):
 
     heads: PartitionSpec
     """Those of (B, X, T, K)."""
-    dealt: tuple[_Pieces, _Pieces, PartitionSpec]
+    pieces: tuple[_Pieces, _Pieces, PartitionSpec]
     """Queries, keys and the log-sums (p, B, H, t), in pieces."""
     shared: tuple[PartitionSpec, tuple[Side, Side], PartitionSpec]
     """Table, sides and dropout."""
 
 
-def _specs(how: _How, both: tuple[Side, Side]) -> _Specs:
-    split = how.split
+def _specs(static: _Static, sides: tuple[Side, Side]) -> _Specs:
+    split = static.split
     rows, heads, tokens, width = split.heads_spec
     arrays: Any = PartitionSpec(None, rows, heads, tokens, width)
     side: Any = PartitionSpec(None, rows, None, tokens)
     pieces = _Pieces(arrays, side, side)
-    shared = (PartitionSpec(heads), jax.tree.map(split.side_spec, both), PartitionSpec())
+    shared = (PartitionSpec(heads), jax.tree.map(split.side_spec, sides), PartitionSpec())
     return _Specs(split.heads_spec, (pieces, pieces, PartitionSpec(None, rows, heads, tokens)), shared)
 
 
-def _pieces(how: _How, arrays: tuple[jax.Array, ...], side: Side) -> _Pieces:
+def _pieces(static: _Static, arrays: tuple[jax.Array, ...], side: Side) -> _Pieces:
     """A device's part of a row in pieces."""
     pos, segment = side.pos if side.pos.ndim == 2 else None, side.segment
-    return _Pieces(_dealt(how, arrays), *_dealt(how, jax.tree.map(lambda x: x[:, None], (pos, segment))))
+    return _Pieces(_to_pieces(static, arrays), *_to_pieces(static, jax.tree.map(lambda x: x[:, None], (pos, segment))))
 
 
-def _dealt(how: _How, tree: Any) -> Any:
+def _to_pieces(static: _Static, tree: Any) -> Any:
     """Leaves (B, X, T/n, ...), a device's part of a row -> (p, B, X, t, ...), pieces in the plan's order."""
-    tree = jax.tree.map(lambda x: blocks(x, how.plan.piece), tree)
-    return zigzag.deal(tree, how.split.tokens, how.split.parts) if how.plan.zigzag else tree
+    tree = jax.tree.map(lambda x: blocks(x, static.plan.piece), tree)
+    return zigzag.to_zigzag(tree, static.split.tokens, static.split.parts) if static.plan.zigzag else tree
 
 
-def _collected(how: _How, x: jax.Array) -> jax.Array:
+def _from_pieces(static: _Static, x: jax.Array) -> jax.Array:
     """(p, B, X, t, ...) in the plan's order -> the device's part of the row, (B, X, T/n, ...)."""
-    return join(zigzag.collect(x, how.split.tokens, how.split.parts) if how.plan.zigzag else x)
+    return join(zigzag.from_zigzag(x, static.split.tokens, static.split.parts) if static.plan.zigzag else x)
 
 
-def _hop(how: _How, tree: Any, by: int) -> Any:
+def _hop(static: _Static, tree: Any, by: int) -> Any:
     """Everything moves on by so many devices."""
-    n = how.split.parts
+    n = static.split.parts
     way = [(device, (device + by) % n) for device in range(n)]
-    return tree if by % n == 0 else jax.tree.map(lambda x: lax.ppermute(x, how.split.tokens, way), tree)
+    return tree if by % n == 0 else jax.tree.map(lambda x: lax.ppermute(x, static.split.tokens, way), tree)
 
 
-def _own(how: _How, dropout: AttentionDropout | None) -> AttentionDropout | None:
+def _own(static: _Static, dropout: AttentionDropout | None) -> AttentionDropout | None:
     """The dropout of a device's rows and heads."""
-    axes = how.split.rows + how.split.heads
+    axes = static.split.rows + static.split.heads
     if dropout is None or not axes:
         return dropout
     return dropout.folded(lax.axis_index(axes))

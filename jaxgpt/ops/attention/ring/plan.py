@@ -80,8 +80,8 @@ def plan(pattern: Pattern | None, length: int, parts: int, block_q: int, block_k
     plain = Plan(row, piece, block_q, block_k, *_visits(row, first, last))
     if p == 1:
         return plain
-    dealt = zigzag.order(parts)
-    balanced = Plan(dealt, piece, block_q, block_k, *_visits(dealt, first, last))
+    zigzag_order = zigzag.order(parts)
+    balanced = Plan(zigzag_order, piece, block_q, block_k, *_visits(zigzag_order, first, last))
     return balanced if balanced.time() < WORTH * plain.time() else plain
 
 

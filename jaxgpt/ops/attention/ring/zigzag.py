@@ -22,7 +22,7 @@ def order(parts: int) -> np.ndarray:
     return np.stack([low, 2 * parts - 1 - low], axis=1)
 
 
-def deal(tree: Any, axes: Axes, parts: int) -> Any:
+def to_zigzag(tree: Any, axes: Axes, parts: int) -> Any:
     """Leaves (2, ...): the neighbours 2i and 2i + 1 -> pieces i and 2n − 1 − i. Inside a shard_map over `axes`."""
     even = lax.axis_index(axes) % 2 == 0
 
@@ -33,8 +33,8 @@ def deal(tree: Any, axes: Axes, parts: int) -> Any:
     return jax.tree.map(move, tree)
 
 
-def collect(tree: Any, axes: Axes, parts: int) -> Any:
-    """Puts the pieces back in the order of the row: the inverse of `deal`."""
+def from_zigzag(tree: Any, axes: Axes, parts: int) -> Any:
+    """Puts the pieces back in the order of the row: the inverse of `to_zigzag`."""
     even = lax.axis_index(axes) % 2 == 0
 
     def move(x: jax.Array) -> jax.Array:
