@@ -18,7 +18,7 @@ from jaxgpt.ops.sharding import constrain
 
 
 class Program(NamedTuple):
-    """What is compiled for: another value is another program."""
+    """What is known while compiling: for another value another program is compiled."""
 
     module: nn.Module
     steps: Steps
@@ -28,7 +28,7 @@ class Program(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a program is given, the same for every token."""
+    """Arrays that a compiled program is given, the same for every token that it writes."""
 
     params: Any
     values: Values

@@ -17,7 +17,7 @@ from jaxgpt.spec.arguments import whole
 
 
 class Rollout(NamedTuple):
-    """What was written, slot by slot."""
+    """N new tokens of each row, how likely each was, and which of them are the row's own."""
 
     tokens_BN: jax.Array
     """int32; end-of-text in all slots behind a row's end."""

@@ -57,14 +57,14 @@ class Sampling(Spec):
 
     @property
     def steps(self) -> Steps:
-        """What has to be compiled. There are at most ten."""
+        """The steps of a draw by this setting; there are at most ten kinds of draw."""
         draws = self.temperature > 0
         cuts = draws and self.top_p is not None and self.top_p < 1
         return Steps(draws, draws and self.top_k is not None, cuts, self.repetition_penalty is not None)
 
     @property
     def values(self) -> Values:
-        """What the program is given. Numbers that no step reads are 1."""
+        """The numbers of this setting, as a compiled draw takes them; those that no step reads are 1."""
         return Values(
             _within(self.temperature),
             np.int32(min(self.top_k or 1, MOST_IDS)),

@@ -48,7 +48,7 @@ class Decoder(Transformer):
 
     @property
     def scores_by_table(self) -> bool:
-        """See Transformer."""
+        """Whether the output is tied to the token embedding."""
         return self.tied
 
     @property
@@ -58,7 +58,7 @@ class Decoder(Transformer):
 
     @property
     def pooling(self) -> str:
-        """The last token has seen all others."""
+        """`last`: the last token has seen all others."""
         return "last"
 
     @property

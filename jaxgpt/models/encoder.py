@@ -61,22 +61,22 @@ class Encoder(Transformer):
 
     @property
     def fills_in(self) -> bool:
-        """With a masked head."""
+        """Whether it has a masked head, which scores hidden tokens against the vocabulary."""
         return self.masked_head
 
     @property
     def judges_pairs(self) -> bool:
-        """With the head for it, and an embedding for each segment."""
+        """Whether it has the next-sentence head, and an embedding for each of two segments."""
         return self.next_sentence and self.token_types >= 2
 
     @property
     def scores_by_table(self) -> bool:
-        """See Transformer."""
+        """Whether there is a masked head, which ends with the token table."""
         return self.masked_head
 
 
 class Outputs(NamedTuple):
-    """All that an encoder says of a batch."""
+    """What an encoder computes of a batch: hidden states and the output of each head."""
 
     hidden: jax.Array
     """(B, T, D), the last layer's."""

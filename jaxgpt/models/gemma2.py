@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import PositiveFloat
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.models.size_table import gated_size
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.nn.norm_place import BothNorms, NormPlace
@@ -17,17 +18,9 @@ from jaxgpt.spec.sizes import Length
 def _size(
     layers: int, width: int, heads: int, kv_heads: int, d_head: int, inner: int, scaled_by: int
 ) -> dict[str, Any]:
-    return {
-        "num_layers": layers,
-        "d_model": width,
-        "num_heads": heads,
-        "num_kv_heads": kv_heads,
-        "d_head": d_head,
-        "feed_forward": Gated(d_ff=inner, activation=GELUTanh()),
-        "embed_scale": width**0.5,
-        "score_scale": scaled_by**-0.5,
-        "vocab_size": 256000,
-    }
+    gelu = Gated(d_ff=inner, activation=GELUTanh())
+    more = {"d_head": d_head, "embed_scale": width**0.5, "score_scale": scaled_by**-0.5}
+    return gated_size(layers, width, heads, kv_heads, inner, 256000) | more | {"feed_forward": gelu}
 
 
 class Gemma2(Decoder, kind="gemma2"):

@@ -11,7 +11,7 @@ from jaxgpt.spec.sizes import Length
 
 
 def _pythia(layers: int, width: int, heads: int, vocab: int = 50304) -> dict[str, Any]:
-    """A quarter of each head's channels turn."""
+    """A size of Pythia, in which a quarter of each head's channels turn by position."""
     position = Rotary(pairing="half", width=width // heads // 4)
     return {"num_layers": layers, "d_model": width, "num_heads": heads, "vocab_size": vocab, "position": position}
 

@@ -3,19 +3,14 @@
 from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.models.size_table import gated_size
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.ops.patterns import Banded, Causal, Pattern
 from jaxgpt.ops.positions import Position, Rotary
 from jaxgpt.spec.sizes import Length
 
-_7B: dict[str, Any] = {
-    "num_layers": 32,
-    "d_model": 4096,
-    "num_heads": 32,
-    "num_kv_heads": 8,
-    "feed_forward": Gated(d_ff=14336),
-}
+_7B = (32, 4096, 32, 8, 14336)
 _WIDE: dict[str, Any] = {"pattern": (Causal(),), "position": Rotary(pairing="half", theta=1000000.0)}
 
 
@@ -24,9 +19,9 @@ class Mistral(Decoder, kind="mistral"):
 
     citation = "Jiang et al. 2023 (Mistral 7B), section 2"
     sizes: ClassVar[dict[str, dict[str, Any]]] = {
-        "7b-v0.1": _7B | {"vocab_size": 32000},
-        "7b-v0.2": _7B | _WIDE | {"vocab_size": 32000},
-        "7b-v0.3": _7B | _WIDE | {"vocab_size": 32768},
+        "7b-v0.1": gated_size(*_7B, 32000),
+        "7b-v0.2": gated_size(*_7B, 32000, **_WIDE),
+        "7b-v0.3": gated_size(*_7B, 32768, **_WIDE),
     }
     """The checkpoints mistralai/Mistral-7B-v0.1, -Instruct-v0.2 and -v0.3; the later ones have no window."""
     context: Length = 32768

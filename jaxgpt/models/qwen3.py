@@ -1,24 +1,13 @@
-"""Qwen3: Yang et al. 2025."""
+"""Qwen3: Yang et al. 2025, Qwen3 Technical Report."""
 
 from typing import Any, ClassVar
 
 from jaxgpt.models.decoder import Decoder
+from jaxgpt.models.size_table import gated_size
 from jaxgpt.nn.feed_forward import FeedForward, Gated
 from jaxgpt.nn.norm import Norm, RMSNorm
 from jaxgpt.ops.positions import Position, Rotary
 from jaxgpt.spec.sizes import Length, Width
-
-
-def _size(layers: int, width: int, heads: int, inner: int, **more: Any) -> dict[str, Any]:
-    return {
-        "num_layers": layers,
-        "d_model": width,
-        "num_heads": heads,
-        "num_kv_heads": 8,
-        "feed_forward": Gated(d_ff=inner),
-        "vocab_size": 151936,
-        **more,
-    }
 
 
 class Qwen3(Decoder, kind="qwen3"):
@@ -26,12 +15,12 @@ class Qwen3(Decoder, kind="qwen3"):
 
     citation = "Yang et al. 2025 (Qwen3), section 2, table 1"
     sizes: ClassVar[dict[str, dict[str, Any]]] = {
-        "0.6b": _size(28, 1024, 16, 3072, tied=True),
-        "1.7b": _size(28, 2048, 16, 6144, tied=True),
-        "4b": _size(36, 2560, 32, 9728, tied=True),
-        "8b": _size(36, 4096, 32, 12288),
-        "14b": _size(40, 5120, 40, 17408),
-        "32b": _size(64, 5120, 64, 25600),
+        "0.6b": gated_size(28, 1024, 16, 8, 3072, 151936, tied=True),
+        "1.7b": gated_size(28, 2048, 16, 8, 6144, 151936, tied=True),
+        "4b": gated_size(36, 2560, 32, 8, 9728, 151936, tied=True),
+        "8b": gated_size(36, 4096, 32, 8, 12288, 151936),
+        "14b": gated_size(40, 5120, 40, 8, 17408, 151936),
+        "32b": gated_size(64, 5120, 64, 8, 25600, 151936),
     }
     """The checkpoints Qwen/Qwen3-*."""
     context: Length = 40960

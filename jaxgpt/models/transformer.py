@@ -30,7 +30,7 @@ NOT_MET = ("embed/", "pooler/", "next_sentence/")
 
 
 class Transformer(TrunkSpec, Model):
-    """A model of one trunk."""
+    """A model of one trunk: the fields of the trunk are its own."""
 
     formerly: ClassVar[Mapping[str, str]] = {"head": "text_head"}
 
@@ -112,17 +112,17 @@ class Transformer(TrunkSpec, Model):
 
     @property
     def depth(self) -> int:
-        """The number of layers."""
+        """Layers one above another: `num_layers`."""
         return self.num_layers
 
     @property
     def width(self) -> int:
-        """Channels of the residual stream."""
+        """Channels of the residual stream: `d_model`."""
         return self.d_model
 
     @property
     def heads(self) -> int:
-        """Query heads of a layer."""
+        """Query heads of a layer: `num_heads`."""
         return self.num_heads
 
     @property

@@ -24,7 +24,7 @@ from jaxgpt.spec.sizes import Count, Width
 
 
 class BlockSpec(Spec):
-    """What a block is made of."""
+    """The sizes and mechanisms of a block: attention and a feed-forward layer around a residual stream."""
 
     d_model: Width
     num_heads: Count

@@ -22,7 +22,7 @@ class KV(NamedTuple):
 
 
 class LayerCache(NamedTuple):
-    """What one layer remembers of a sequence."""
+    """The keys and values that one layer keeps of a sequence between calls."""
 
     past: KV
     """Of the tokens that are past: it grows."""

@@ -40,11 +40,11 @@ class Contrastive(TextHead):
 
     @property
     def layered(self) -> bool:
-        """See TextHead."""
+        """Whether the pooling mixes several layers' outputs, as `first_last` does."""
         return layered([self.pooling])
 
     def problems(self) -> list[str]:
-        """See TextHead."""
+        """A width without a projection, which alone could make it."""
         return (
             ["text_head.width needs a projection; set text_head.projection"]
             if self.width and self.projection == "none"
@@ -52,7 +52,7 @@ class Contrastive(TextHead):
         )
 
     def size(self, d_model: int) -> int:
-        """See TextHead."""
+        """Numbers in a text's vector: `width`, or else the model's."""
         return self.width or d_model
 
     def module(self, linears: Linears) -> nn.Module:

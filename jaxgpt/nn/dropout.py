@@ -15,7 +15,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
-        """Any shape, unchanged. Draws from the rng stream `dropout`."""
+        """Keeps shape and dtype, whatever they are. Draws from the rng stream `dropout`."""
         if deterministic or not enabled(self.rate):
             return x
         keep = 1 - jnp.float32(self.rate)

@@ -26,7 +26,7 @@ class Embed(nn.Module):
     """What a token's vector is multiplied by on the way in, not where the output scores against it."""
 
     def setup(self) -> None:
-        """Declares the tables."""
+        """Declares the tables; a later one leaves the start of those before it as it was."""
         self.token = self.param("token", nn.initializers.normal(self.std), (self.vocab_size, self.d_model), jnp.float32)
         if isinstance(self.position, PositionEmbedding):
             rows = self.position.first_row + self.context

@@ -21,14 +21,14 @@ class FeedForward(Seam, seam="feed_forward"):
 
 
 class Sparse(FeedForward):
-    """One of which a token passes through a part: what lies below `experts` leads with the experts."""
+    """A feed-forward layer of which a token passes through a part: what lies below `experts` leads with the experts."""
 
     num_experts: Count
 
     @property
     @abstractmethod
     def share(self) -> float:
-        """Of the parameters below `experts`, what a token meets."""
+        """Share of the parameters below `experts` that a token meets."""
 
 
 class MLP(FeedForward):

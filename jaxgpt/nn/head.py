@@ -18,7 +18,7 @@ class Pooler(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        """Of the first token's hidden state."""
+        """The summary of a row, given the hidden state of its first token."""
         return jnp.tanh(self.linears(h.shape[-1], "dense", bias=True)(h))
 
 

@@ -23,7 +23,7 @@ class Memory(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Placement of T tokens, and of those that a cache holds."""
+    """Positions and segments of T tokens, and where in a cache their keys and values go."""
 
     pos: jax.Array
     """int32 (T,) or (B, T). Negative marks padding."""

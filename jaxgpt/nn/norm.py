@@ -12,7 +12,7 @@ from jaxgpt.spec import Seam
 
 
 class Norm(Seam, seam="norm"):
-    """Normalises the last axis."""
+    """Base of all norms of the last axis."""
 
     @abstractmethod
     def module(self, name: str) -> nn.Module:
@@ -20,7 +20,7 @@ class Norm(Seam, seam="norm"):
 
 
 class LayerNorm(Norm, kind="layer"):
-    """Zero mean and unit variance, with gain and (unless `bias` is false) bias."""
+    """Shifts and scales to zero mean and unit variance, then applies a gain and (unless `bias` is false) a bias."""
 
     citation = "Ba et al. 2016"
     eps: PositiveFloat = 1e-5
@@ -32,7 +32,7 @@ class LayerNorm(Norm, kind="layer"):
 
 
 class RMSNorm(Norm, kind="rms"):
-    """Unit root mean square, with gain."""
+    """Divides by the root mean square, then applies a gain."""
 
     citation = "Zhang & Sennrich 2019"
     eps: PositiveFloat = 1e-5
@@ -40,7 +40,7 @@ class RMSNorm(Norm, kind="rms"):
     """Whether the gain is stored less 1, so that decay and rounding draw it to 1 (Gemma)."""
 
     def module(self, name: str) -> nn.Module:
-        """Parameter `scale` (D,)."""
+        """Parameter `scale` (D,), the gain, or the gain less 1."""
         return _RMSNorm(self.eps, self.zero_centered, name=name)
 
 

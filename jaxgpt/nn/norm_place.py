@@ -35,58 +35,58 @@ class NormPlace(Seam, seam="norm_place"):
 
 
 class PreNorm(NormPlace, kind="pre"):
-    """Before each sublayer."""
+    """Normalises what each sublayer reads; the residual stream itself is never normalised."""
 
     citation = "Radford et al. 2019 (GPT-2), section 2.3; Xiong et al. 2020"
     parallel = True
 
     @property
     def final_norm(self) -> bool:
-        """The stream itself is never normalised."""
+        """True: nothing has normalised the residual stream."""
         return True
 
     def read(self, x_BTD: jax.Array, norms: Norms) -> jax.Array:
-        """Normalised."""
+        """The residual stream, normalised."""
         return norms("", x_BTD)
 
     def add(self, x_BTD: jax.Array, y_BTD: jax.Array, norms: Norms, drop: Drop) -> jax.Array:
-        """The plain sum."""
+        """The residual stream plus what the part gives."""
         return x_BTD + drop(y_BTD)
 
 
 class PostNorm(NormPlace, kind="post"):
-    """After the residual sum."""
+    """Normalises the residual stream after each sublayer is added to it."""
 
     citation = "Vaswani et al. 2017, section 3.1; Radford et al. 2018 (GPT-1), section 4.1"
 
     @property
     def final_norm(self) -> bool:
-        """The last sublayer's is one."""
+        """False: the last sublayer ends with a norm."""
         return False
 
     def read(self, x_BTD: jax.Array, norms: Norms) -> jax.Array:
-        """The stream as it is."""
+        """The residual stream as it is."""
         return x_BTD
 
     def add(self, x_BTD: jax.Array, y_BTD: jax.Array, norms: Norms, drop: Drop) -> jax.Array:
-        """The sum, normalised."""
+        """The residual stream plus what the part gives, normalised."""
         return norms("", x_BTD + drop(y_BTD))
 
 
 class BothNorms(NormPlace, kind="both"):
-    """Before each sublayer, and again before what it gives is added."""
+    """Normalises what each sublayer reads, and again what it gives before that is added."""
 
     citation = "Gemma Team 2024 (Gemma 2), section 2"
 
     @property
     def final_norm(self) -> bool:
-        """The stream itself is never normalised."""
+        """True: nothing has normalised the residual stream."""
         return True
 
     def read(self, x_BTD: jax.Array, norms: Norms) -> jax.Array:
-        """Normalised."""
+        """The residual stream, normalised."""
         return norms("", x_BTD)
 
     def add(self, x_BTD: jax.Array, y_BTD: jax.Array, norms: Norms, drop: Drop) -> jax.Array:
-        """The sum with what was normalised."""
+        """The residual stream plus what the part gives, itself normalised before."""
         return x_BTD + drop(constrain(norms("_after", y_BTD), "residual"))

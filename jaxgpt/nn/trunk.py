@@ -33,7 +33,7 @@ ResidualInit = Literal["plain", "depth_scaled"]
 
 
 class TrunkSpec(BlockSpec):
-    """A stack of equal blocks above an embedding."""
+    """An embedding, a stack of equal blocks and, where norm_place asks for one, a final norm."""
 
     inputs = ("dropout", "init_std")
     switches = ("dropout",)
@@ -140,7 +140,7 @@ class TrunkSpec(BlockSpec):
 
     @property
     def position_table(self) -> int:
-        """Parameters of learned positions."""
+        """How many parameters a table of position embeddings has; 0 without one."""
         position = self.position
         return (position.first_row + self.context) * self.d_model if isinstance(position, PositionEmbedding) else 0
 
@@ -153,7 +153,7 @@ class TrunkSpec(BlockSpec):
 
     @property
     def layer_patterns(self) -> tuple[Pattern, ...]:
-        """Each layer's pattern."""
+        """The attention pattern of each layer, from the first on."""
         return tuple(self.pattern[i % len(self.pattern)] for i in range(self.num_layers))
 
 
@@ -173,7 +173,7 @@ class Trunk(nn.Module):
     """What token embeddings are multiplied by."""
 
     def setup(self) -> None:
-        """Names the children."""
+        """Names the children `embed`, `norm_embed`, `blocks` and `norm_final`."""
         spec = self.spec
         self.embed = Embed(
             self.vocab_size,

@@ -1,4 +1,4 @@
-"""Next-token prediction."""
+"""Next-token prediction, the objective of decoders. B rows, T tokens, D model width."""
 
 from typing import Any
 
