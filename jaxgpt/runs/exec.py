@@ -24,8 +24,8 @@ class Pipeline(Spec):
 
 
 class Exec(Spec):
-    """Where and how; results agree to rounding whatever is chosen here, but for dropout of attention weights: every
-    kernel draws it tile by tile in its own way, `ring` and `gathered` device by device."""
+    """Where and how a run is computed. Results agree to rounding whatever is chosen, but for dropout of attention
+    weights: every kernel draws it tile by tile in its own way, `ring` and `gathered` device by device."""
 
     mesh: Mesh = Mesh()
     rules: Rules = Standard()

@@ -1,4 +1,4 @@
-"""Whose a run's folder is: config.yaml and every checkpoint name the run they belong to and what it reads."""
+"""Which run a folder belongs to: config.yaml and every checkpoint name their run and what it reads."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -43,7 +43,7 @@ class Program(Functions):
     mesh: Mesh
     batch_shardings: Callable[[Any], Any]
     """A batch's arrays, or their shapes, -> the sharding of each by its own shape: rows, and tokens where it has them.
-    Batches of `step` and `evaluate` lie so already."""
+    `step` and `evaluate` take batches that lie so already."""
 
 
 def program(run: ObjectiveRun, devices: Sequence[jax.Device] | None = None) -> Program:

@@ -104,7 +104,7 @@ def _check(given: dict[str, str | int | None]) -> None:
 
 
 def _initialize(others: str, wait: float, asked: bool, **arguments: Any) -> None:
-    """`asked`: whether there must be others."""
+    """Starts jax's coordination. `asked`: whether there must be other processes, or jax may find none."""
     with _deadline(others, wait):
         try:
             jax.distributed.initialize(

@@ -174,7 +174,7 @@ def _train(
 
 
 def _starts(lanes: list[RunWriter], prepared: TrainingData, compiled: FusedProgram) -> list[Start]:
-    """Of each lane; lanes that start from the same weights share it."""
+    """The start weights of each lane; lanes that start from the same weights share them."""
     place = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=compiled.whole)  # noqa: E731
     like = jax.tree.map(place, compiled.lane)
     by_name = {lane.run.start_name: Start(lane.run, prepared.codec, like) for lane in lanes}
