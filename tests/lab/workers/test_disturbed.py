@@ -22,6 +22,14 @@ def unended(folder):
     return [folder / run.path for run in read_status(folder).runs if run.state in ("running", "stopped")]
 
 
+def again(folder, worker):
+    """The worker, or another in the place of one whose claim was removed, as engines start one."""
+    if worker.poll() != LOST:
+        return worker
+    worker.communicate()
+    return start("work", folder)
+
+
 def kill(folder, draw, workers):
     at = draw.randrange(WORKERS)
     workers[at].send_signal(signal.SIGKILL)
@@ -84,7 +92,7 @@ def test_what_befalls_three_workers_leaves_no_trace(tmp_path, fuse):
             assert time.monotonic() < deadline, deeds
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.1))
-        workers = [start("work", disturbed) if worker.poll() == LOST else worker for worker in workers]
+        workers = [again(disturbed, worker) for worker in workers]
         before = ended(disturbed)
         deed = draw.choice([kill, kill, remove_claim, remove_claims, tear_claim, tear_file])
         deeds.append(f"{deed(disturbed, draw, workers)} at {reached(disturbed)} of {total} steps")
