@@ -12,7 +12,7 @@ from jaxgpt.ops.sharding import constrain
 
 
 class Embed(nn.Module):
-    """Parameters `token` (V, D); `position` (first_row + context, D) of a PositionEmbedding,
+    """Parameters `token` (V, D), unless `tokens_of` has it; `position` (first_row + context, D) of a PositionEmbedding,
     `token_type` (types, D) where tokens have types."""
 
     vocab_size: int
@@ -24,10 +24,16 @@ class Embed(nn.Module):
     token_types: int = 0
     scale: float | None = None
     """What a token's vector is multiplied by on the way in, not where the output scores against it."""
+    tokens_of: "Embed | None" = None
+    """Whose token table it reads, in place of one of its own."""
 
     def setup(self) -> None:
         """Declares the tables; a later one leaves the start of those before it as it was."""
-        self.token = self.param("token", nn.initializers.normal(self.std), (self.vocab_size, self.d_model), jnp.float32)
+        if self.tokens_of is None:
+            start, shape = nn.initializers.normal(self.std), (self.vocab_size, self.d_model)
+            self.token = self.param("token", start, shape, jnp.float32)
+        else:
+            self.token = self.tokens_of.token
         if isinstance(self.position, PositionEmbedding):
             rows = self.position.first_row + self.context
             self.place = self.param("position", self.position.start, (rows, self.d_model), jnp.float32)

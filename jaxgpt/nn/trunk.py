@@ -171,6 +171,8 @@ class Trunk(nn.Module):
     """Segments that a token may belong to, each with an embedding."""
     embed_scale: float | None = None
     """What token embeddings are multiplied by."""
+    tokens_of: Embed | None = None
+    """The embedding of another trunk, whose token table it shares; None: it has its own."""
 
     def setup(self) -> None:
         """Names the children `embed`, `norm_embed`, `blocks` and `norm_final`."""
@@ -184,6 +186,7 @@ class Trunk(nn.Module):
             self.dtype,
             token_types=self.token_types,
             scale=self.embed_scale,
+            tokens_of=self.tokens_of,
         )
         self.norm_embed = None if spec.embed_norm is None else spec.embed_norm.module("norm_embed")
         block = Block(spec, spec.linears(self.dtype), self.kernel, parent=None)

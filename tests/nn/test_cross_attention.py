@@ -40,16 +40,18 @@ VARIANTS = {
 
 
 class Pair(nn.Module):
-    """`encoder` and `decoder`, each with an embedding of its own."""
+    """`encoder` and `decoder`, each with a token table of its own, or with one that they share."""
 
     fields: tuple = ()
     loop: object = "unroll"
+    shared: bool = False
 
     def setup(self):
         """Names the trunks."""
         spec = Decoder(**SIZE, **dict(self.fields))
         self.encoder = Encoder(**SIZE).trunk(Reference(), jnp.float32, "scan", "none")
-        self.decoder = spec.trunk(Reference(), jnp.float32, self.loop, "none")
+        tokens_of = self.encoder.embed if self.shared else None
+        self.decoder = spec.trunk(Reference(), jnp.float32, self.loop, "none", tokens_of=tokens_of)
 
     def __call__(self, source_BS, target_BT):
         return self.decode(self.encode(source_BS), target_BT)
@@ -194,3 +196,24 @@ def test_the_loop_over_layers_does_not_matter(params):
         got, grads = both(Pair(loop=loop))
         assert_close(got, want)
         assert_close(grads, wanted, 1e-4, scale=cancelled(wanted))
+
+
+def test_two_trunks_share_one_token_table(params):
+    """The gradient of the one is the sum of those of two that are equal."""
+    apart = jax.tree.map(np.copy, params["pre-norm, learned positions"]["params"])
+    shapes = jax.eval_shape(Pair(shared=True).init, jax.random.key(0), SOURCE, TARGET)["params"]
+    del apart["decoder"]["embed"]["token"]
+    assert jax.tree.structure(apart) == jax.tree.structure(shapes)
+    table = apart["encoder"]["embed"]["token"]
+
+    def loss(shared, encoder_table, decoder_table):
+        given = jax.tree.map(jnp.asarray, apart)
+        given["encoder"]["embed"]["token"] = encoder_table
+        if not shared:
+            given["decoder"]["embed"]["token"] = decoder_table
+        return jnp.sin(Pair(shared=shared).apply({"params": given}, SOURCE, TARGET)).sum()
+
+    one = jax.jit(jax.grad(loss, 1), static_argnums=0)(True, table, table)
+    two = jax.jit(jax.grad(loss, (1, 2)), static_argnums=0)(False, table, table)
+    assert_close(one, two[0] + two[1])
+    assert np.any(two[0]) and np.any(two[1])
