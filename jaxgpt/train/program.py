@@ -52,7 +52,15 @@ def program(run: ObjectiveRun, devices: Sequence[jax.Device] | None = None) -> P
     devices = training_devices() if devices is None else devices
     check_devices(run, len(devices))
     kernels(run, devices[0].platform)
-    return _program(run.signature(), tuple(devices))
+    return _program(same_functions(run.signature()), tuple(devices))
+
+
+def same_functions(signature: ObjectiveRun) -> ObjectiveRun:
+    """The signature that stands for all with the same functions: which text is read, and when a run is measured, is the
+    host's alone."""
+    text = {"corpus": "stdlib", "val_tokens": None, "val_bytes": None}
+    when = {"every": None, "patience": None, "sts": None}
+    return signature.evolve(data=signature.data.evolve(**text), eval=signature.eval.evolve(**when))
 
 
 def hyper(run: ObjectiveRun) -> Hyper:

@@ -14,6 +14,7 @@ from jaxgpt.train.program import hyper, program
         {"optim.weight_decay": 0.0},
         {"model.init_std": 0.1},
         {"exec.log_every": 3, "exec.save_every": None},
+        {"data.corpus": "other.txt", "data.val_tokens": 100, "eval.every": 7, "eval.patience": 2},
     ],
     ids=str,
 )

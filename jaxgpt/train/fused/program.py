@@ -18,7 +18,7 @@ from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import merge_params
 from jaxgpt.spec import ConfigError
-from jaxgpt.train.program import Functions, Hyper, functions, hyper
+from jaxgpt.train.program import Functions, Hyper, functions, hyper, same_functions
 from jaxgpt.train.state import State
 
 
@@ -66,7 +66,7 @@ def fused_program(run: ObjectiveRun, count: int) -> FusedProgram:
         raise ConfigError(f"lab.fuse: this run cannot be fused: {why}; use lab.fuse=off")
     kernels(run)
     devices = min(count, len(jax.devices()))
-    return _program(run.signature(), -(-count // devices), devices)
+    return _program(same_functions(run.signature()), -(-count // devices), devices)
 
 
 @lru_cache(maxsize=16)
