@@ -42,6 +42,14 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_collections():
+    """What jax caches of a module's programs lives on; no later collection looks through it, which takes seconds."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def data_folder():
     """The folder of real data that JAXGPT_DATA named, for the tests that may use it; all others run without."""
