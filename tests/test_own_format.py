@@ -43,11 +43,17 @@ def test_a_format_in_a_users_file_is_read_by_name(tiny, tmp_path, monkeypatch, f
     corpus = tmp_path / "text.par"
     corpus.write_text("\n\n".join(texts))
     before = open_corpus(str(corpus), "text", 0.2).hash()  # of plain text, as no format claims it yet
-    fixed = {"model.vocab_size": None, "data.corpus": str(corpus), "data.val_tokens": 64, "steps": 1}
+    fixed = {
+        "model.num_layers": 1,
+        "model.vocab_size": None,
+        "data.corpus": str(corpus),
+        "data.val_tokens": 64,
+        "steps": 1,
+    }
     (tmp_path / "little.yaml").write_text(dump_yaml(tiny(**fixed)))
     (tmp_path / "own.py").write_text(OWN)
     out = tmp_path / "runs"
-    monkeypatch.setattr(sys, "argv", ["jaxgpt", "ablate", str(tmp_path / "own.py"), "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", ["jaxgpt", "ablate", str(tmp_path / "own.py"), "--out", str(out), "lab.fuse=off"])
     with pytest.raises(SystemExit) as caught:
         main()
     assert not caught.value.code

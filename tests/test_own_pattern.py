@@ -23,11 +23,12 @@ class OddOnesOut(Pattern):
         return (k <= q) & ((k % self.period == 0) | (k == q))
 
 
+ODD = {"model.pattern": {"kind": "odd_ones_out", "period": 3}}
 experiment = Experiment(
     question="Are odd positions worth seeing?",
     base="little.yaml",
-    arms={"causal": {}, "odd_ones_out": {"model.pattern": {"kind": "odd_ones_out", "period": 3}}},
-    baseline="causal",
+    arms={"odd_ones_out": ODD, "slower": ODD | {"optim.lr": 1e-3}},
+    baseline="odd_ones_out",
     seeds=1,
 )
 '''
@@ -37,6 +38,7 @@ def test_a_pattern_in_a_users_file_trains_by_name(tiny, tmp_path, monkeypatch):
     corpus = tmp_path / "text.txt"
     corpus.write_text("to be or not to be, that is the question. " * 40)
     fixed = {
+        "model.num_layers": 1,
         "model.vocab_size": None,
         "data.corpus": str(corpus),
         "data.val_tokens": 64,
@@ -47,7 +49,9 @@ def test_a_pattern_in_a_users_file_trains_by_name(tiny, tmp_path, monkeypatch):
     (tmp_path / "little.yaml").write_text(dump_yaml(run))
     (tmp_path / "odd.py").write_text(OWN)
     monkeypatch.setattr(
-        sys, "argv", ["jaxgpt", "ablate", str(tmp_path / "odd.py"), "--out", str(tmp_path / "runs" / "odd")]
+        sys,
+        "argv",
+        ["jaxgpt", "ablate", str(tmp_path / "odd.py"), "--out", str(tmp_path / "runs" / "odd"), "lab.fuse=off"],
     )
     with pytest.raises(SystemExit) as caught:
         main()
