@@ -99,5 +99,5 @@ class DecoderLM(TransformerModule):
         return constrain(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
 
     def init_all_heads(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
-        """What every head says: initialising by it makes all parameters."""
+        """The outputs of all heads: initialising by it makes all parameters."""
         return self(tokens_BT), None if self.text_head is None else self.represent(tokens_BT)

@@ -155,5 +155,5 @@ class EncoderModel(TransformerModule):
         )
 
     def init_all_heads(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
-        """What every head says: initialising by it makes all parameters."""
+        """The outputs of all heads: initialising by it makes all parameters."""
         return self.outputs(tokens_BT), None if self.text_head is None else self.represent(tokens_BT)

@@ -116,24 +116,18 @@ class Block(nn.Module):
         def drop(y_BTD: jax.Array) -> jax.Array:
             return dropout(y_BTD, deterministic=not train)
 
+        around, read = partial(Sublayer, norm=spec.norm, norm_place=spec.norm_place, drop=drop), spec.residual.read
+        itself, across, feed = around("attention"), around("cross_attention"), around("feed_forward")
         past, memory = cache or (None, None)
-
-        def attend(h_BTD: jax.Array) -> jax.Array:
-            nonlocal past
-            module = attention(position=spec.position, name="attention")
-            y_BTD, past = module(h_BTD, layout, pattern, past, train, bias_H=bias_H)
-            return y_BTD
-
-        def attend_to_memory(h_BTD: jax.Array) -> jax.Array:
-            nonlocal memory
-            module = attention(position=NoPosition(), name="cross_attention")
-            y_BTD, memory = module(h_BTD, layout, Bidirectional(), memory, train, layout.memory)
-            return y_BTD
-
-        parts = {"attention": attend}
+        start_BTD = x_BTD
+        h_BTD = read(itself, x_BTD, start_BTD, None)
+        attend = attention(position=spec.position, name=itself.name)
+        y_BTD, past = attend(h_BTD, layout, pattern, past, train, bias_H=bias_H)
+        x_BTD = itself.add(x_BTD, y_BTD)
         if layout.memory is not None:
-            parts["cross_attention"] = attend_to_memory
-        parts["feed_forward"] = feed_forward
-        around = partial(Sublayer, norm=spec.norm, norm_place=spec.norm_place, drop=drop)
-        x_BTD = spec.residual.through(x_BTD, [around(name, part) for name, part in parts.items()])
-        return x_BTD, None if past is None else LayerCache(past, memory)
+            h_BTD = read(across, x_BTD, start_BTD, h_BTD)
+            attend = attention(position=NoPosition(), name=across.name)
+            y_BTD, memory = attend(h_BTD, layout, Bidirectional(), memory, train, layout.memory)
+            x_BTD = across.add(x_BTD, y_BTD)
+        y_BTD = feed_forward(read(feed, x_BTD, start_BTD, h_BTD))
+        return feed.add(x_BTD, y_BTD), None if past is None else LayerCache(past, memory)

@@ -75,7 +75,7 @@ class MoE(Sparse, kind="moe"):
 
     @property
     def share(self) -> float:
-        """`top_k` / `num_experts`."""
+        """A token is sent to `top_k` of `num_experts`."""
         return self.top_k / self.num_experts
 
     def module(self, linears: Linears, name: str) -> nn.Module:

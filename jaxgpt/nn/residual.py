@@ -1,7 +1,6 @@
-"""The residual seam: what of the residual stream the sublayers of a block read. B batch, T tokens, D model width."""
+"""The residual seam: what of the residual stream a block's sublayers read. B batch, T tokens, D model width."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
@@ -17,8 +16,11 @@ class Residual(Seam, seam="residual"):
     """Whether sublayers do not see what the others add; then they need a norm place that is `parallel` too."""
 
     @abstractmethod
-    def through(self, x_BTD: jax.Array, sublayers: Sequence[Sublayer]) -> jax.Array:
-        """The stream behind a block's sublayers: attention, cross-attention where it has one, feed-forward."""
+    def read(
+        self, sublayer: Sublayer, x_BTD: jax.Array, start_BTD: jax.Array, before_BTD: jax.Array | None
+    ) -> jax.Array:
+        """What a sublayer is given. It may read the stream as it is by now, `x_BTD`, or as it was in front of the
+        block, or take what the sublayer before was given (None: there is none before)."""
 
 
 class Sequential(Residual):
@@ -26,36 +28,34 @@ class Sequential(Residual):
 
     citation = "Vaswani et al. 2017, section 3.1"
 
-    def through(self, x_BTD: jax.Array, sublayers: Sequence[Sublayer]) -> jax.Array:
-        """x + f(norm(x)), then the next."""
-        for sublayer in sublayers:
-            x_BTD = sublayer.add(x_BTD, sublayer.part(sublayer.read(x_BTD)))
-        return x_BTD
+    def read(
+        self, sublayer: Sublayer, x_BTD: jax.Array, start_BTD: jax.Array, before_BTD: jax.Array | None
+    ) -> jax.Array:
+        """The stream by now: y = x + f(norm_f(x)), then y + g(norm_g(y))."""
+        return sublayer.read(x_BTD)
 
 
 class Parallel(Residual):
-    """All read the block's input, each through a norm of its own."""
+    """All sublayers read the block's input, each through a norm of its own."""
 
     citation = "Black et al. 2022 (GPT-NeoX-20B), section 2.1; Chowdhery et al. 2022 (PaLM), section 2"
     parallel = True
 
-    def through(self, x_BTD: jax.Array, sublayers: Sequence[Sublayer]) -> jax.Array:
-        """x + f(norm_f(x)) + g(norm_g(x))."""
-        start_BTD = x_BTD
-        for sublayer in sublayers:
-            x_BTD = sublayer.add(x_BTD, sublayer.part(sublayer.read(start_BTD)))
-        return x_BTD
+    def read(
+        self, sublayer: Sublayer, x_BTD: jax.Array, start_BTD: jax.Array, before_BTD: jax.Array | None
+    ) -> jax.Array:
+        """The block's input: x + f(norm_f(x)) + g(norm_g(x))."""
+        return sublayer.read(start_BTD)
 
 
 class ParallelOneNorm(Residual):
-    """All read the block's input through one norm, that of attention."""
+    """All sublayers read the block's input through one norm, that of attention."""
 
     citation = "Wang & Komatsuzaki 2021 (GPT-J); kingoflolz/mesh-transformer-jax"
     parallel = True
 
-    def through(self, x_BTD: jax.Array, sublayers: Sequence[Sublayer]) -> jax.Array:
-        """x + f(norm(x)) + g(norm(x))."""
-        h_BTD = sublayers[0].read(x_BTD)
-        for sublayer in sublayers:
-            x_BTD = sublayer.add(x_BTD, sublayer.part(h_BTD))
-        return x_BTD
+    def read(
+        self, sublayer: Sublayer, x_BTD: jax.Array, start_BTD: jax.Array, before_BTD: jax.Array | None
+    ) -> jax.Array:
+        """The block's input as the first sublayer reads it: x + f(norm_f(x)) + g(norm_f(x))."""
+        return sublayer.read(start_BTD) if before_BTD is None else before_BTD

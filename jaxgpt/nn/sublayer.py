@@ -11,12 +11,10 @@ from jaxgpt.ops.sharding import constrain
 
 
 class Sublayer(NamedTuple):
-    """A named part of a block with what is around it. Parameters `norm_NAME`, with norms on both sides
+    """What is around a part of a block of that name. Parameters `norm_NAME`, with norms on both sides
     `norm_NAME_after`, children of the module that calls."""
 
     name: str
-    part: Callable[[jax.Array], jax.Array]
-    """(B, T, D) -> (B, T, D)."""
     norm: Norm
     norm_place: NormPlace
     drop: Callable[[jax.Array], jax.Array]

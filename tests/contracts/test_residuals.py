@@ -1,6 +1,6 @@
 """Every way through a block equals its formula, and says rightly whether sublayers see what the others add."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from close import assert_close
@@ -12,33 +12,28 @@ X = np.random.default_rng(0).standard_normal((2, 3, 4))
 class Plain(NamedTuple):
     """A sublayer whose norm divides."""
 
-    part: Any
     divisor: float
 
     def read(self, x):
         return x / self.divisor
 
-    def add(self, x, y):
-        return x + y
-
-
-def square(x):
-    return x**2
-
 
 def through(member, first=np.sin):
-    return member.through(X, [Plain(first, 2.0), Plain(square, 3.0)])
+    """A block of two sublayers: `first` behind a norm by 2, then a square behind one by 3."""
+    h = member.read(Plain(2.0), X, X, None)
+    x = X + first(h)
+    return x + member.read(Plain(3.0), x, X, h) ** 2
 
 
 def sequential():
     y = X + np.sin(X / 2)
-    return y + square(y / 3)
+    return y + (y / 3) ** 2
 
 
 PLAIN = {
     "sequential": sequential,
-    "parallel": lambda: X + np.sin(X / 2) + square(X / 3),
-    "parallel_one_norm": lambda: X + np.sin(X / 2) + square(X / 2),
+    "parallel": lambda: X + np.sin(X / 2) + (X / 3) ** 2,
+    "parallel_one_norm": lambda: X + np.sin(X / 2) + (X / 2) ** 2,
 }
 
 
