@@ -91,8 +91,7 @@ def _forward(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, sides: Any, dro
 
 def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Any, ...]:
     q, k, v, table, sides, dropout, out, log_sum = saved
-    delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
-    known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
+    known = Known.of(do, out, log_sum)
     dq, dk, dv, d_table = backward(tiling, q, k, v, table, sides, dropout, known, q.dtype)
     return dq, dk.astype(k.dtype), dv.astype(v.dtype), *cotangents(table, d_table, sides, dropout)
 

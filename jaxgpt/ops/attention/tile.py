@@ -57,6 +57,12 @@ class Known(NamedTuple):
     delta: jax.Array
     """float32 (B, H, T): Σ do·o."""
 
+    @classmethod
+    def of(cls, do: jax.Array, out: jax.Array, log_sum: jax.Array) -> "Known":
+        """From the output's gradient, and the output and log-sums of the forward pass."""
+        delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
+        return cls(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
+
 
 def tile_back(
     rule: Rule,

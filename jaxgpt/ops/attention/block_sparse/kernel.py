@@ -81,11 +81,8 @@ def _forward(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: Any, dr
 
 def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Any, ...]:
     q, k, v, table, sides, dropout, out, log_sum = saved
-    delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
-    log_sum = jnp.where(log_sum > FLOOR, log_sum, NEVER)
-    parts = [
-        _part_backward(static, i, q, k, v, table, sides, dropout, do, log_sum, delta) for i in range(len(static.parts))
-    ]
+    known = Known.of(do, out, log_sum)
+    parts = [_part_backward(static, i, q, k, v, table, sides, dropout, known) for i in range(len(static.parts))]
     dq, dk, dv, d_table = jax.tree.map(lambda *x: sum(x[1:], x[0]), *parts)
     grads = dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype)
     return *grads, *cotangents(table, d_table, sides, dropout)
@@ -142,15 +139,13 @@ def _part_backward(
     table: Any,
     sides: tuple[Side, Side],
     dropout: Any,
-    do: Any,
-    log_sum: jax.Array,
-    delta: jax.Array,
+    known: Known,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Gradients for queries, keys, values and table from one part, float32."""
     part, rule = static.parts[index], static.rule._replace(allows=static.parts[index].allows)
     rows, keys_by_block = _cut(static, part, q, k, v, sides)
     cut = partial(_blocks, order=part.queries, block=static.block)
-    known = Known(cut(do), cut(log_sum, fill=NEVER), cut(delta))
+    in_blocks = Known(cut(known.do), cut(known.log_sum, fill=NEVER), cut(known.delta))
 
     def visit(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
         shape = (*row.q.shape[:3], keys.k.shape[2])
@@ -159,7 +154,7 @@ def _part_backward(
 
     def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
         dk, dv, d_table = carry
-        row, back = _rows((rows, known), ids[0])
+        row, back = _rows((rows, in_blocks), ids[0])
         dq, dk_new, dv_new, d_table_new = jax.vmap(visit)(ids[0], row, back, _beside(keys_by_block, ids[1]))
         dk, dv = (_add(whole, new, ids[1]) for whole, new in ((dk, dk_new), (dv, dv_new)))
         return (dk, dv, None if d_table is None else d_table + d_table_new.sum(0)), dq
