@@ -16,8 +16,8 @@ from jax import lax
 from jaxgpt.ops.attention.blocks import block_at, blocks, join, side_blocks
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
-from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
-from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, cotangents, mix, tile_back, tile_scores
+from jaxgpt.ops.attention.scores import Operands, Rule, Scores, Side
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Gradients, Known, cotangents, mix, tile_back, tile_scores
 from jaxgpt.ops.patterns import Arrangement, Pattern, is_relative, kept_blocks
 from jaxgpt.spec.sizes import Length
 
@@ -48,7 +48,7 @@ class Chunked(Kernel):
         else:
             first, last = np.zeros(-(-T // block_q), np.int32), np.full(-(-T // block_q), -(-S // block_k), np.int32)
         tiling = Tiling(block_q, block_k, first, last, scores.rule)
-        return _attend(tiling, q_BHTK, k_BGSK, v_BGSK, scores.table_H, (scores.q, scores.k), scores.dropout)
+        return _attend(tiling, scores.operands(q_BHTK, k_BGSK, v_BGSK))
 
     def sizes(self, heads: int, queries: int, keys: int, platform: str) -> tuple[int, int]:
         """Queries and keys at once, where so many heads (of all rows) have so many of both."""
@@ -80,52 +80,40 @@ def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> jax.Array:
-    return forward(tiling, q, k, v, table, sides, dropout, q.dtype)[0]
+def _attend(tiling: Tiling, x: Operands) -> jax.Array:
+    return forward(tiling, x, x.q_BHTK.dtype)[0]
 
 
-def _forward(tiling: Tiling, q: Any, k: Any, v: Any, table: Any, sides: Any, dropout: Any) -> tuple[jax.Array, Any]:
-    out, log_sum = forward(tiling, q, k, v, table, sides, dropout, q.dtype)
-    return out, (q, k, v, table, sides, dropout, out, log_sum)
+def _forward(tiling: Tiling, x: Operands) -> tuple[jax.Array, Any]:
+    out, log_sum = forward(tiling, x, x.q_BHTK.dtype)
+    return out, (x, out, log_sum)
 
 
-def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    q, k, v, table, sides, dropout, out, log_sum = saved
-    known = Known.of(do, out, log_sum)
-    dq, dk, dv, d_table = backward(tiling, q, k, v, table, sides, dropout, known, q.dtype)
-    return dq, dk.astype(k.dtype), dv.astype(v.dtype), *cotangents(table, d_table, sides, dropout)
+def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Operands]:
+    x, out, log_sum = saved
+    return (cotangents(x, backward(tiling, x, Known.of(do, out, log_sum), x.q_BHTK.dtype)),)
 
 
 _attend.defvjp(_forward, _backward)
 
 
-def forward(
-    tiling: Tiling,
-    q: Any,
-    k: Any,
-    v: Any,
-    table: Any,
-    sides: tuple[Side, Side],
-    dropout: AttentionDropout | None,
-    dtype: Any,
-) -> tuple[jax.Array, jax.Array]:
+def forward(tiling: Tiling, x: Operands, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """Output (B, H, T, K) in `dtype`, and log Σ exp of each query's scores, float32 (B, H, T): by the log-sums the
     outputs for several sets of keys are joined."""
-    T = q.shape[2]
-    keys = _keys(tiling, k, v, sides[1])
+    keys = _keys(tiling, x)
 
-    def row(_: None, x: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
-        number, first, last, q_BHTK, side = x
+    def row(_: None, given: Any) -> tuple[None, tuple[jax.Array, jax.Array]]:
+        number, first, last, q_BHTK, side = given
 
         def visit(j: jax.Array, so_far: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
             out, top, total = so_far
-            k_BGSK, v_BGSK, k_side = block_at(keys, j)
-            s, _ = tile_scores(tiling.rule, q_BHTK, k_BGSK, table, side, k_side)
+            tile = _tile(x, q_BHTK, side, keys, j)
+            s, _ = tile_scores(tiling.rule, tile)
             new_top = jnp.maximum(top, jnp.max(s, -1, keepdims=True))
             w, shrink = jnp.exp(s - new_top), jnp.exp(top - new_top)
             total = total * shrink + jnp.sum(w, -1, keepdims=True)
-            w = w if dropout is None else w * dropout.folded(number, j).keep(w.shape)
-            return out * shrink + mix(w, v_BGSK), new_top, total
+            w = w if x.dropout is None else w * x.dropout.folded(number, j).keep(w.shape)
+            return out * shrink + mix(w, tile.v_BGSK), new_top, total
 
         start = jnp.full((*q_BHTK.shape[:3], 1), FLOOR)
         out, top, total = lax.fori_loop(
@@ -134,37 +122,25 @@ def forward(
         total = jnp.maximum(total, TINY)
         return None, ((out / total).astype(dtype), (top + jnp.log(total))[..., 0])
 
-    numbers = np.arange(tiling.first.size, dtype=np.int32)
-    rows = (numbers, tiling.first, tiling.last, blocks(q, tiling.block_q), side_blocks(sides[0], tiling.block_q))
-    out, log_sum = (join(x)[:, :, :T] for x in lax.scan(row, None, rows)[1])
+    numbers, cut = np.arange(tiling.first.size, dtype=np.int32), partial(blocks, block=tiling.block_q)
+    rows = (numbers, tiling.first, tiling.last, cut(x.q_BHTK), side_blocks(x.q_side, tiling.block_q))
+    out, log_sum = (join(part)[:, :, : x.q_BHTK.shape[2]] for part in lax.scan(row, None, rows)[1])
     return out, log_sum
 
 
-def backward(
-    tiling: Tiling,
-    q: Any,
-    k: Any,
-    v: Any,
-    table: Any,
-    sides: tuple[Side, Side],
-    dropout: AttentionDropout | None,
-    known: Known,
-    dtype: Any,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
-    """Gradients of queries, in `dtype`, and of keys, values and table, float32; the table's is None where it is not
-    trained. `known` is of all the keys that the queries see, here or elsewhere."""
-    keys = _keys(tiling, k, v, sides[1])
+def backward(tiling: Tiling, x: Operands, known: Known, dtype: Any) -> Gradients:
+    """The queries' gradient is in `dtype`. `known` is of all the keys that the queries see, here or elsewhere."""
+    keys = _keys(tiling, x)
     trained = tiling.rule.position is not None and tiling.rule.position.trained
 
-    def row(carry: Any, x: Any) -> tuple[Any, jax.Array]:
-        number, first, last, q_BHTK, side, known_row = x
+    def row(carry: Any, given: Any) -> tuple[Any, jax.Array]:
+        number, first, last, q_BHTK, side, known_row = given
 
         def visit(j: jax.Array, so_far: Any) -> Any:
             dq, dk, dv, d_table = so_far
-            k_BGSK, v_BGSK, k_side = block_at(keys, j)
             shape = (*q_BHTK.shape[:3], tiling.block_k)
-            keep = None if dropout is None else dropout.folded(number, j).keep(shape)
-            more = tile_back(tiling.rule, q_BHTK, k_BGSK, v_BGSK, table, side, k_side, known_row, keep)
+            keep = None if x.dropout is None else x.dropout.folded(number, j).keep(shape)
+            more = tile_back(tiling.rule, _tile(x, q_BHTK, side, keys, j), known_row, keep)
             dk, dv = dk.at[j].add(more[1]), dv.at[j].add(more[2])
             return dq + more[0], dk, dv, None if d_table is None else d_table + more[3]
 
@@ -173,12 +149,21 @@ def backward(
 
     numbers, cut = np.arange(tiling.first.size, dtype=np.int32), partial(blocks, block=tiling.block_q)
     known_row = Known(cut(known.do), cut(known.log_sum, fill=NEVER), cut(known.delta))
-    rows = (numbers, tiling.first, tiling.last, cut(q), side_blocks(sides[0], tiling.block_q), known_row)
+    rows = (numbers, tiling.first, tiling.last, cut(x.q_BHTK), side_blocks(x.q_side, tiling.block_q), known_row)
     zeros = jnp.zeros(keys[0].shape, jnp.float32)
-    carry, dq = lax.scan(row, (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None), rows)
-    dk, dv = (join(x)[:, :, : k.shape[2]] for x in carry[:2])
-    return join(dq)[:, :, : q.shape[2]], dk, dv, carry[2]
+    d_table = jnp.zeros(x.table_H.shape, jnp.float32) if trained and x.table_H is not None else None
+    carry, dq = lax.scan(row, (zeros, zeros, d_table), rows)
+    dk, dv = (join(part)[:, :, : x.k_BGSK.shape[2]] for part in carry[:2])
+    return join(dq)[:, :, : x.q_BHTK.shape[2]], dk, dv, carry[2]
 
 
-def _keys(tiling: Tiling, k: jax.Array, v: jax.Array, side: Side) -> tuple[jax.Array, jax.Array, Side]:
-    return blocks(k, tiling.block_k), blocks(v, tiling.block_k), side_blocks(side, tiling.block_k)
+def _keys(tiling: Tiling, x: Operands) -> tuple[jax.Array, jax.Array, Side]:
+    """Keys, values and where they stand, in blocks."""
+    k, v = (blocks(part, tiling.block_k) for part in (x.k_BGSK, x.v_BGSK))
+    return k, v, side_blocks(x.k_side, tiling.block_k)
+
+
+def _tile(x: Operands, q_BHTK: jax.Array, side: Side, keys: Any, j: jax.Array) -> Operands:
+    """A block of queries and the j-th of keys."""
+    k_BGSK, v_BGSK, k_side = block_at(keys, j)
+    return x._replace(q_BHTK=q_BHTK, k_BGSK=k_BGSK, v_BGSK=v_BGSK, q_side=side, k_side=k_side)

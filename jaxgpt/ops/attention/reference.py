@@ -20,7 +20,7 @@ class Reference(Kernel):
 
     def compute(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, scores: Scores, case: Case) -> jax.Array:
         """Attention by the whole (B, H, T, S) array of scores: memory grows with T·S."""
-        s_BHTS, _ = tile_scores(scores.rule, q_BHTK, k_BGSK, scores.table_H, scores.q, scores.k)
+        s_BHTS, _ = tile_scores(scores.rule, scores.operands(q_BHTK, k_BGSK, v_BGSK))
         w_BHTS = jax.nn.softmax(s_BHTS)
         # A row without a key would average all of them.
         w_BHTS = jnp.where(jnp.max(s_BHTS, -1, keepdims=True) > LOWEST, w_BHTS, 0.0)

@@ -1,6 +1,6 @@
 """What shapes the scores of a call besides the values of its queries and keys.
 
-B batch, T queries, S keys, H query heads.
+B batch, T queries, S keys, H query heads, G key/value heads, K head width.
 """
 
 from collections.abc import Callable
@@ -47,6 +47,19 @@ class AttentionDropout(NamedTuple):
         return bernoulli(jax.random.wrap_key_data(self.key), 1 - self.rate, shape) / (1 - self.rate)
 
 
+class Operands(NamedTuple):
+    """The arrays of a call of attention, or of a part of one: queries of some tokens and keys of some."""
+
+    q_BHTK: jax.Array
+    k_BGSK: jax.Array
+    v_BGSK: jax.Array
+    table_H: jax.Array | None
+    """See `Scores.table_H`."""
+    q_side: Side
+    k_side: Side
+    dropout: AttentionDropout | None
+
+
 class Rule(NamedTuple):
     """What turns products into scores; all of it is known while compiling."""
 
@@ -74,3 +87,7 @@ class Scores(NamedTuple):
     def rule(self) -> Rule:
         """The part that is known while compiling."""
         return Rule(self.pattern.allows, self.soft_cap, self.position)
+
+    def operands(self, q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array) -> Operands:
+        """The part that is not, with the queries, keys and values of a call."""
+        return Operands(q_BHTK, k_BGSK, v_BGSK, self.table_H, self.q, self.k, self.dropout)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Side
+from jaxgpt.ops.attention.scores import AttentionDropout, Operands, Rule, Side
 
 LOWEST = np.float32(-0.7 * np.finfo(np.float32).max)
 """The score of a pair that is not allowed."""
@@ -31,20 +31,22 @@ def visible(allows: Callable[[Any, Any], Any], q: Side, k: Side) -> jax.Array:
     return mask
 
 
-def tile_scores(
-    rule: Rule, q_BHTK: jax.Array, k_BGSK: jax.Array, table_H: jax.Array | None, q: Side, k: Side
-) -> tuple[jax.Array, jax.Array | None]:
+def tile_scores(rule: Rule, x: Operands) -> tuple[jax.Array, jax.Array | None]:
     """float32 (B, H, T, S): scaled products, capped, biased, LOWEST where not allowed; and the cap's derivative."""
-    B, H, T, K = q_BHTK.shape
-    S = k_BGSK.shape[2]
-    grouped, slope = fold(q_BHTK * K**-0.5, k_BGSK), None
-    s_BHTS = jnp.einsum("bgtk,bgsk->bgts", grouped, k_BGSK, preferred_element_type=jnp.float32).reshape(B, H, T, S)
+    B, H, T, K = x.q_BHTK.shape
+    grouped, slope = fold(x.q_BHTK * K**-0.5, x.k_BGSK), None
+    s_BHTS = jnp.einsum("bgtk,bgsk->bgts", grouped, x.k_BGSK, preferred_element_type=jnp.float32)
+    s_BHTS = s_BHTS.reshape(B, H, T, x.k_BGSK.shape[2])
     if rule.soft_cap is not None:
         unit = jnp.tanh(s_BHTS / rule.soft_cap)
         s_BHTS, slope = rule.soft_cap * unit, 1 - jnp.square(unit)
-    if rule.position is not None and table_H is not None:
-        s_BHTS = s_BHTS + rule.position.bias(table_H, q.pos, k.pos)
-    return jnp.where(jnp.expand_dims(visible(rule.allows, q, k), -3), s_BHTS, LOWEST), slope
+    if rule.position is not None and x.table_H is not None:
+        s_BHTS = s_BHTS + rule.position.bias(x.table_H, x.q_side.pos, x.k_side.pos)
+    return jnp.where(jnp.expand_dims(visible(rule.allows, x.q_side, x.k_side), -3), s_BHTS, LOWEST), slope
+
+
+Gradients = tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]
+"""Of queries, keys, values and, where it is trained, the table; float32 unless said otherwise."""
 
 
 class Known(NamedTuple):
@@ -64,51 +66,34 @@ class Known(NamedTuple):
         return cls(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
 
 
-def tile_back(
-    rule: Rule,
-    q_BHTK: jax.Array,
-    k_BGSK: jax.Array,
-    v_BGSK: jax.Array,
-    table_H: jax.Array | None,
-    q: Side,
-    k: Side,
-    known: Known,
-    keep_BHTS: jax.Array | None,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
-    """A tile's share of the gradients of queries, keys, values and table, float32 (Dao et al. 2022, algorithm 4).
+def tile_back(rule: Rule, x: Operands, known: Known, keep_BHTS: jax.Array | None) -> Gradients:
+    """A tile's share of the gradients (Dao et al. 2022, algorithm 4).
 
     The weights are recomputed from the log-sums; `keep` is the dropout mask that the forward pass used, if any.
     """
-    s_BHTS, slope = tile_scores(rule, q_BHTK, k_BGSK, table_H, q, k)
+    s_BHTS, slope = tile_scores(rule, x)
     w_BHTS = jnp.exp(s_BHTS - known.log_sum[..., None])
-    dw_BHTS, dv = mix_back(w_BHTS if keep_BHTS is None else w_BHTS * keep_BHTS, known.do, v_BGSK)
+    dw_BHTS, dv = mix_back(w_BHTS if keep_BHTS is None else w_BHTS * keep_BHTS, known.do, x.v_BGSK)
     ds_BHTS = w_BHTS * ((dw_BHTS if keep_BHTS is None else dw_BHTS * keep_BHTS) - known.delta[..., None])
-    dq, dk, d_table = tile_scores_back(rule, ds_BHTS, slope, q_BHTK, k_BGSK, table_H, q, k)
+    dq, dk, d_table = tile_scores_back(rule, ds_BHTS, slope, x)
     return dq, dk, dv, d_table
 
 
 def tile_scores_back(
-    rule: Rule,
-    ds_BHTS: jax.Array,
-    slope_BHTS: jax.Array | None,
-    q_BHTK: jax.Array,
-    k_BGSK: jax.Array,
-    table_H: jax.Array | None,
-    q: Side,
-    k: Side,
+    rule: Rule, ds_BHTS: jax.Array, slope_BHTS: jax.Array | None, x: Operands
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """Gradients of `tile_scores` for queries, keys and table, float32; `ds` is 0 where not allowed."""
-    B, H, T, K = q_BHTK.shape
+    B, H, T, K = x.q_BHTK.shape
     d_table = None
     if rule.position is not None and rule.position.trained:
         add = rule.position.bias
-        bias, pull = jax.vjp(lambda table: add(table, q.pos, k.pos), table_H)
+        bias, pull = jax.vjp(lambda table: add(table, x.q_side.pos, x.k_side.pos), x.table_H)
         (d_table,) = pull(ds_BHTS.sum(0) if bias.ndim == 3 else ds_BHTS)
     if slope_BHTS is not None:
         ds_BHTS = ds_BHTS * slope_BHTS
-    ds = fold((ds_BHTS * K**-0.5).astype(q_BHTK.dtype), k_BGSK)
-    dq_BGTK = jnp.einsum("bgts,bgsk->bgtk", ds, k_BGSK, preferred_element_type=jnp.float32)
-    dk_BGSK = jnp.einsum("bgts,bgtk->bgsk", ds, fold(q_BHTK, k_BGSK), preferred_element_type=jnp.float32)
+    ds = fold((ds_BHTS * K**-0.5).astype(x.q_BHTK.dtype), x.k_BGSK)
+    dq_BGTK = jnp.einsum("bgts,bgsk->bgtk", ds, x.k_BGSK, preferred_element_type=jnp.float32)
+    dk_BGSK = jnp.einsum("bgts,bgtk->bgsk", ds, fold(x.q_BHTK, x.k_BGSK), preferred_element_type=jnp.float32)
     return dq_BGTK.reshape(B, H, T, K), dk_BGSK, d_table
 
 
@@ -133,14 +118,15 @@ def mix_back(w_BHTS: jax.Array, do_BHTK: jax.Array, v_BGSK: jax.Array) -> tuple[
     return dw.reshape(w_BHTS.shape), jnp.einsum("bgts,bgtk->bgsk", w, do, preferred_element_type=jnp.float32)
 
 
-def cotangents(
-    table: jax.Array | None, d_table: jax.Array | None, sides: tuple[Side, Side], dropout: AttentionDropout | None
-) -> tuple[Any, Any, Any]:
-    """What a backward pass gives for table, sides and dropout: the table's gradient, 0 where it is a constant, and
-    nothing for positions, segments and keys."""
-    nothing: Any = lambda x: np.zeros(x.shape, jax.dtypes.float0)  # noqa: E731
-    if d_table is None and table is not None:
-        d_table = jnp.zeros_like(table)
-    if dropout is None:
-        return d_table, jax.tree.map(nothing, sides), None
-    return d_table, jax.tree.map(nothing, sides), AttentionDropout(nothing(dropout.key), jnp.zeros_like(dropout.rate))
+def cotangents(x: Operands, gradients: Gradients) -> Operands:
+    """What a backward pass gives for its operands: gradients in their dtypes, 0 for a table that is a constant, and
+    nothing for positions, segments and the keys of dropout."""
+    nothing: Any = lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0)  # noqa: E731
+    *grads, d_table = gradients
+    if d_table is None and x.table_H is not None:
+        d_table = jnp.zeros_like(x.table_H)
+    dq, dk, dv = (grad.astype(leaf.dtype) for grad, leaf in zip(grads, x[:3], strict=True))
+    q_side, k_side = jax.tree.map(nothing, (x.q_side, x.k_side))
+    if (dropout := x.dropout) is not None:
+        dropout = AttentionDropout(nothing(dropout.key), jnp.zeros_like(dropout.rate))
+    return Operands(dq, dk, dv, d_table, q_side, k_side, dropout)

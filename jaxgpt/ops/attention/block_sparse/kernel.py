@@ -21,8 +21,8 @@ from jaxgpt.ops.attention.block_sparse.plan import BLOCKS, Part, best_block, pla
 from jaxgpt.ops.attention.blocks import blocks, join, side_blocks
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
-from jaxgpt.ops.attention.scores import Rule, Scores, Side
-from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Known, cotangents, mix, tile_back, tile_scores
+from jaxgpt.ops.attention.scores import Operands, Rule, Scores, Side
+from jaxgpt.ops.attention.tile import FLOOR, NEVER, TINY, Gradients, Known, cotangents, mix, tile_back, tile_scores
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.spec.sizes import Length
 
@@ -51,7 +51,7 @@ class BlockSparse(Kernel):
         block = min(self.block_for(scores.pattern, T, case.platform), T)
         at_once = max(1, SCORES_AT_ONCE.get(case.platform, 2**26) // (B * H * block**2))
         static = _Static(plan(scores.pattern, T, block, at_once), block, scores.rule)
-        return _attend(static, q_BHTK, k_BGSK, v_BGSK, scores.table_H, (scores.q, scores.k), scores.dropout)
+        return _attend(static, scores.operands(q_BHTK, k_BGSK, v_BGSK))
 
 
 class _Static(NamedTuple):
@@ -63,29 +63,27 @@ class _Static(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> jax.Array:
-    return _forward(static, q, k, v, table, sides, dropout)[0]
+def _attend(static: _Static, x: Operands) -> jax.Array:
+    return _forward(static, x)[0]
 
 
-def _forward(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: Any, dropout: Any) -> tuple[jax.Array, Any]:
-    results = [_part_forward(static, i, q, k, v, table, sides, dropout) for i in range(len(static.parts))]
+def _forward(static: _Static, x: Operands) -> tuple[jax.Array, Any]:
+    results = [_part_forward(static, i, x) for i in range(len(static.parts))]
     if len(results) == 1:
         out, log_sum = results[0]
     else:
         log_sum = jax.nn.logsumexp(jnp.stack([part[1] for part in results]), 0)
         # A row that no part sees keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
         out = jnp.sum(jnp.stack([part * jnp.exp(log - log_sum)[..., None] for part, log in results]), 0)
-    out = out.astype(q.dtype)
-    return out, (q, k, v, table, sides, dropout, out, log_sum)
+    out = out.astype(x.q_BHTK.dtype)
+    return out, (x, out, log_sum)
 
 
-def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    q, k, v, table, sides, dropout, out, log_sum = saved
+def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Operands]:
+    x, out, log_sum = saved
     known = Known.of(do, out, log_sum)
-    parts = [_part_backward(static, i, q, k, v, table, sides, dropout, known) for i in range(len(static.parts))]
-    dq, dk, dv, d_table = jax.tree.map(lambda *x: sum(x[1:], x[0]), *parts)
-    grads = dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype)
-    return *grads, *cotangents(table, d_table, sides, dropout)
+    parts = [_part_backward(static, i, x, known) for i in range(len(static.parts))]
+    return (cotangents(x, jax.tree.map(lambda *part: sum(part[1:], part[0]), *parts)),)
 
 
 _attend.defvjp(_forward, _backward)
@@ -106,19 +104,17 @@ class _Keys(NamedTuple):
     side: Side
 
 
-def _part_forward(
-    static: _Static, index: int, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any
-) -> tuple[jax.Array, jax.Array]:
+def _part_forward(static: _Static, index: int, x: Operands) -> tuple[jax.Array, jax.Array]:
     """Output (B, H, T, K) and log-sum (B, H, T) of one part, float32."""
     part, rule = static.parts[index], static.rule._replace(allows=static.parts[index].allows)
-    rows, keys_by_block = _cut(static, part, q, k, v, sides)
+    rows, keys_by_block = _cut(static, part, x)
 
     def visit(number: jax.Array, row: _Queries, keys: _Keys) -> tuple[jax.Array, jax.Array]:
-        s, _ = tile_scores(rule, row.q, keys.k, table, row.side, keys.side)
+        s, _ = tile_scores(rule, _tile(x, row, keys))
         top = jnp.maximum(jnp.max(s, -1, keepdims=True), FLOOR)
         w = jnp.exp(s - top)
         total = jnp.sum(w, -1, keepdims=True)
-        w_kept = w if dropout is None else w * dropout.folded(index, number).keep(w.shape)
+        w_kept = w if x.dropout is None else w * x.dropout.folded(index, number).keep(w.shape)
         total = jnp.maximum(total, TINY)
         return mix(w_kept, keys.v) / total, (top + jnp.log(total))[..., 0]
 
@@ -126,31 +122,21 @@ def _part_forward(
         return None, jax.vmap(visit)(ids[0], _rows(rows, ids[0]), _beside(keys_by_block, ids[1]))
 
     results = [lax.scan(step, None, (group.rows, group.keys))[1] for group in part.groups]
-    out, log_sum = (_in_order(static, part, [pair[i] for pair in results], q.shape[2]) for i in (0, 1))
+    out, log_sum = (_in_order(static, part, [pair[i] for pair in results], x.q_BHTK.shape[2]) for i in (0, 1))
     return out, log_sum
 
 
-def _part_backward(
-    static: _Static,
-    index: int,
-    q: Any,
-    k: Any,
-    v: Any,
-    table: Any,
-    sides: tuple[Side, Side],
-    dropout: Any,
-    known: Known,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
-    """Gradients for queries, keys, values and table from one part, float32."""
+def _part_backward(static: _Static, index: int, x: Operands, known: Known) -> Gradients:
+    """What one part adds to the gradients."""
     part, rule = static.parts[index], static.rule._replace(allows=static.parts[index].allows)
-    rows, keys_by_block = _cut(static, part, q, k, v, sides)
+    rows, keys_by_block = _cut(static, part, x)
     cut = partial(_blocks, order=part.queries, block=static.block)
     in_blocks = Known(cut(known.do), cut(known.log_sum, fill=NEVER), cut(known.delta))
 
     def visit(number: jax.Array, row: _Queries, back: Known, keys: _Keys) -> tuple[Any, ...]:
         shape = (*row.q.shape[:3], keys.k.shape[2])
-        keep = None if dropout is None else dropout.folded(index, number).keep(shape)
-        return tile_back(rule, row.q, keys.k, keys.v, table, row.side, keys.side, back, keep)
+        keep = None if x.dropout is None else x.dropout.folded(index, number).keep(shape)
+        return tile_back(rule, _tile(x, row, keys), back, keep)
 
     def step(carry: Any, ids: Any) -> tuple[Any, jax.Array]:
         dk, dv, d_table = carry
@@ -161,13 +147,19 @@ def _part_backward(
 
     zeros = jnp.zeros(keys_by_block.k.shape, jnp.float32)
     trained = rule.position is not None and rule.position.trained
-    carry: Any = (zeros, zeros, jnp.zeros(table.shape, jnp.float32) if trained else None)
+    d_table = jnp.zeros(x.table_H.shape, jnp.float32) if trained and x.table_H is not None else None
+    carry: Any = (zeros, zeros, d_table)
     results = []
     for group in part.groups:
         carry, dq = lax.scan(step, carry, (group.rows, group.keys))
         results.append(dq)
-    dk, dv = (_back_to_row(join(x), part.keys, k.shape[2]) for x in carry[:2])
-    return _in_order(static, part, results, q.shape[2]), dk, dv, carry[2]
+    dk, dv = (_back_to_row(join(whole), part.keys, x.k_BGSK.shape[2]) for whole in carry[:2])
+    return _in_order(static, part, results, x.q_BHTK.shape[2]), dk, dv, carry[2]
+
+
+def _tile(x: Operands, row: _Queries, keys: _Keys) -> Operands:
+    """A block of queries and the keys beside it."""
+    return x._replace(q_BHTK=row.q, k_BGSK=keys.k, v_BGSK=keys.v, q_side=row.side, k_side=keys.side)
 
 
 def _blocks(x: jax.Array, order: np.ndarray, block: int, fill: Any = 0) -> jax.Array:
@@ -184,11 +176,11 @@ def _taken(x: jax.Array, order: np.ndarray, axis: int) -> jax.Array:
     return x if _is_row(order, x.shape[axis]) else jnp.take(x, order, axis=axis)
 
 
-def _cut(static: _Static, part: Part, q: Any, k: Any, v: Any, sides: tuple[Side, Side]) -> tuple[_Queries, _Keys]:
+def _cut(static: _Static, part: Part, x: Operands) -> tuple[_Queries, _Keys]:
     """Queries and keys of a part in blocks, in its order."""
-    queries = _Queries(_blocks(q, part.queries, static.block), _side(sides[0], part.queries, static.block))
-    k, v = (_blocks(x, part.keys, static.block) for x in (k, v))
-    return queries, _Keys(k, v, _side(sides[1], part.keys, static.block))
+    queries = _Queries(_blocks(x.q_BHTK, part.queries, static.block), _side(x.q_side, part.queries, static.block))
+    k, v = (_blocks(whole, part.keys, static.block) for whole in (x.k_BGSK, x.v_BGSK))
+    return queries, _Keys(k, v, _side(x.k_side, part.keys, static.block))
 
 
 def _rows(tree: Any, numbers: jax.Array) -> Any:

@@ -31,7 +31,7 @@ from jaxgpt.ops.attention.chunked import Chunked, Tiling, backward, forward
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.ring import zigzag
 from jaxgpt.ops.attention.ring.plan import Plan, Visits, plan
-from jaxgpt.ops.attention.scores import AttentionDropout, Rule, Scores, Side
+from jaxgpt.ops.attention.scores import AttentionDropout, Operands, Rule, Scores, Side
 from jaxgpt.ops.attention.split import Split, split_of
 from jaxgpt.ops.attention.tile import FLOOR, NEVER, Known, cotangents
 
@@ -62,7 +62,7 @@ class Ring(Kernel):
         known = scores.pattern if case.blocks_known else None
         static = _Static(split, plan(known, T, split.parts, *sizes), scores.rule)
         keys = (split.beside(x) for x in (k_BGSK, v_BGSK))
-        return _attend(static, q_BHTK, *keys, scores.table_H, (scores.q, scores.k), scores.dropout)
+        return _attend(static, scores.operands(q_BHTK, *keys))
 
 
 class _Static(NamedTuple):
@@ -84,38 +84,47 @@ class _Pieces(NamedTuple):
     """int32 (p, B, 1, t)."""
 
 
+class _Shared(NamedTuple):
+    """What all pieces of a device are computed with."""
+
+    table_H: jax.Array | None
+    sides: tuple[Side, Side]
+    dropout: AttentionDropout | None
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> jax.Array:
-    return _forward(static, q, k, v, table, sides, dropout)[0]
+def _attend(static: _Static, x: Operands) -> jax.Array:
+    return _forward(static, x)[0]
 
 
-def _forward(static: _Static, q: Any, k: Any, v: Any, table: Any, sides: Any, dropout: Any) -> tuple[jax.Array, Any]:
-    def local(q: Any, k: Any, v: Any, table: Any, sides: tuple[Side, Side], dropout: Any) -> Any:
-        queries, keys = _pieces(static, (q,), sides[0]), _pieces(static, (k, v), sides[1])
-        dropout = _own(static, dropout)
+def _forward(static: _Static, x: Operands) -> tuple[jax.Array, Any]:
+    def local(q: Any, k: Any, v: Any, shared: _Shared) -> Any:
+        queries, keys = _pieces(static, (q,), shared.sides[0]), _pieces(static, (k, v), shared.sides[1])
+        own = _own(static, shared)
         shape = queries.arrays[0].shape
         start = jnp.zeros(shape, jnp.float32), jnp.full(shape[:-1], FLOOR)
 
         def compute(passing: _Pieces, visits: Visits, done: Any, _: None) -> tuple[Any, None]:
-            return _visits_forward(static, visits, queries, passing, table, sides, dropout, done), None
+            return _visits_forward(static, visits, queries, passing, own, done), None
 
         (out, log_sum), _ = _around(static, keys, compute, start, None)
         return _from_pieces(static, out.astype(q.dtype)), (queries, keys, log_sum)
 
-    specs = _specs(static, sides)
-    run = static.split.on_devices(local, (*[specs.heads] * 3, *specs.shared), (specs.heads, specs.pieces))
-    out, in_pieces = run(q, k, v, table, sides, dropout)
-    return out, (in_pieces, out, table, sides, dropout)
+    shared = _Shared(x.table_H, (x.q_side, x.k_side), x.dropout)
+    specs = _specs(static, shared)
+    run = static.split.on_devices(local, (*[specs.heads] * 3, specs.shared), (specs.heads, specs.pieces))
+    out, in_pieces = run(*x[:3], shared)
+    return out, (in_pieces, out, shared)
 
 
-def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Any, ...]:
-    in_pieces, out, table, sides, dropout = saved
+def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Operands]:
+    in_pieces, out, shared = saved
     trained = static.rule.position is not None and static.rule.position.trained
 
-    def local(in_pieces: Any, out: Any, do: Any, table: Any, sides: Any, dropout: Any) -> Any:
+    def local(in_pieces: Any, out: Any, do: Any, shared: _Shared) -> Any:
         # A compiler that saw the forward pass send the same keys would keep whole rows of them until now.
         (queries, keys, log_sum), do = lax.optimization_barrier((in_pieces, do))
-        dropout = _own(static, dropout)
+        own = _own(static, shared)
         delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
         do, delta = _to_pieces(static, (do, delta))
         known = Known(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
@@ -125,20 +134,21 @@ def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Any, ...]:
         def compute(passing: _Pieces, visits: Visits, carried: Any, sums: Any) -> tuple[Any, Any]:
             dq, d_table = carried
             start = (dq, *none, d_table)
-            dq, *own, d_table = _visits_backward(static, visits, queries, passing, table, sides, dropout, known, start)
+            dq, *new, d_table = _visits_backward(static, visits, queries, passing, own, known, start)
             # Added last: the sums of earlier steps arrive while this step computes.
-            return (dq, d_table), [x + y for x, y in zip(own, sums, strict=True)]
+            return (dq, d_table), [x + y for x, y in zip(new, sums, strict=True)]
 
-        start = dq, jnp.zeros(table.shape, jnp.float32) if trained else None
-        (dq, d_table), sums = _around(static, keys, compute, start, none)
+        d_table = jnp.zeros(shared.table_H.shape, jnp.float32) if trained and shared.table_H is not None else None
+        (dq, d_table), sums = _around(static, keys, compute, (dq, d_table), none)
         grads = [_from_pieces(static, x.astype(old.dtype)) for x, old in zip((dq, *sums), pieces, strict=True)]
         return *grads, None if d_table is None else lax.psum(d_table, static.split.rows + static.split.tokens)
 
-    specs = _specs(static, sides)
-    ins = (specs.pieces, specs.heads, specs.heads, *specs.shared)
-    run = static.split.on_devices(local, ins, (*[specs.heads] * 3, specs.shared[0]))
-    *grads, d_table = run(in_pieces, out, do, table, sides, dropout)
-    return *grads, *cotangents(table, d_table, sides, dropout)
+    specs = _specs(static, shared)
+    ins = (specs.pieces, specs.heads, specs.heads, specs.shared)
+    run = static.split.on_devices(local, ins, (*[specs.heads] * 3, specs.shared.table_H))
+    dq, dk, dv, d_table = run(in_pieces, out, do, shared)
+    x = Operands(dq, dk, dv, shared.table_H, shared.sides[0], shared.sides[1], shared.dropout)
+    return (cotangents(x, (dq, dk, dv, d_table)),)
 
 
 _attend.defvjp(_forward, _backward)
@@ -166,13 +176,13 @@ def _around(
 
 
 def _visits_forward(
-    static: _Static, visits: Visits, queries: _Pieces, keys: _Pieces, table: Any, sides: Any, dropout: Any, done: Any
+    static: _Static, visits: Visits, queries: _Pieces, keys: _Pieces, shared: _Shared, done: Any
 ) -> Any:
     """`done`: output (p, B, H, t, K) and log-sum (p, B, H, t) of the earlier steps, float32."""
 
     def visit(which: jax.Array, done: Any) -> Any:
-        at, tiling, pair = _visit(static, visits, which, queries, keys, sides, dropout)
-        part, log_part = forward(tiling, *pair.arrays, table, pair.sides, pair.dropout, jnp.float32)
+        at, tiling, pair = _visit(static, visits, which, queries, keys, shared)
+        part, log_part = forward(tiling, pair, jnp.float32)
         out, log_sum = (block_at(x, at[0]) for x in done)
         joint = jnp.logaddexp(log_sum, log_part)
         # A row that nothing has seen yet keeps its zeros: its weights are whatever FLOOR - FLOOR gives, times 0.
@@ -185,22 +195,13 @@ def _visits_forward(
 
 
 def _visits_backward(
-    static: _Static,
-    visits: Visits,
-    queries: _Pieces,
-    keys: _Pieces,
-    table: Any,
-    sides: Any,
-    dropout: Any,
-    known: Known,
-    sums: Any,
+    static: _Static, visits: Visits, queries: _Pieces, keys: _Pieces, shared: _Shared, known: Known, sums: Any
 ) -> Any:
     """`sums`: gradients of queries, keys and values, (p, B, X, t, K), and of the table or None, float32."""
 
     def visit(which: jax.Array, sums: Any) -> Any:
-        at, tiling, pair = _visit(static, visits, which, queries, keys, sides, dropout)
-        own = Known(*(block_at(x, at[0]) for x in known))
-        *new, d_table = backward(tiling, *pair.arrays, table, pair.sides, pair.dropout, own, jnp.float32)
+        at, tiling, pair = _visit(static, visits, which, queries, keys, shared)
+        *new, d_table = backward(tiling, pair, Known(*(block_at(x, at[0]) for x in known)), jnp.float32)
         *whole, d_sum = sums
         added = [x.at[slot].add(more) for x, more, slot in zip(whole, new, (at[0], at[1], at[1]), strict=True)]
         return *added, None if d_sum is None else d_sum + d_table
@@ -208,39 +209,23 @@ def _visits_backward(
     return lax.fori_loop(0, visits.number, visit, sums)
 
 
-class _Visit(NamedTuple):
-    """One piece of queries and one of keys."""
-
-    arrays: tuple[jax.Array, jax.Array, jax.Array]
-    sides: tuple[Side, Side]
-    dropout: AttentionDropout | None
-
-
 def _visit(
-    static: _Static,
-    visits: Visits,
-    which: Any,
-    queries: _Pieces,
-    keys: _Pieces,
-    sides: Any,
-    dropout: AttentionDropout | None,
-) -> tuple[jax.Array, Tiling, _Visit]:
+    static: _Static, visits: Visits, which: Any, queries: _Pieces, keys: _Pieces, shared: _Shared
+) -> tuple[jax.Array, Tiling, Operands]:
     """The slots of one of the visits that a device makes in a step, its tiling, and what meets."""
     slots, pieces, first, last = (block_at(x, which) for x in visits[1:])
-    arrays: list[jax.Array] = []
-    met = []
-    for whole, side, slot, piece in zip((queries, keys), sides, slots, pieces, strict=True):
+    arrays, sides = list[jax.Array](), list[Side]()
+    for whole, side, slot, piece in zip((queries, keys), shared.sides, slots, pieces, strict=True):
         arrays += [block_at(x, slot) for x in whole.arrays]
-        pos = (
-            block_at(side.pos.reshape(-1, static.plan.piece), piece)
-            if whole.pos is None
-            else block_at(whole.pos, slot)[:, 0]
-        )
-        met.append(Side(pos, None if whole.segment is None else block_at(whole.segment, slot)[:, 0]))
-    if dropout is not None:
-        dropout = dropout.folded(*pieces)
+        if whole.pos is None:
+            pos = block_at(side.pos.reshape(-1, static.plan.piece), piece)
+        else:
+            pos = block_at(whole.pos, slot)[:, 0]
+        sides.append(Side(pos, None if whole.segment is None else block_at(whole.segment, slot)[:, 0]))
     tiling = Tiling(static.plan.block_q, static.plan.block_k, first, last, static.rule)
-    return slots, tiling, _Visit((arrays[0], arrays[1], arrays[2]), (met[0], met[1]), dropout)
+    dropout = None if shared.dropout is None else shared.dropout.folded(*pieces)
+    (q, k, v), (q_side, k_side) = arrays, sides
+    return slots, tiling, Operands(q, k, v, shared.table_H, q_side, k_side, dropout)
 
 
 class _Specs(NamedTuple):
@@ -250,18 +235,18 @@ class _Specs(NamedTuple):
     """Those of (B, X, T, K)."""
     pieces: tuple[_Pieces, _Pieces, PartitionSpec]
     """Queries, keys and the log-sums (p, B, H, t), in pieces."""
-    shared: tuple[PartitionSpec, tuple[Side, Side], PartitionSpec]
-    """Table, sides and dropout."""
+    shared: Any
+    """A `_Shared` of them."""
 
 
-def _specs(static: _Static, sides: tuple[Side, Side]) -> _Specs:
+def _specs(static: _Static, shared: _Shared) -> _Specs:
     split = static.split
     rows, heads, tokens, width = split.heads_spec
     arrays: Any = PartitionSpec(None, rows, heads, tokens, width)
     side: Any = PartitionSpec(None, rows, None, tokens)
     pieces = _Pieces(arrays, side, side)
-    shared = (PartitionSpec(heads), jax.tree.map(split.side_spec, sides), PartitionSpec())
-    return _Specs(split.heads_spec, (pieces, pieces, PartitionSpec(None, rows, heads, tokens)), shared)
+    parts: Any = PartitionSpec(heads), jax.tree.map(split.side_spec, shared.sides), PartitionSpec()
+    return _Specs(split.heads_spec, (pieces, pieces, PartitionSpec(None, rows, heads, tokens)), _Shared(*parts))
 
 
 def _pieces(static: _Static, arrays: tuple[jax.Array, ...], side: Side) -> _Pieces:
@@ -288,9 +273,9 @@ def _hop(static: _Static, tree: Any, by: int) -> Any:
     return tree if by % n == 0 else jax.tree.map(lambda x: lax.ppermute(x, static.split.tokens, way), tree)
 
 
-def _own(static: _Static, dropout: AttentionDropout | None) -> AttentionDropout | None:
-    """The dropout of a device's rows and heads."""
+def _own(static: _Static, shared: _Shared) -> _Shared:
+    """With the dropout of a device's rows and heads."""
     axes = static.split.rows + static.split.heads
-    if dropout is None or not axes:
-        return dropout
-    return dropout.folded(lax.axis_index(axes))
+    if shared.dropout is None or not axes:
+        return shared
+    return shared._replace(dropout=shared.dropout.folded(lax.axis_index(axes)))
