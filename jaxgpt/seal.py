@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from jaxgpt.disk import read_json, write_json_atomic
 from jaxgpt.spec import JaxgptError
 from jaxgpt.spec.errors import quote
+from jaxgpt.spec.small_file import open_at_once
 
 SEAL, RESULT = "seal.json", "result.json"
 SEALED = (RESULT, "metrics.jsonl", "config.yaml")
@@ -112,7 +113,7 @@ def _fingerprint(path: Path, want: Any = None) -> dict[str, Any] | None:
             return None
         if isinstance(want, dict) and want.get("bytes") != status.st_size:
             return {"bytes": status.st_size}
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open_at_once(path) as file:
             return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
     except OSError:
         return None

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 
 from jaxgpt.spec.errors import ConfigError, quote
@@ -35,8 +36,7 @@ def read_small_bytes(path: str | Path, most: int = MOST) -> bytes:
             raise ConfigError(f"{path}: {kind_of(status.st_mode)}; give a regular file")
         if status.st_size > most:
             raise ConfigError(f"{path}: {status.st_size:,} bytes; at most {most:,} are read")
-        # Not to wait where a pipe takes the file's place in between.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        with open_at_once(path) as file:
             raw = file.read(most + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
@@ -48,6 +48,11 @@ def read_small_bytes(path: str | Path, most: int = MOST) -> bytes:
         raise ConfigError(f"{path}: more than {most:,} bytes; no more are read")
     refuse_stand_in(path, raw)
     return raw
+
+
+def open_at_once(path: str | Path) -> BufferedReader:
+    """Opens a file to be read as bytes, without waiting where a pipe has taken its place in between."""
+    return open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
 
 
 def kind_of(mode: int) -> str:

@@ -26,6 +26,7 @@ from jaxgpt.lab.workers.claim import CLAIMS, Holder, holders
 from jaxgpt.lab.workers.troubles import troubles
 from jaxgpt.seal import ENDED
 from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec.small_file import open_at_once
 
 State = Literal["finished", "diverged", "running", "stopped", "failed", "damaged", "waiting"]
 STATES: tuple[State, ...] = ("finished", "diverged", "running", "stopped", "failed", "damaged", "waiting")
@@ -207,7 +208,7 @@ def _last_row(path: Path) -> dict[str, Any]:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return {}
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open_at_once(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             lines = file.read().splitlines(keepends=True)
     except OSError:

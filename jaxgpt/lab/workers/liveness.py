@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgpt.lab.run_files import is_count, is_figure
+from jaxgpt.spec.small_file import open_at_once
 
 LONGER = 10
 """How much more patience another's claim may ask for: one that is not ours may ask for any."""
@@ -81,7 +82,7 @@ def _read(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return b""
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open_at_once(path) as file:
             return file.read(_LONGEST)
     except OSError as error:
         if error.errno == errno.ELOOP or (error.errno == errno.ENOENT and path.is_symlink()):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.spec.small_file import kind_of
+from jaxgpt.spec.small_file import kind_of, open_at_once
 from jaxgpt.spec.stand_in import HEAD, POINTERS, refuse_stand_in
 
 MARK = b"\xef\xbb\xbf"
@@ -22,7 +22,7 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     """The file's bytes. Raises ConfigError for what cannot be opened or read, and for what is no regular file, as a
     pipe, which would be waited for without end, or only a Git LFS pointer to one."""
     try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        with open_at_once(path) as file:
             check_regular(path, os.fstat(file.fileno()))
             head = file.peek(HEAD)[:HEAD]
             if head.startswith(POINTERS):  # a web page, which is no stand-in here, may be what the text is about
