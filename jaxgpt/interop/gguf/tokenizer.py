@@ -13,7 +13,7 @@ import numpy as np
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.text import Codec
-from jaxgpt.text.tokenizers.huggingface import HuggingFaceCodec, add_first
+from jaxgpt.text.tokenizers.huggingface import with_ends
 from jaxgpt.text.tokenizers.sentencepiece import Kind, Pieces, merges, named, sentencepiece
 from jaxgpt.text.tokenizers.tokenizer_json import one_line
 
@@ -102,10 +102,7 @@ def _byte_level(
     by_kind = [(text, kind) for text, kind in zip(texts, kinds, strict=True) if text]
     tokenizer.add_special_tokens([text for text, kind in by_kind if kind in (Kind.CONTROL, Kind.UNKNOWN)])
     tokenizer.add_tokens([hf.AddedToken(text, normalized=False) for text, kind in by_kind if kind == Kind.USER_DEFINED])
-    begin = None if bos is None else texts[bos]
-    if begin is not None:
-        add_first(tokenizer, begin)
-    return HuggingFaceCodec(tokenizer, None if eos is None else texts[eos], begin)
+    return with_ends(tokenizer, texts, bos, eos)
 
 
 def _set_rule(tokenizer: "hf.Tokenizer", rule: Rule, space: bool) -> None:

@@ -140,6 +140,14 @@ def _frame(tokenizer: "hf.Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]
     return tuple(whole[:start]), tuple(whole[start + len(plain) :])
 
 
+def with_ends(tokenizer: "hf.Tokenizer", texts: Sequence[str], bos: int | None, eot: int | None) -> HuggingFaceCodec:
+    """The codec of a vocabulary, given in order of its ids, of which one may begin every text and one end it."""
+    begin, end = (None if index is None else texts[index] for index in (bos, eot))
+    if begin is not None:
+        add_first(tokenizer, begin)
+    return HuggingFaceCodec(tokenizer, end, begin)
+
+
 def add_first(tokenizer: "hf.Tokenizer", token: str) -> None:
     """Makes transformers' AutoTokenizer put `token` before every text, as texts of this vocabulary start."""
     add_template(tokenizer, [token], [token, "$A"], [token, "$A", f"{token}:1", "$B:1"])

@@ -16,7 +16,7 @@ import numpy as np
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.spec.small_file import read_small_bytes
-from jaxgpt.text.tokenizers.huggingface import HuggingFaceCodec, add_first
+from jaxgpt.text.tokenizers.huggingface import HuggingFaceCodec, with_ends
 from jaxgpt.text.tokenizers.tokenizer_json import LARGEST, one_line
 
 SPACE = "▁"
@@ -86,10 +86,7 @@ def sentencepiece(
     tokenizer.add_special_tokens(
         [text for text, kind in zip(texts, kinds, strict=True) if kind in special and text and SPACE not in text]
     )
-    begin = None if bos is None else texts[bos]
-    if begin is not None:
-        add_first(tokenizer, begin)
-    return HuggingFaceCodec(tokenizer, None if eot is None else texts[eot], begin)
+    return with_ends(tokenizer, texts, bos, eot)
 
 
 def named(pieces: Pieces) -> dict[str, int]:
