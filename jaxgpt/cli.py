@@ -325,9 +325,8 @@ def list_seams(
             for name, file in shipped.names(kind).items():
                 print(f"{name:26} {shipped.headline(file)}")
             return
-    import jaxgpt.lab
-    import jaxgpt.train  # noqa: F401  declares every seam
-    from jaxgpt.spec import ConfigError, members, seams
+    from jaxgpt.seams import members, seams
+    from jaxgpt.spec import ConfigError
     from jaxgpt.spec.errors import did_you_mean, quote
 
     known = seams()

@@ -21,7 +21,7 @@ FLOORS = [
     {"train"},
     {"aot", "align"},
     {"lab"},
-    {"arguments", "doctor"},
+    {"arguments", "doctor", "seams"},
     {"cli"},
     {"__main__"},
 ]

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import jaxgpt.lab
-import jaxgpt.train  # noqa: F401  every seam's own members are there before a page adds to them
-from jaxgpt.spec import seams
+from jaxgpt.seams import seams  # every seam's own members are there before a page adds to them
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs" / "howto").glob("*.md"))

@@ -7,9 +7,8 @@ field values to try; a member with required fields needs an entry. An annotation
 import pytest
 from pydantic_core import PydanticUndefined
 
-import jaxgpt.lab
-import jaxgpt.train  # noqa: F401  declares every seam, as `jaxgpt list` does
-from jaxgpt.spec import Seam, members
+from jaxgpt.seams import members
+from jaxgpt.spec import Seam
 
 
 def pytest_generate_tests(metafunc):
