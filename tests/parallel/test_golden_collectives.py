@@ -19,6 +19,8 @@ MODEL = {
     "model.tied": False, "batch_size": B, "exec.layers": "scan",
 }  # fmt: skip
 MOE = {"model.feed_forward": {"kind": "moe", "num_experts": 8, "top_k": 2, "expert": {"kind": "mlp", "d_ff": 32}}}
+PLAIN = {"kind": "sgd", "lr": 1.0, "momentum": 0.0, "clip": None}
+"""Quick to compile, where it does not matter what an optimiser keeps."""
 STREAM = B * T * D * 4
 """Bytes of the residual stream."""
 LOGITS = B * T * V * 4
@@ -31,7 +33,8 @@ def compiled(tiny):
     """`compiled(**overrides)`: the run, and the collectives of its step."""
 
     def go(**overrides):
-        run = tiny(**(MODEL | overrides))
+        optim = {} if "fsdp" in overrides.get("exec.mesh", {}) else {"optim": PLAIN}
+        run = tiny(**(MODEL | optim | overrides))
         held = program(run)
         rows = batch(run, held)
         key = jax.eval_shape(lambda: jax.random.key(0))

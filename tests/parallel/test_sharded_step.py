@@ -33,9 +33,9 @@ STRATEGIES = {
 
 
 def fields(names):
-    """Overrides that spread a run over 8 devices by one strategy, or over 2 x 4 by two."""
+    """Overrides that spread a run over 8 devices by one strategy, over 2 x 4 by two, or over 2 x 2 x 2 by three."""
     mesh, of = {"data": 1}, []
-    for name, size in zip(names, [[8], [2, 4]][len(names) - 1], strict=True):
+    for name, size in zip(names, [[8], [2, 4], [2, 2, 2]][len(names) - 1], strict=True):
         axis, rules = STRATEGIES[name]
         mesh[axis] = min(size, 4) if axis in ("pipeline", "tensor") else size
         of += [] if rules is None else [rules]
@@ -50,18 +50,17 @@ PRODUCTS = [(name,) for name in STRATEGIES] + [
     if STRATEGIES[pair[0]][0] != STRATEGIES[pair[1]][0]
     and fields(pair) not in [fields((name,)) for name in pair]  # by itself an axis of 4 has data 2 beside it already
 ]
-VARIANTS = {"zero 1", "zero 2", "tensor, split norms"}
-WITH_EXPERTS = ("expert",), ("zero 3", "expert"), ("tensor", "expert")
+PRODUCTS += [("zero 3", "tensor", "pipeline"), ("zero 3", "sequence", "pipeline"), ("zero 3", "tensor", "expert")]
+OF_SEVERAL = {"gpt": [*PRODUCTS[-3:-1], ("tensor", "sequence")], "moe": [PRODUCTS[-1]]}
 
 
 def slow(model, names):
-    """Long to compile, for what the rest shows already: experts beside strategies that leave them alone; pairs that
-    differ from another by a variant of a strategy, which `make test` has by itself; and pairs with data, of which axes
-    of 4 have two parts anyway."""
-    varied = not VARIANTS.isdisjoint(names)
-    if model == "moe":
-        return names not in WITH_EXPERTS
-    return len(names) == 2 and (varied or "data" in names)
+    """Long to compile, for what the rest shows already: experts beside strategies that leave them alone; and pairs that
+    are within a product of three, differ from another by a variant of a strategy, which `make test` has by itself, or
+    are with data, of which axes of 4 have two parts anyway."""
+    if len(names) == 1:
+        return model == "moe" and names != ("expert",)
+    return names not in OF_SEVERAL[model]
 
 
 CASES = [
