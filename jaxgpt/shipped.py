@@ -26,7 +26,7 @@ def folder(kind: Kind) -> Path | None:
 
 
 def names(kind: Kind) -> dict[str, Path]:
-    """All of them, in order: `gpt2/demo` and its file."""
+    """The names of all that come with the package, in order, each with its file: `gpt2/demo`."""
     root, ending = folder(kind), _ENDING[kind]
     files = sorted(root.rglob(f"*{ending}")) if root is not None else []
     return {file.relative_to(root).as_posix().removesuffix(ending): file for file in files if root is not None}

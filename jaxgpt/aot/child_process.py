@@ -73,7 +73,8 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def spoken(moved: list[Collective], where: list[Place], topology: Slice) -> dict[str, Any]:
-    """By kind: how many, bytes, seconds; and the largest, with the operation that it came from."""
+    """What a step's collectives say, by kind: how many, bytes, seconds, and the largest with the operation it came
+    from."""
     seconds = taken(moved, where, topology)
     out: dict[str, Any] = {kind: {**total._asdict(), "seconds": seconds[kind]} for kind, total in totals(moved).items()}
     for kind, row in out.items():

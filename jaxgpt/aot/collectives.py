@@ -44,7 +44,7 @@ class Total(NamedTuple):
 
 
 def collectives(text: str) -> list[Collective]:
-    """Those of a compiled program (`compiled.as_text()`, of any backend), in the order in which they are run.
+    """The collectives of a compiled program (`compiled.as_text()`, of any backend), in the order in which they are run.
 
     An asynchronous pair counts at its start. What happens within one device alone (groups of one) is left out.
     """
@@ -62,7 +62,7 @@ def collectives(text: str) -> list[Collective]:
 
 
 def totals(moved: Iterable[Collective]) -> dict[str, Total]:
-    """By kind, each counted as often as it is run; kinds that do not occur are left out."""
+    """Sums by kind, each collective counted as often as it is run; kinds that do not occur are left out."""
     out: dict[str, Total] = {}
     for each in moved:
         times, size = out.get(each.kind, (0, 0))

@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     run: ObjectiveRun
     topology: Slice
     facts: dict[str, Any]
-    """See `child.facts`."""
+    """See `child_process.facts`."""
     prediction: Prediction
 
     @property
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
         return bool(self.facts["memory_bytes"] <= self.topology.chip.memory)
 
     def figures(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """The whole answer as plain values, for JSON."""
         chip = self.topology.chip
         return {
             "topology": self.topology.name + (f"*{self.topology.copies}" if self.topology.copies > 1 else ""),

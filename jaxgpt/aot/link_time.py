@@ -74,7 +74,7 @@ def _within(collective: Collective, group: list[tuple[int, ...]], topology: Slic
 
 
 def _hop(size: int, a: Place, b: Place, topology: Slice) -> float:
-    """From one chip to another; a link that others' messages cross too is shared with them."""
+    """Seconds from one chip to another; a link that others' messages cross too is shared with them."""
     if a.slice != b.slice:
         return size / topology.chip.between
     hops = 0

@@ -30,7 +30,7 @@ class Tried(NamedTuple):
     """Its refusal."""
 
     def figures(self, asked: ObjectiveRun) -> dict[str, Any]:
-        """As plain values, with what was changed of the run that was asked for."""
+        """The try as plain values, with what was changed of the run that was asked for."""
         if self.answer is None:
             return {"mesh": self.mesh, "why": self.why}
         return self.answer.figures() | {"changed": changes(asked, self.answer.run)}

@@ -56,7 +56,7 @@ class Prediction(NamedTuple):
 
 
 def predict(run: ObjectiveRun, topology: Slice, facts: dict[str, Any]) -> Prediction:
-    """From the model's own FLOPs and the compiler's bytes, as `child.facts` gives them."""
+    """Predicts from the model's own FLOPs and the compiler's bytes, as `child_process.facts` gives them."""
     tokens, rate = run.batch_size * run.row_tokens, topology.chips * topology.chip.flops
     how = pipelined(run, run.exec.mesh.shape(topology.chips))
     busy = 1 - bubble(how.stages, how.microbatches, how.repeats) if how else 1.0

@@ -44,8 +44,8 @@ class Heat(NamedTuple):
 
 
 def heat(encode: Encode, subsets: Mapping[str, ScoredPairs], pairs: int = PAIRS) -> Heat:
-    """Of up to `pairs` pairs, the same for every model, spread evenly over the ranking by score; no text comes twice,
-    unless there are no such pairs."""
+    """The map of up to `pairs` pairs, the same for every model, spread evenly over the ranking by score; no text comes
+    twice, unless there are no such pairs."""
     rows = [row for subset in subsets.values() for row in zip(subset.first, subset.second, subset.scores, strict=True)]
     rows.sort(key=lambda row: -row[2])
     seen: set[str] = set()

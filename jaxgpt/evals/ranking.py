@@ -27,8 +27,8 @@ def spearman(a_N: np.ndarray, b_N: np.ndarray) -> float:
 
 
 def _ranks(x_N: np.ndarray) -> np.ndarray:
-    """From 1, smallest first; equal values share the mean of their places. `scipy.stats` has it too, and takes a second
-    to import, which every training run would wait for."""
+    """Ranks from 1, smallest first; equal values share the mean of their places. `scipy.stats` has it too, and takes a
+    second to import, which every training run would wait for."""
     _, value_N, times = np.unique(x_N, return_inverse=True, return_counts=True)
     return (np.cumsum(times) - (times - 1) / 2)[value_N]
 
@@ -50,8 +50,9 @@ def unit_rows(x_ND: np.ndarray) -> np.ndarray:
 def ranks_of(
     query_QD: np.ndarray, document_ND: np.ndarray, relevant: Sequence[Sequence[int]], block: int = BLOCK
 ) -> list[np.ndarray]:
-    """For each query the ranks, ascending from 1, of its relevant documents among all by cosine; `relevant` has their
-    row numbers. What is irrelevant goes first among equals, and before NaN: vectors that are all alike find nothing.
+    """Finds for each query the ranks, ascending from 1, of its relevant documents among all by cosine; `relevant` has
+    their row numbers. What is irrelevant goes first among equals, and before NaN: vectors that are all alike find
+    nothing.
 
     `block` cosines are held at a time. Raises ValueError for a query without a relevant document.
     """

@@ -149,7 +149,7 @@ def _tensors(path: Path, header: Header) -> dict[str, Tensor]:
 
 
 def _groups(header: Header) -> list[Group]:
-    """In the order of the file."""
+    """The tensors of a checkpoint, group by group in the order of the file."""
     L, D, F, V, H, G = header.layers, header.dim, header.hidden, header.vocab, header.heads, header.kv_heads
     kv = D // H * G
 

@@ -67,7 +67,8 @@ class NameMap(NamedTuple):
         dtype: str = "float32",
         put: Put | None = None,
     ) -> dict[str, Any]:
-        """Their tensors -> our tree in `dtype`, new memory, one leaf at a time. `shapes` is the model's tree of shapes.
+        """Turns their tensors into our tree in `dtype`, in new memory, one leaf at a time. `shapes` is the model's tree
+        of shapes.
 
         A leaf is filled layer by layer, given to `put` with its path (None: kept as numpy) and let go, so memory peaks
         at one copy of the model and one leaf. Raises JaxgptError, before anything is read but tensors that may be
@@ -115,7 +116,7 @@ class NameMap(NamedTuple):
         return dict(unflatten_dict(leaves, sep="/"))
 
     def today(self, name: str) -> str:
-        """Their name as the rows have it: without the prefix, in today's spelling."""
+        """A tensor's name as the rows have it: without the prefix, in today's spelling."""
         for old, new in self.renames:
             name = re.sub(old, new, name)
         return name.removeprefix(self.prefix)

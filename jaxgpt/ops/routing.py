@@ -64,7 +64,8 @@ def bounded(expert_Tk: jax.Array, experts: int, places: int) -> Slots:
 
 
 def blocked(expert_Tk: jax.Array, experts: int, size: int) -> tuple[Slots, jax.Array]:
-    """As many blocks of `size` slots for an expert as its choices fill, so nobody is dropped; and each block's expert.
+    """Slots in as many blocks of `size` for an expert as its choices fill, so nobody is dropped; and each block's
+    expert.
 
     Whoever chooses what, no more than (T·k + E·(size − 1)) / size blocks can be needed, nor more than T·k: that many
     there are, and those at the end may be empty.

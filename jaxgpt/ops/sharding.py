@@ -33,7 +33,7 @@ _CURRENT: ContextVar[Placement | None] = ContextVar("placement", default=None)
 
 
 def placement() -> Placement | None:
-    """That of the program being traced; None where nobody said: on one device."""
+    """The placement of the program being traced; None where nobody said: on one device."""
     return _CURRENT.get()
 
 

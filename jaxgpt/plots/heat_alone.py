@@ -49,7 +49,7 @@ def draw_alone(heat: "Heat", name: str, path: Path, ending: str) -> None:
 
 
 def shorten(text: str, letters: int = LETTERS) -> str:
-    """In one line of at most so many letters, cut behind a word unless that takes half of it away."""
+    """Text in one line of at most so many letters, cut behind a word unless that takes half of it away."""
     line = " ".join(text.split())
     if len(line) <= letters:
         return line

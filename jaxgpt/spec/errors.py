@@ -39,7 +39,7 @@ def _one_line(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """At most so many characters of a text, the last of them dots where it goes on."""
+    """The text with at most so many characters, the last three of them dots where it goes on."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

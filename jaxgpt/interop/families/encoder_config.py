@@ -77,7 +77,8 @@ def encoder_family(kind: type[E], names: NameMap, dialect: Dialect, masked_head:
         return names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
 
     def fit(model: Encoder, tensors: Collection[str]) -> Encoder:
-        """With the heads that a file holds: bert-base-uncased calls itself BertForMaskedLM and has a pooler."""
+        """The model with the heads that a file holds: bert-base-uncased calls itself BertForMaskedLM and has a
+        pooler."""
         present = {names.today(name) for name in tensors}
         pooler = "pooler.dense.weight" in present
         judges = pooler and "cls.seq_relationship.weight" in present

@@ -24,7 +24,7 @@ DEFAULTS = llama.DEFAULTS | {
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     ours = llama_type.fields(config, DEFAULTS, activation="hidden_activation")
     llama_type.check_multiple(config, ours)
     config.only("use_bidirectional_attention", None, False)
@@ -44,7 +44,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     scale = model.score_scale
     return llama_type.keys(model, activation="hidden_activation") | {
         "attention_bias": model.has_qkv_bias or model.has_o_bias,

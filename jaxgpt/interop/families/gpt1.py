@@ -28,13 +28,13 @@ COMMON = gpt2.COMMON._replace(vocab_size=40478, context=("n_positions", 512))
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     activation = config.activation("afn", "gelu", ACTIVATIONS)
     return COMMON.fields(config) | {"feed_forward": {"kind": "mlp", "activation": activation}}
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return COMMON.keys(model) | {"afn": activation_name(model, ACTIVATIONS)}
 
 

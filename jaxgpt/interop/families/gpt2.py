@@ -42,7 +42,7 @@ COMMON = CommonKeys(
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     config.only("scale_attn_weights", True)
     config.only("scale_attn_by_inverse_layer_idx", False)
     config.only("add_cross_attention", False)
@@ -56,7 +56,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return COMMON.keys(model) | {"n_inner": inner_width(model), "activation_function": activation_name(model)}
 
 

@@ -49,7 +49,7 @@ COMMON = CommonKeys(
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     common = COMMON.fields(config)
     local = window(config("window_size", 256, Length), common["context"])
     return common | {
@@ -65,7 +65,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     kinds = ["local" if isinstance(pattern, Banded) else "global" for pattern in model.layer_patterns]
     return COMMON.keys(model) | {
         "attention_types": [[kinds, 1]],

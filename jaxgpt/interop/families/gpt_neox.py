@@ -51,7 +51,7 @@ def names(model: Decoder) -> NameMap:
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     common = COMMON.fields(config)
     hidden, heads = common["d_model"], common["num_heads"]
     part = config("partial_rotary_factor", config("rotary_pct", 0.25, Share), Share, rope_key(config))
@@ -74,7 +74,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return COMMON.keys(model) | {
         **rope_keys(model.position, "rotary_emb_base"),
         "rotary_pct": share(getattr(model.position, "width", None), model.head_width),

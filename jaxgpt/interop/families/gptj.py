@@ -41,7 +41,7 @@ COMMON = CommonKeys(
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     config.only("tie_word_embeddings", False)
     common, turned = COMMON.fields(config), config("rotary_dim", 64, Width)
     width, heads = common["d_model"], common["num_heads"]
@@ -62,7 +62,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return COMMON.keys(model) | {
         "tie_word_embeddings": False,
         "rotary_dim": getattr(model.position, "width", None) or model.head_width,

@@ -21,7 +21,7 @@ DEFAULTS = {
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     ours = llama_type.fields(config, DEFAULTS)
     llama_type.check_multiple(config, ours)
     biased = config("attention_bias", False, bool)
@@ -29,7 +29,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     biased = {"attention_bias": model.has_qkv_bias or model.has_o_bias, "mlp_bias": model.bias}
     return llama_type.keys(model) | biased
 

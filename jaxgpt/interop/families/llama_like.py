@@ -91,7 +91,7 @@ def fields(config: Config, defaults: Mapping[str, Any], activation: str = "hidde
 
 
 def keys(model: Decoder, activation: str = "hidden_act") -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return {
         "vocab_size": model.vocab_size,
         "max_position_embeddings": model.context,

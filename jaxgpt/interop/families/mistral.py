@@ -26,7 +26,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return llama_type.keys(model) | {"sliding_window": width_of(model.layer_patterns)}
 
 

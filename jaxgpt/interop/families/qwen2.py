@@ -20,7 +20,7 @@ DEFAULTS = llama.DEFAULTS | {
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     ours = llama_type.fields(config, DEFAULTS)
     return ours | {"qkv_bias": True, "pattern": patterns(config, ours)}
 
@@ -34,7 +34,7 @@ def patterns(config: Config, ours: dict[str, Any]) -> Any:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return llama_type.keys(model) | layer_type_keys(model.layer_patterns)
 
 

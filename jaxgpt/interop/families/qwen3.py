@@ -11,7 +11,7 @@ DEFAULTS = qwen2.DEFAULTS | {"head_dim": 128}
 
 
 def fields(config: Config) -> dict[str, Any]:
-    """Our fields from their keys."""
+    """Our fields from the keys of config.json."""
     ours = llama_type.fields(config, DEFAULTS)
     biased = config("attention_bias", False, bool)
     more = {"qk_norm": ours["norm"], "qkv_bias": biased, "o_bias": biased}
@@ -19,7 +19,7 @@ def fields(config: Config) -> dict[str, Any]:
 
 
 def keys(model: Decoder) -> dict[str, Any]:
-    """Their keys from our fields."""
+    """The keys of config.json from our fields."""
     return qwen2.keys(model) | {"attention_bias": model.has_qkv_bias or model.has_o_bias}
 
 

@@ -21,8 +21,8 @@ NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 def read_templates(folder: Path, settings: Mapping[str, Any], where: Path) -> dict[str, str]:
-    """Those of a Hugging Face folder: its files, or else what `settings`, read from `where`, hold. Raises ConfigError
-    for what is neither text nor texts with a name each."""
+    """The templates of a Hugging Face folder: its files, or else what `settings`, read from `where`, hold. Raises
+    ConfigError for what is neither text nor texts with a name each."""
     files = {DEFAULT: folder / FILE} if (folder / FILE).exists() else {}
     for path in sorted((folder / OTHERS).glob(f"*{ENDING}")):
         files.setdefault(path.name.removesuffix(ENDING), path)
@@ -48,7 +48,7 @@ def write_templates(folder: Path, templates: Mapping[str, str]) -> None:
 
 
 def from_gguf(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Those of a GGUF file. Raises ConfigError as `read_templates` does."""
+    """The templates of a GGUF file. Raises ConfigError as `read_templates` does."""
     stored = {key.removeprefix(f"{KEY}."): text for key, text in fields.items() if key.startswith(f"{KEY}.")}
     return _checked(stored | ({DEFAULT: fields[KEY]} if KEY in fields else {}), KEY)
 

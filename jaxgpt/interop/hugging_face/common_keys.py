@@ -24,7 +24,7 @@ class CommonKeys(NamedTuple):
     """Whether the output is the token table where the file does not say; None: the family's models have no choice."""
 
     def fields(self, config: Config) -> dict[str, Any]:
-        """Our fields from their keys."""
+        """Our fields from the keys of config.json."""
         width, heads = config(*self.d_model, Width), config(*self.num_heads, Count)
         config.multiple(self.d_model[0], width, self.num_heads[0], heads)
         tied = {} if self.tied is None else {"tied": config("tie_word_embeddings", self.tied, bool)}
@@ -40,7 +40,7 @@ class CommonKeys(NamedTuple):
         }
 
     def keys(self, model: Transformer) -> dict[str, Any]:
-        """Their keys from our fields."""
+        """The keys of config.json from our fields."""
         sizes = {theirs: getattr(model, ours) for ours, theirs in self.words.items()}
         return sizes | {
             "vocab_size": model.vocab_size,

@@ -71,7 +71,7 @@ def rope_key(config: Config) -> str:
 
 
 def rope_keys(position: Position, theta_key: str = "rope_theta") -> dict[str, Any]:
-    """Their keys for a position; those of a plain one for what does not turn."""
+    """The keys of config.json for a position; those of plain rotary positions for one that does not turn."""
     scaling: dict[str, Any] | None = None
     if isinstance(position, RotaryLinear):
         scaling = {"rope_type": "linear", "factor": position.factor}

@@ -87,7 +87,8 @@ def write_modules(draft: Path, recipe: Recipe, model: Model, dtype: str) -> None
 
 
 def _pooling(names: tuple[str, ...], width: int) -> dict[str, Any]:
-    """By flags, which every release reads; by a list where they would join the vectors in another order."""
+    """The settings of pooling, as flags, which every release reads, or as a list where they would join the vectors in
+    another order."""
     unknown = [name for name in names if name not in POOLINGS.values()]
     if unknown:
         raise ConfigError(

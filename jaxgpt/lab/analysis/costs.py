@@ -12,7 +12,7 @@ from jaxgpt.spec import ConfigError, diff, load_yaml
 
 
 class Spent(NamedTuple):
-    """Of one run as the mean of an arm's, or of many as their sum. NaN where no run has ended."""
+    """What one run took, as the mean of an arm's, or many, as their sum. NaN where no run has ended."""
 
     steps: float
     tokens: float
@@ -41,7 +41,8 @@ def total(findings: Findings, outcomes: Iterable[Outcome]) -> Spent:
 
 
 def flops_per_token(findings: Findings, arm: str) -> float:
-    """Of an arm's runs, in training. NaN while the vocabulary is unknown: until a run of the arm has begun."""
+    """FLOPs that an arm's runs take for a token in training. NaN while the vocabulary is unknown: until a run of the
+    arm has begun."""
     cells = findings.plan.of(arm, findings.budget)
     run = cells[0].run
     if not run.complete:  # as a run of the arm completed itself: no corpus is needed to report

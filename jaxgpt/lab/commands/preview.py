@@ -88,7 +88,7 @@ def _seconds(
 
 
 def detection(sweep: Sweep, detect: float) -> list[str]:
-    """For each arm against the baseline: the seeds that find a difference of `detect` with 80% power.
+    """A line for each arm against the baseline: the seeds that find a difference of `detect` with 80% power.
 
     The pilot is what has finished so far: its standard deviation within arms, and the correlation of the pairs. Raises
     ConfigError with fewer than 3 pairs, or for a difference that is not above 0.

@@ -62,7 +62,7 @@ def board(status: SweepStatus) -> RenderableType:
 
 
 def _text(text: str, **look: Any) -> Text:
-    """With what a terminal would obey spelled out."""
+    """Text for the screen, with what a terminal would obey spelled out."""
     return Text(printable(text), **look)
 
 

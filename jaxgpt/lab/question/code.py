@@ -21,7 +21,8 @@ def own_code(run: Spec) -> list[str]:
 
 
 def _code_digest(text: str) -> str:
-    """Of everything but comments, the file's docstring and the Experiment: more seeds or another arm change no code."""
+    """The digest of everything but comments, the file's docstring and the Experiment: more seeds or another arm change
+    no code."""
     return digest([ast.dump(node) for node in ast.parse(text).body if not _is_question(node)])
 
 

@@ -33,7 +33,7 @@ def one_line(text: str) -> str:
 
 
 def for_html(text: str) -> str:
-    """For the content of an element or an attribute in quotes."""
+    """Text for the content of an element or an attribute in quotes."""
     return html.escape(one_line(text))
 
 
@@ -43,12 +43,12 @@ def for_html_lines(text: str) -> str:
 
 
 def for_markdown(text: str) -> str:
-    """For a line, a heading, an item of a list or a cell of a table."""
+    """Text for a line, a heading, an item of a list or a cell of a table."""
     return _MARKED.sub(_neutral, one_line(text).strip())
 
 
 def for_markdown_code(text: str) -> str:
-    """As code within a line, in a fence that is longer than any inside."""
+    """Text as code within a line, in a fence that is longer than any inside."""
     text = one_line(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") else ""
@@ -64,7 +64,7 @@ def for_csv(value: Any) -> Any:
 
 
 def for_figure(text: str) -> str:
-    """For matplotlib, which sets what stands between dollars as mathematics."""
+    """Text for matplotlib, which sets what stands between dollars as mathematics."""
     text = one_line(text)
     return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…").replace("$", r"\$")
 

@@ -112,7 +112,8 @@ _CAPITALS = {"gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon"
 
 
 def _left_out(findings: Findings) -> set[str]:
-    """Of the arms' table: steps; time, unless arms had equal amounts of it; and what the caption tells once."""
+    """Columns that the arms' table leaves out: steps; time, unless arms had equal amounts of it; and what the caption
+    tells once."""
     return {"steps", *_shared(findings)} | ({"time"} if findings.budget != "seconds" else set())
 
 

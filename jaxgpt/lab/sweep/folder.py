@@ -114,7 +114,8 @@ class Sweep:
 
     @cached_property
     def _resolved(self) -> dict[tuple[tuple[str, float], ...], Plan]:
-        """By tuned rates: resolving every arm again each time that somebody asks took a second in large sweeps."""
+        """Plans by tuned rates: resolving every arm again each time that somebody asks took a second in large
+        sweeps."""
         return {}
 
     def plans(self) -> list[Plan]:

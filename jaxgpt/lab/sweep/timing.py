@@ -27,7 +27,7 @@ def program_id(run: Any) -> str:
 
 
 def solo_pace(run: Any) -> Pace:
-    """Of one run on its own, on real batches. Raises ConfigError for a kind of run with a loop of its own."""
+    """Times one run on its own, on real batches. Raises ConfigError for a kind of run with a loop of its own."""
     import jax
 
     if not run.one_program:
@@ -52,7 +52,7 @@ def solo_pace(run: Any) -> Pace:
 
 
 def fused_pace(runs: Sequence[Any]) -> Pace:
-    """Of several runs as one program."""
+    """Times several runs as one program."""
     from jaxgpt.train.fused.loop import keys_and_inputs
     from jaxgpt.train.fused.program import fused_program
     from jaxgpt.train.opening import ready

@@ -47,7 +47,7 @@ class Case(NamedTuple):
 
 
 def case_of_call(q_BHTK: jax.Array, k_BGSK: jax.Array, scores: Scores) -> Case:
-    """That of a call, on the platform and the mesh which it is traced for."""
+    """The case of a call, on the platform and the mesh which it is traced for."""
     split = split_of(q_BHTK.shape) if q_BHTK.shape[2] == k_BGSK.shape[2] else None
     return Case(
         pattern=scores.pattern,

@@ -67,7 +67,7 @@ class Gathered(Kernel):
         return run(q_BHTK, *keys, scores.table_H, scores.q, scores.k, scores.dropout)
 
     def _inner_case(self, case: Case) -> Case:
-        """That of a device's queries and all keys."""
+        """The case of a device's queries and all keys."""
         if case.token_parts == 1:
             return case
         return case._replace(queries=case.queries // case.token_parts, numbering="any", token_parts=1)

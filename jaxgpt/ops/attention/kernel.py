@@ -65,7 +65,7 @@ def _share(x: jax.Array, axis: int, i: int, n: int) -> jax.Array:
 
 
 def _share_of_scores(scores: Scores, pattern: Pattern, i: int, n: int) -> Scores:
-    """Those of the i-th of n shares of the heads, which has a pattern and draws of its own."""
+    """The scores of the i-th of n shares of the heads, which has a pattern and draws of its own."""
     table_H, dropout = scores.table_H, scores.dropout
     if dropout is not None:
         dropout = dropout.folded(i)

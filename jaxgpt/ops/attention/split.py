@@ -44,7 +44,8 @@ class Split(NamedTuple):
         return PartitionSpec(self.rows or None, self.heads or None, self.tokens, None)
 
     def side_spec(self, x: jax.Array, whole: bool = False) -> PartitionSpec:
-        """That of positions or segments (B, T), or one with `whole` rows. Positions (T,) are known everywhere."""
+        """The PartitionSpec of positions or segments (B, T), or one with `whole` rows. Positions (T,) are known
+        everywhere."""
         return PartitionSpec(self.rows or None, None if whole else self.tokens) if x.ndim == 2 else PartitionSpec()
 
     def beside(self, x_BGTK: jax.Array) -> jax.Array:

@@ -61,7 +61,7 @@ class Known(NamedTuple):
 
     @classmethod
     def of(cls, do: jax.Array, out: jax.Array, log_sum: jax.Array) -> "Known":
-        """From the output's gradient, and the output and log-sums of the forward pass."""
+        """Made from the output's gradient, and the output and log-sums of the forward pass."""
         delta = jnp.sum(do.astype(jnp.float32) * out.astype(jnp.float32), -1)
         return cls(do, jnp.where(log_sum > FLOOR, log_sum, NEVER), delta)
 

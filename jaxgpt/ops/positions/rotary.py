@@ -34,7 +34,7 @@ class Turning(Rotated):
         """What rotated queries and keys are multiplied by."""
 
     def rotate(self, x_BHTK: jax.Array, pos_BT: jax.Array) -> jax.Array:
-        """In float32, then back to the input's dtype. K must be even."""
+        """Turns pairs of channels in float32, then goes back to the input's dtype. K must be even."""
         half = x_BHTK.shape[-1] // 2
         rate, size = jnp.asarray(self.rates(2 * half), jnp.float32), np.float32(self.magnitude())
         angle = pos_BT[..., None, :, None].astype(jnp.float32) * rate

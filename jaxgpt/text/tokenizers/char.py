@@ -37,7 +37,7 @@ class CharCodec(Codec):
 
     @classmethod
     def from_json(cls, tree: dict[str, Any], path: Path) -> "CharCodec":
-        """From a parsed `tokenizer.json`. Raises ConfigError when its vocabulary is not a sorted alphabet."""
+        """The codec of a parsed `tokenizer.json`. Raises ConfigError when its vocabulary is not a sorted alphabet."""
         vocab = tree.get("model", {}).get("vocab") if isinstance(tree.get("model"), dict) else None
         if not isinstance(vocab, dict) or any(len(symbol) != 1 for symbol in vocab):
             raise ConfigError(f"{path}: model.vocab is not a map from single characters; save the char tokenizer again")

@@ -101,7 +101,7 @@ class HuggingFaceCodec(Codec):
         return both == word + word != word + spaced
 
     def decode(self, ids: Sequence[int]) -> str:
-        """By the vocabulary's own decoder; special tokens print by name, and ids without text not at all."""
+        """The text by the vocabulary's own decoder; special tokens print by name, and ids without text not at all."""
         known = [int(token) for token in ids if 0 <= token < self.vocab_size]
         with one_line("tokenizer: cannot decode these ids"):
             return self._tokenizer.decode(known, skip_special_tokens=False)
@@ -114,7 +114,7 @@ class HuggingFaceCodec(Codec):
         return named_V
 
     def tokenizer_json(self) -> str:
-        """As `tokenizers` writes it."""
+        """The tokenizer as the library itself writes it."""
         return self._tokenizer.to_str()
 
 

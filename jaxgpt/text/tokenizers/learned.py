@@ -68,4 +68,4 @@ class Learned(Tokenizer):
 
     @abstractmethod
     def _published(self, folder: Path) -> "hf.Tokenizer":
-        """From the files that the paper's authors published. Raises ConfigError that names the files looked for."""
+        """Reads the files that the paper's authors published. Raises ConfigError that names the files looked for."""

@@ -75,7 +75,7 @@ class WordPiece(Learned, kind="wordpiece"):
 
 
 def _framed(tokenizer: "hf.Tokenizer") -> "hf.Tokenizer":
-    """With BERT's template: `[CLS] text [SEP]`, and a second text in the second segment."""
+    """The tokenizer with BERT's template: `[CLS] text [SEP]`, and a second text in the second segment."""
     single = ["[CLS]", "$A", "[SEP]"]
     add_template(tokenizer, ("[CLS]", "[SEP]"), single, [*single, "$B:1", "[SEP]:1"])
     return tokenizer

@@ -15,7 +15,7 @@ KEYS = "val/uniformity", "val/alignment"
 
 
 def measured(findings: Findings) -> dict[str, list[Outcome]]:
-    """By arm, the finished runs that have both (`eval.sts` measures them); arms without any are left out."""
+    """The finished runs, by arm, that have both figures (`eval.sts` measures them); arms without any are left out."""
     by_arm = {
         arm.name: [
             outcome for outcome in arm.finished if all(isinstance(outcome.result.get(key), int | float) for key in KEYS)

@@ -85,7 +85,7 @@ def save_figure(findings: Findings, folder: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Of letters that the font lacks, and of names too long for the picture, the tables have every one."""
+    """Keeps matplotlib from warning of letters that the font lacks and of names too long: the tables have every one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_forest(ax: "Axes", findings: Findings) -> None:
-    """For each planned comparison: the pairs' differences as dots, their mean and its 95% t interval, and zero."""
+    """Draws for each planned comparison the pairs' differences as dots, their mean and its 95% t interval, and zero."""
     from matplotlib.ticker import MaxNLocator
 
     experiment = findings.plan.experiment

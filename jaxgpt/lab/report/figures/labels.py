@@ -87,7 +87,7 @@ def _overlaps(box: "Bbox", others: Sequence["Bbox"]) -> int:
 
 
 def _offsets(wide: float, high: float) -> Iterator[tuple[float, float, int]]:
-    """From a point to the middle of a name of this size, in points, nearest first, with the ring."""
+    """Ways from a point to the middle of a name of this size, in points, nearest first, with the ring."""
     for ring in range(_RINGS):
         away = _AWAY + ring * (high + _GAP)
         for across, up in _AROUND:

@@ -67,7 +67,7 @@ def _draw_series(ax: "Axes", series: Series, colour: str) -> None:
 
 
 def _spread(sizes: list[float]) -> list[float]:
-    """Those sizes whose labels do not touch, from the ends inwards."""
+    """The sizes whose labels do not touch, chosen from the ends inwards."""
     at = np.log(sizes)
     places = (at - at[0]) / max(at[-1] - at[0], 1e-9)
     chosen = [0, len(sizes) - 1] if len(sizes) > 1 else [0]

@@ -36,7 +36,7 @@ def read_heat(findings: Findings, outcome: Outcome) -> "Heat | None":
 
 
 def by_arm(findings: Findings) -> "dict[str, Heat]":
-    """By arm, the mean over its finished runs; arms without a map are left out.
+    """The mean map of each arm, over its finished runs; arms without a map are left out.
 
     A cosine that is not a number in one run is none in the mean. A run that holds other texts than its arm's first one
     (the file of pairs has changed between them) has no part in it.
@@ -63,7 +63,7 @@ def height(count: int) -> float:
 
 
 def draw_heat(ax: "Axes", findings: Findings) -> None:
-    """In its place a map for each arm, with one bar of colours."""
+    """Draws in place of the axes a map for each arm, with one bar of colours."""
     import matplotlib
 
     heats, colour = by_arm(findings), of_arms(findings.plan.experiment)

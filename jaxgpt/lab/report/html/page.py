@@ -165,7 +165,7 @@ def _named(findings: Findings, contrast: Contrast) -> str:
 
 
 def _other(findings: Findings) -> str:
-    """The same under another budget."""
+    """The tables and the verdict under another budget."""
     head = f"<h2>At equal {AMOUNTS[findings.budget]}</h2><p>{powers(verdict(findings))}</p>"
     return head + _arm_table(findings) + _comparisons(findings, level=3)
 

@@ -68,7 +68,7 @@ def arm_table(findings: Findings, full: bool = True) -> Table:
 
 
 def equality(findings: Findings) -> str:
-    """In what the arms' runs are equal, and by how much the rest differs."""
+    """A sentence that says in what the arms' runs are equal, and by how much the rest differs."""
     runs = [spent for arm in findings.arms if (spent := per_run(findings, arm.name)).tokens > 0]
     if len(runs) < 2:
         return ""

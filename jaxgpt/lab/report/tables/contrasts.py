@@ -57,7 +57,7 @@ def contrast_table(findings: Findings, contrasts: list[Contrast]) -> Table:
 
 
 def brief(findings: Findings, contrasts: list[Contrast]) -> Table:
-    """The same for a terminal: no more than the primary interval and the adjusted p."""
+    """The table of comparisons for a terminal: no more than the primary interval and the adjusted p."""
     shown = (0, 1, 2, 3, 5)
     columns, rows = contrast_table(findings, contrasts)
     return Table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])

@@ -125,7 +125,8 @@ class Job:
 
 
 def _state() -> str:
-    """Of this job. One that is cancelled or requeued no longer counts as running, though its processes do run."""
+    """The state of this job. One that is cancelled or requeued no longer counts as running, though its processes do
+    run."""
     command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
     return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace").stdout.strip()
 

@@ -189,7 +189,7 @@ def _rows(tree: Any, numbers: jax.Array) -> Any:
 
 
 def _beside(keys_by_block: _Keys, ids: jax.Array) -> _Keys:
-    """For each of R rows its M key blocks side by side, by `ids` (R, M): (R, B, G, M·b, K)."""
+    """The M key blocks of each of R rows side by side, by `ids` (R, M): (R, B, G, M·b, K)."""
 
     def beside(x: jax.Array, axis: int) -> jax.Array:
         x = jnp.moveaxis(jnp.take(x, ids, axis=0, mode="clip"), 1, axis)

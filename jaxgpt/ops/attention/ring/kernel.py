@@ -274,7 +274,7 @@ def _hop(static: _Static, tree: Any, by: int) -> Any:
 
 
 def _own(static: _Static, shared: _Shared) -> _Shared:
-    """With the dropout of a device's rows and heads."""
+    """What a device computes with: dropout is drawn for its own rows and heads."""
     axes = static.split.rows + static.split.heads
     if shared.dropout is None or not axes:
         return shared

@@ -68,7 +68,7 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=64)
 def plan(pattern: Pattern | None, length: int, parts: int, block_q: int, block_k: int) -> Plan:
-    """That of a row of `length` tokens on `parts` devices, in the order of pieces that takes the least time.
+    """The plan of a row of `length` tokens on `parts` devices, in the order of pieces that takes the least time.
 
     `pattern` None: unknown positions, so that every key is visited. Blocks hold at most `block_q`, `block_k` tokens.
     """
@@ -107,7 +107,7 @@ def _needed(pattern: Pattern, pieces: int, piece: int, block_q: int, block_k: in
 
 
 def _needed_by_distance(pattern: Pattern, pieces: int, piece: int, block_q: int, block_k: int) -> np.ndarray:
-    """The same for a pattern of distance alone, in time that does not grow with the row's length."""
+    """What `_needed` gives, for a pattern of distance alone, in time that does not grow with the row's length."""
     row = same_order(piece)
 
     def needed(apart: int) -> np.ndarray:

@@ -46,6 +46,6 @@ def from_zigzag(tree: Any, axes: Axes, parts: int) -> Any:
 
 
 def _goes(side: int, parts: int) -> list[tuple[int, int]]:
-    """From which device to which the pieces 2i + side go."""
+    """The moves, from which device to which, of the pieces 2i + side go."""
     pieces = 2 * np.arange(parts) + side
     return list(enumerate(np.minimum(pieces, 2 * parts - 1 - pieces).tolist()))
