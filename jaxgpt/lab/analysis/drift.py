@@ -18,8 +18,7 @@ _LONGEST = 100
 
 def drift(findings: Findings) -> list[str]:
     """A line for each fact that differs between runs that should share it, and which runs have which value."""
-    every = [outcome for under in (findings, *findings.others) for outcome in under.outcomes]
-    cells = {outcome.cell.path: outcome.cell for outcome in every if outcome.status in ("finished", "diverged")}
+    cells = {o.cell.path: o.cell for o in findings.all_outcomes if o.status in ("finished", "diverged")}
     facts = {path: own for path in cells if (own := _facts(read_json(findings.folder / path / "provenance.json")))}
     seen: dict[tuple[str, str], dict[str, list[str]]] = {}
     for name in dict.fromkeys(name for own in facts.values() for name in own):

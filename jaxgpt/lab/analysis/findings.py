@@ -125,6 +125,14 @@ class Findings:
         return [outcome for arm in self.arms for outcome in arm.outcomes]
 
     @property
+    def all_outcomes(self) -> list[Outcome]:
+        """Every run of the plan under any budget, once, in the plan's order of arms."""
+        by_path: dict[Path, Outcome] = {}
+        for under in (self, *self.others):
+            by_path |= {o.cell.path: o for o in under.outcomes if o.cell.path not in by_path}
+        return list(by_path.values())
+
+    @property
     def excluded(self) -> list[Outcome]:
         """The runs that no mean contains."""
         return [outcome for outcome in self.outcomes if outcome.status != "finished"]

@@ -6,7 +6,6 @@ import math
 
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.report.escape import for_csv
-from jaxgpt.lab.report.tables.arms import everything
 
 
 def csv_text(findings: Findings) -> str:
@@ -16,7 +15,7 @@ def csv_text(findings: Findings) -> str:
     metric = findings.plan.experiment.metric
     heads = ["experiment", "arm", "seed", "run", "budget", "mode", "status", "step", "tokens", metric]
     writer.writerow(map(for_csv, heads))
-    for outcome in everything(findings):
+    for outcome in findings.all_outcomes:
         cell, result = outcome.cell, outcome.result
         value = "" if math.isnan(outcome.value) else outcome.value
         which = [cell.arm, cell.run.seed, cell.id, "+".join(cell.budgets), outcome.mode if result else ""]

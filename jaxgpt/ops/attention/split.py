@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 from jaxgpt.ops.sharding import Placement, placement
 
 
-class Split(NamedTuple):
+class AttentionSplit(NamedTuple):
     """Mesh axes that split rows, heads and tokens of (B, H, T, K); tokens are split by at least one."""
 
     mesh: Mesh | AbstractMesh
@@ -59,7 +59,7 @@ class Split(NamedTuple):
         return jax.shard_map(local, mesh=self.mesh, axis_names=self.free, check_vma=False, **specs)
 
 
-def split_of(shape: tuple[int, ...]) -> Split | None:
+def split_of(shape: tuple[int, ...]) -> AttentionSplit | None:
     """How queries (B, H, T, K) are split; None where each device has whole rows."""
     current = placement()
     spec = None if current is None else current.spec("activations/heads", shape)
@@ -68,7 +68,7 @@ def split_of(shape: tuple[int, ...]) -> Split | None:
     mesh, sizes = free_axes(current)
     free = frozenset(name for name, size in sizes.items() if size > 1)
     rows, heads, tokens, *_ = [axes_of(entry, free) for entry in (*spec, None, None, None)]
-    split = Split(mesh, free, rows, heads, tokens)
+    split = AttentionSplit(mesh, free, rows, heads, tokens)
     return split if split.parts > 1 else None
 
 

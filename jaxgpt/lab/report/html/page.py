@@ -17,7 +17,6 @@ from jaxgpt.lab.report.tables.arms import (
     arm_table,
     difference_table,
     equality,
-    everything,
     exclusion_lines,
     run_table,
 )
@@ -225,7 +224,7 @@ def _methods(findings: Findings) -> str:
 def _run_table(findings: Findings) -> str:
     columns, runs = run_table(findings)
     rows = []
-    for outcome, (run, name, *rest) in zip(everything(findings), runs, strict=True):
+    for outcome, (run, name, *rest) in zip(findings.all_outcomes, runs, strict=True):
         link = f'<a id="run-{run}" href="{for_html(outcome.cell.path.as_posix())}/"><code>{run}</code></a>'
         rows.append([link, arm(findings, name), *map(for_html, rest)])
     text = table(columns, rows, figures_from=columns.index("status") + 1)

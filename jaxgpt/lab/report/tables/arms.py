@@ -1,11 +1,10 @@
 """The arms' table, and what the reports say of runs: the same rows for every medium."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from jaxgpt.lab.analysis.costs import Spent, per_run
-from jaxgpt.lab.analysis.findings import Arm, Findings, Outcome
+from jaxgpt.lab.analysis.findings import Arm, Findings
 from jaxgpt.lab.analysis.ladder_series import size
 from jaxgpt.lab.number_format import (
     AMOUNTS,
@@ -85,19 +84,11 @@ def equality(findings: Findings) -> str:
     return f"Runs of different arms are {text}." if text else ""
 
 
-def everything(findings: Findings) -> list[Outcome]:
-    """Every run under any budget, once, in the plan's order of arms."""
-    runs: dict[Path, Outcome] = {}
-    for under in (findings, *findings.others):
-        runs |= {o.cell.path: o for o in under.outcomes if o.cell.path not in runs}
-    return list(runs.values())
-
-
 def run_table(findings: Findings) -> Table:
-    """One row a run, in the order of `everything`: id, arm, seed, budgets if there are several, status, metric, tokens,
+    """One row for each of `Findings.all_outcomes`: id, arm, seed, budgets if there are several, status, metric, tokens,
     time."""
     rows = []
-    for outcome in everything(findings):
+    for outcome in findings.all_outcomes:
         result, cell = outcome.result, outcome.cell
         spent = [count(result["tokens"]) if "tokens" in result else NONE]
         spent += [clock(result["seconds"]) if "seconds" in result else NONE]
@@ -124,7 +115,7 @@ def exclusion_lines(findings: Findings) -> dict[str, str]:
     """Why each run that no mean contains is out, by its id."""
     return {
         o.cell.id: f"{o.cell.id} ({o.cell.arm}, seed {o.cell.run.seed}): {o.status}{f': {o.error}' if o.error else ''}"
-        for o in everything(findings)
+        for o in findings.all_outcomes
         if o.status != "finished"
     }
 

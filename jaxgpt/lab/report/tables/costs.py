@@ -6,7 +6,6 @@ from jaxgpt.lab.analysis.costs import Spent, flops_per_token, total
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.number_format import NONE, count, decimals, number, scientific, span
 from jaxgpt.lab.question.tune import FIRST_SEED, Tuned
-from jaxgpt.lab.report.tables.arms import everything
 from jaxgpt.lab.report.tables.table import Table
 from jaxgpt.lab.statistics.paired import summarise
 from jaxgpt.terminal import clock
@@ -83,7 +82,7 @@ def edge_lines(findings: Findings) -> list[str]:
 
 
 def _reported(findings: Findings) -> dict[str, tuple[int, Spent]]:
-    by_arm = {arm: [o for o in everything(findings) if o.cell.arm == arm] for arm in findings.plan.experiment.arms}
+    by_arm = {arm: [o for o in findings.all_outcomes if o.cell.arm == arm] for arm in findings.plan.experiment.arms}
     return {arm: (len(outcomes), total(findings, outcomes)) for arm, outcomes in by_arm.items()}
 
 

@@ -1,7 +1,6 @@
 """How the runs were computed: each on its own or fused, and why."""
 
 from jaxgpt.lab.analysis.findings import Findings
-from jaxgpt.lab.report.tables.arms import everything
 from jaxgpt.lab.run_files import is_count, is_figure, read_json
 from jaxgpt.lab.sweep.grouping import FILE, read_mode
 from jaxgpt.spec import ConfigError
@@ -17,7 +16,7 @@ def computed(findings: Findings, drifts: list[str]) -> str:
 
 def _mode(findings: Findings) -> str:
     """`Fused: 24 runs, 2 to a program (0.57 of the solo time: …).`"""
-    modes = [o.mode for o in everything(findings) if o.result]
+    modes = [o.mode for o in findings.all_outcomes if o.result]
     if not modes:
         return "No run has ended."
     solo, fused = modes.count("solo"), modes.count("fused")

@@ -32,7 +32,7 @@ from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.ring import zigzag
 from jaxgpt.ops.attention.ring.plan import Plan, Visits, plan
 from jaxgpt.ops.attention.scores import AttentionDropout, Operands, Rule, Scores, Side
-from jaxgpt.ops.attention.split import Split, split_of
+from jaxgpt.ops.attention.split import AttentionSplit, split_of
 from jaxgpt.ops.attention.tile import FLOOR, NEVER, Known, cotangents
 
 
@@ -68,7 +68,7 @@ class Ring(Kernel):
 class _Static(NamedTuple):
     """Everything that is known while compiling."""
 
-    split: Split
+    split: AttentionSplit
     plan: Plan
     rule: Rule
 
