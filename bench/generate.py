@@ -17,8 +17,9 @@ import torch
 from harness import arguments, cpu, interleaved, seconds, write
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from jaxgpt.decode import Sampling, generate, ready
+from jaxgpt.decode import Sampling, generate
 from jaxgpt.interop.families import gpt2
+from jaxgpt.nn.stack import unstack
 
 GREEDY = Sampling(temperature=0.0)
 PROMPT = 16
@@ -48,7 +49,7 @@ def measure(setting: Setting, theirs: GPT2LMHeadModel, rounds: int) -> dict[str,
     name, config, batch, max_new, _ = setting
     model = gpt2.FAMILY.spec(config.to_dict())
     weights = {key: tensor.numpy() for key, tensor in theirs.state_dict().items()}
-    params = ready(jax.device_put(gpt2.FAMILY.read(weights, model)))
+    params = unstack(jax.device_put(gpt2.FAMILY.read(weights, model)))
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, PROMPT))
     prompts = ids.tolist()
     prompt_BT = torch.from_numpy(ids)

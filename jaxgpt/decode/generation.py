@@ -14,7 +14,7 @@ import numpy as np
 from jaxgpt.decode.loop import Inputs, Program, advance, begin
 from jaxgpt.decode.sampling import Sampling
 from jaxgpt.models import Model
-from jaxgpt.nn.stack import unstack, unstacked
+from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.attention import Auto
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.spec.arguments import whole
@@ -48,11 +48,6 @@ def generate(
     return out
 
 
-def ready(params: Any) -> Any:
-    """Parameters as decoding wants them, with their layers apart. Do it once when generating often; idempotent."""
-    return params if unstacked(params) else unstack(params)
-
-
 def stream(
     model: Model,
     params: Any,
@@ -76,7 +71,7 @@ def stream(
     """
     max_new, seed = whole("max_new", max_new, 0, MOST_NEW), whole("seed", seed, 0, MOST_SEED)
     rows = _checked(model, prompts)
-    inputs = Inputs(ready(params), sampling.values, _drawable(model, has_text))
+    inputs = Inputs(unstack(params), sampling.values, _drawable(model, has_text))
     program = Program(model.build(Auto(), dtype), sampling.steps, eot)
     context = None if model.endless else model.context
     ended, written = [False] * len(rows), 0

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgpt.decode.generation import MOST_NEW, ready
+from jaxgpt.decode.generation import MOST_NEW
 from jaxgpt.decode.loop import Inputs, Program, begin
 from jaxgpt.decode.sampling import Sampling, Values
+from jaxgpt.nn.stack import unstack
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import whole
 
@@ -56,7 +57,7 @@ def rollout(
     n, (_, P), spec = whole("n", n, 1, MOST_NEW), tokens_BP.shape, module.spec
     if P + n > spec.context and not spec.endless:
         raise ConfigError(f"n: {P} prompt slots and {n} new tokens exceed model.context {spec.context}; lower one")
-    inputs = Inputs(ready(params), sampling.values if values is None else values, drawable_V)
+    inputs = Inputs(unstack(params), sampling.values if values is None else values, drawable_V)
     program = Program(module, sampling.steps, eot, log_probs=True)
     state = begin(program, P + n, inputs, tokens_BP, lengths_B, key, jnp.int32(n))
     assert state.log_probs_BS is not None

@@ -14,11 +14,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import SingleDeviceSharding
 from jax.typing import ArrayLike
 
-from jaxgpt.decode import Sampling, generate, ready, stream
+from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.disk import resolve
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.models import Model
+from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
@@ -72,8 +73,8 @@ class Loaded:
         return jax.jit(lambda params, tokens: module.apply({"params": params}, tokens).astype(jnp.float32))
 
     @cached_property
-    def _ready(self) -> Any:
-        return ready(self.params)
+    def _unstacked(self) -> Any:
+        return unstack(self.params)
 
     @property
     def _ends(self) -> tuple[int, ...]:
@@ -127,7 +128,7 @@ class Loaded:
         rows, ends = self._rows(prompts), self._ends
         eot = ends[0] if ends else None
         new = generate(
-            self._continuing, self._ready, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
+            self._continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
         )
         texts = [self.tokenizer.continuation(row, _until(ids, ends)) for row, ids in zip(rows, new, strict=True)]
         return [_cut(text, stops) for text in texts]
@@ -144,7 +145,9 @@ class Loaded:
         rows, ends = self._rows([prompt]), self._ends
         eot = ends[0] if ends else None
         known = self.tokenizer.has_text
-        for (piece,) in stream(self._continuing, self._ready, rows, max_new, sampling, seed, eot, self.dtype, known):
+        for (piece,) in stream(
+            self._continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, known
+        ):
             ids += piece
             text = self.tokenizer.continuation(rows[0], _until(ids, ends)).rstrip("\ufffd")
             if text.startswith(shown):
@@ -159,7 +162,7 @@ class Loaded:
         """float32 (N, D): a vector for each text, as the checkpoint says, else the mean over an encoder's tokens, or a
         decoder's last. `pooling` chooses another by its name in `jaxgpt.ops.pooling`. See `inference.encode`."""
         recipe = recipe_for(self.model, self.recipe, pooling)
-        return encode(self._module, self._ready, self.tokenizer, texts, recipe, batch_size, quiet)
+        return encode(self._module, self._unstacked, self.tokenizer, texts, recipe, batch_size, quiet)
 
     @property
     def _continuing(self) -> Model:

@@ -36,10 +36,10 @@ class Embed(nn.Module):
             self.token = self.tokens_of.token
         if isinstance(self.position, PositionEmbedding):
             rows = self.position.first_row + self.context
-            self.place = self.param("position", self.position.start, (rows, self.d_model), jnp.float32)
+            self.position_table = self.param("position", self.position.start, (rows, self.d_model), jnp.float32)
         if self.token_types:
             shape = (self.token_types, self.d_model)
-            self.kinds = self.param("token_type", nn.initializers.normal(self.std), shape, jnp.float32)
+            self.type_table = self.param("token_type", nn.initializers.normal(self.std), shape, jnp.float32)
 
     def __call__(self, tokens_BT: jax.Array, layout: Layout, token_types: jax.Array | None = None) -> jax.Array:
         """int (B, T) -> (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""
@@ -49,11 +49,11 @@ class Embed(nn.Module):
         if self.scale is not None:
             x_BTD = x_BTD * self.scale
         if isinstance(self.position, PositionEmbedding):
-            x_BTD = x_BTD + self._at(self.place, layout.pos, self.position.first_row)
+            x_BTD = x_BTD + self._at(self.position_table, layout.pos, self.position.first_row)
         elif isinstance(self.position, Added):
             x_BTD = x_BTD + self._at(jnp.asarray(self.position.table(self.context, self.d_model)), layout.pos)
         if self.token_types:
-            x_BTD = x_BTD + (self.kinds[0] if token_types is None else lookup(self.kinds, token_types))
+            x_BTD = x_BTD + (self.type_table[0] if token_types is None else lookup(self.type_table, token_types))
         return x_BTD.astype(self.dtype)
 
     def attend(self, h: jax.Array) -> jax.Array:

@@ -113,23 +113,22 @@ def split_layers(stacked: Any) -> tuple[Any, ...]:
     return tuple(jax.tree.unflatten(shape, [part[i][0] for part in split]) for i in range(len(split[0])))
 
 
-def unstacked(params: Any) -> bool:
-    """Whether the layers of all stacks in a tree of parameters are apart."""
+def unstack(params: Any) -> Any:
+    """Parameters with the layers of all stacks apart, as decoding wants them: a loop that split them would copy all in
+    each turn. Those whose layers are apart already are returned as they are, so do it once when generating often."""
+    return params if _is_unstacked(params) else jax.jit(_unstack)(params)
+
+
+def _is_unstacked(params: Any) -> bool:
     if not isinstance(params, Mapping):
         return True
-    return all(isinstance(tree, tuple) if name == "layers" else unstacked(tree) for name, tree in params.items())
+    return all(isinstance(tree, tuple) if name == "layers" else _is_unstacked(tree) for name, tree in params.items())
 
 
-@jax.jit
-def unstack(params: Any) -> Any:
-    """Parameters with the layers of all stacks apart: a decoding loop that split them would copy all in each turn."""
-
-    def apart(tree: Any) -> Any:
-        if not isinstance(tree, Mapping):
-            return tree
-        return {name: split_layers(part) if name == "layers" else apart(part) for name, part in tree.items()}
-
-    return apart(params)
+def _unstack(params: Any) -> Any:
+    if not isinstance(params, Mapping):
+        return params
+    return {name: split_layers(tree) if name == "layers" else _unstack(tree) for name, tree in params.items()}
 
 
 def _scan(
