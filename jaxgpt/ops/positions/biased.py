@@ -30,7 +30,7 @@ class ALiBi(Biased, kind="alibi"):
 class RelativeBias(Biased, kind="t5"):
     """A trained scalar for each head and bucket of distance; buckets widen with the logarithm of the distance.
 
-    One table serves all layers, as in T5. Scores are still divided by √K, which T5 leaves out.
+    One table serves all layers of a stack, as in T5. Scores are still divided by √K, which T5 leaves out.
     """
 
     citation = "Raffel et al. 2020 (T5), section 2.1; google-research/text-to-text-transfer-transformer"

@@ -70,7 +70,7 @@ class Biased(Position):
     """A term added to the attention scores, a function of two positions and of one row of a table for each head."""
 
     trained: ClassVar[bool] = False
-    """Whether the table is a parameter (one for all layers, which nn/stack.py owns) or a constant."""
+    """Whether the table is a parameter (one for all layers of a stack, which owns it) or a constant."""
 
     @abstractmethod
     def table(self, num_heads: int) -> np.ndarray:
