@@ -77,13 +77,10 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         if not is_sealed(folder):  # it goes on since
             return None
         raise ChangedError(f"{error}; {_REMEDY}") from None
-    if (
-        not isinstance(content, dict)
-        or not isinstance(content.get("files"), dict)
-        or set(content["files"]) != set(SEALED)
-    ):
+    files = content.get("files") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or set(files) != set(SEALED):
         raise ChangedError(f"{folder / SEAL}: not the seal of a run that has ended; {_REMEDY}")
-    for name, want in content["files"].items():
+    for name, want in files.items():
         if (now := _fingerprint(folder / name, want)) != want:
             if not is_sealed(folder):
                 return None

@@ -100,9 +100,8 @@ def _workers(status: SweepStatus) -> Table:
     for worker in status.workers[:WORKERS]:
         covered = [runs[name] for name in worker.covers if name in runs]
         rates = [run.rate for run in covered if run.rate]
-        unit = (
-            f"{covered[0].arm} s{covered[0].seed:02d}" if len(covered) == 1 else f"{len(covered)} runs ({worker.key})"
-        )
+        alone = covered[0] if len(covered) == 1 else None
+        unit = f"{alone.arm} s{alone.seed:02d}" if alone else f"{len(covered)} runs ({worker.key})"
         table.add_row(
             printable(f"{worker.host}:{worker.pid}" + ("" if worker.alive else " (silent)")),
             printable(unit),

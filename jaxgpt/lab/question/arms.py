@@ -62,10 +62,8 @@ def interaction(factors: Mapping[str, Sequence[str] | Changes]) -> dict[str, dic
     ValueError for other layouts.
     """
     names = [list(levels) for levels in factors.values()]
-    if [len(levels) for levels in names] != [2, 2]:
-        raise ValueError(
-            f"interaction: expected two factors of two levels each, got {[len(levels) for levels in names]}"
-        )
+    if (sizes := [len(levels) for levels in names]) != [2, 2]:
+        raise ValueError(f"interaction: expected two factors of two levels each, got {sizes}")
     (a1, a2), (b1, b2) = names
     signs = {f"{a2}+{b2}": 0.5, f"{a2}+{b1}": -0.5, f"{a1}+{b2}": -0.5, f"{a1}+{b1}": 0.5}
     return {f"{a2} x {b2}": signs}

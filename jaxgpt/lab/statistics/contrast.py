@@ -23,10 +23,7 @@ def combine(
     weighted = {arm: weight for arm, weight in weights.items() if weight}
     seeds = tuple(sorted(set.intersection(*(set(values[arm]) for arm in weighted))))
     plus, minus = (
-        [
-            sum(sign * weight * values[arm][seed] for arm, weight in weighted.items() if sign * weight > 0)
-            for seed in seeds
-        ]
+        [sum(sign * w * values[arm][seed] for arm, w in weighted.items() if sign * w > 0) for seed in seeds]
         for sign in (1, -1)
     )
     return seeds, plus, minus

@@ -17,9 +17,7 @@ KEYS = "val/uniformity", "val/alignment"
 def measured(findings: Findings) -> dict[str, list[Outcome]]:
     """The finished runs, by arm, that have both figures (`eval.sts` measures them); arms without any are left out."""
     by_arm = {
-        arm.name: [
-            outcome for outcome in arm.finished if all(isinstance(outcome.result.get(key), int | float) for key in KEYS)
-        ]
+        arm.name: [o for o in arm.finished if all(isinstance(o.result.get(key), int | float) for key in KEYS)]
         for arm in findings.arms
     }
     return {name: outcomes for name, outcomes in by_arm.items() if outcomes}

@@ -1,7 +1,7 @@
 """The forest plot: what each planned comparison found, seed by seed and on the whole."""
 
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxgpt.lab.analysis.findings import Contrast, Findings
 from jaxgpt.lab.number_format import decimals, ends, number, with_unit
@@ -55,9 +55,8 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
 
 def _draw_contrast(ax: "Axes", y: float, contrast: Contrast, colour: str, places: int) -> None:
     difference = contrast.paired.difference
-    ax.plot(
-        contrast.differences, [y - 0.2] * difference.n, "o", color=colour, alpha=0.45, markersize=3.6, markeredgewidth=0
-    )
+    dots: Any = {"color": colour, "alpha": 0.45, "markersize": 3.6, "markeredgewidth": 0}
+    ax.plot(contrast.differences, [y - 0.2] * difference.n, "o", **dots)
     if difference.n > 1:
         ax.plot([difference.low, difference.high], [y, y], color=colour, linewidth=2)
     ax.plot([difference.mean], [y], "D", color=colour, markersize=5.5, markeredgewidth=0)

@@ -81,10 +81,8 @@ def _arm_table(findings: Findings) -> str:
 
 
 def _pictures(findings: Findings) -> str:
-    shown_panels = panels(findings)
-    figures = "".join(
-        f"<figure>{inline(svg(findings, panel), panel.name, panel.label)}</figure>" for panel in shown_panels
-    )
+    shown = panels(findings)
+    figures = "".join(f"<figure>{inline(svg(findings, panel), panel.name, panel.label)}</figure>" for panel in shown)
     rungs = "; the larger a rung, the stronger its colour" if findings.plan.experiment.ladder else ""
     words = {
         "ladder": "Law: a dot for each seed, a diamond for their geometric mean, a line for the fit.",
@@ -94,7 +92,7 @@ def _pictures(findings: Findings) -> str:
         "heat": "Heat maps: rows are first texts, columns second ones, the pair that people scored highest at the top "
         "left; framed are the pairs; an arm’s map is the mean of its runs’.",
     }
-    captions = note(" ".join(words[panel.name] for panel in shown_panels))
+    captions = note(" ".join(words[panel.name] for panel in shown))
     return f'<div class="panels">{figures}</div>{captions}{_heat_runs(findings)}'
 
 

@@ -51,9 +51,8 @@ def fold(summary: str, content: str) -> str:
 
 def facts(entries: dict[str, str]) -> str:
     """A list of names, each with its value."""
-    return (
-        f"<dl>{''.join(f'<dt>{for_html(name)}</dt><dd>{for_html(text)}</dd>' for name, text in entries.items())}</dl>"
-    )
+    terms = "".join(f"<dt>{for_html(name)}</dt><dd>{for_html(text)}</dd>" for name, text in entries.items())
+    return f"<dl>{terms}</dl>"
 
 
 def run_link(run: str) -> str:

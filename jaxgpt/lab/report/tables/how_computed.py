@@ -42,6 +42,5 @@ def _measured(findings: Findings) -> str:
     if len(times) < 2 or not is_count(measured.get("runs")):
         return ""
     fused, solo = times
-    return (
-        f": {measured['runs']} runs take {fused} fused and {solo} solo, compiling included, by 20 steps timed each way"
-    )
+    runs, how = measured["runs"], "compiling included, by 20 steps timed each way"
+    return f": {runs} runs take {fused} fused and {solo} solo, {how}"
