@@ -176,11 +176,7 @@ class Loaded:
 
 
 def load(
-    path: str | Path,
-    best: bool = True,
-    dtype: str | None = None,
-    mesh: Mesh | None = None,
-    rules: Rules | None = None,
+    path: str | Path, best: bool = True, dtype: str | None = None, mesh: Mesh | None = None, rules: Rules | None = None
 ) -> Loaded:
     """Loads a run (its best checkpoint, or its last), a Hugging Face folder, a .gguf file or a .bin of llama2.c.
 

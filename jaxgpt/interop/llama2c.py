@@ -168,11 +168,7 @@ def _groups(header: Header) -> list[Group]:
         layered("self_attn.v_proj", kv, D),
         layered("self_attn.o_proj", D, D),
     ]
-    feed_forward = [
-        layered("mlp.gate_proj", F, D),
-        layered("mlp.down_proj", D, F),
-        layered("mlp.up_proj", F, D),
-    ]
+    feed_forward = [layered("mlp.gate_proj", F, D), layered("mlp.down_proj", D, F), layered("mlp.up_proj", F, D)]
     if not header.later:
         tables = Group("", 2, (header.context, D // H // 2))
         groups = [embed, norm_1, *attention, norm_2, *feed_forward, norm, tables]

@@ -27,11 +27,7 @@ def with_biases_of(model: T, other: T) -> T:
 
 def _biases(model: Transformer) -> dict[str, bool | None]:
     """The fields that say which projections have a bias, resolved."""
-    fields: dict[str, bool | None] = {
-        "bias": model.bias,
-        "qkv_bias": model.has_qkv_bias,
-        "o_bias": model.has_o_bias,
-    }
+    fields: dict[str, bool | None] = {"bias": model.bias, "qkv_bias": model.has_qkv_bias, "o_bias": model.has_o_bias}
     return fields | ({"head_bias": model.head_bias} if isinstance(model, Decoder) and not model.tied else {})
 
 

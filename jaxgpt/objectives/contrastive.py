@@ -155,11 +155,7 @@ class Contrastive(Objective):
         number."""
         if self.masking is None:
             return None
-        anchors = {
-            "tokens": texts.tokens_BCT[:, 0],
-            "segments": texts.segments_BCT[:, 0],
-            "words": texts.words_BT,
-        }
+        anchors = {"tokens": texts.tokens_BCT[:, 0], "segments": texts.segments_BCT[:, 0], "words": texts.words_BT}
         with by_row(texts.number_BC[:, 0]):
             mean, count, _ = self.masking.loss(model, params, anchors, key, True, None)
         return mean * count, count

@@ -10,10 +10,7 @@ from jaxgpt.spec.inputs import enabled
 
 
 def cross_entropy(
-    logits: jax.Array,
-    targets: jax.Array,
-    label_smoothing: float | jax.Array = 0.0,
-    z_loss: float | jax.Array = 0.0,
+    logits: jax.Array, targets: jax.Array, label_smoothing: float | jax.Array = 0.0, z_loss: float | jax.Array = 0.0
 ) -> tuple[jax.Array, jax.Array]:
     """(..., V) and int (...) -> two float32 (...) in nats: what is optimised, and plain −log p(target) for reports.
 

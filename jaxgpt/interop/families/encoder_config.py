@@ -124,11 +124,7 @@ def read_config(config: Mapping[str, Any], dialect: Dialect, family: type[E]) ->
     tree |= {
         "token_types": asked("type_vocab_size", 2, Count),
         "embed_norm": tree["norm"],
-        "feed_forward": {
-            "kind": "mlp",
-            "activation": activation,
-            "d_ff": asked("intermediate_size", 3072, Width),
-        },
+        "feed_forward": {"kind": "mlp", "activation": activation, "d_ff": asked("intermediate_size", 3072, Width)},
         "position": {"kind": "learned", "offset": offset},
         "context": positions - offset,
         "head_activation": dialect.head_activation or activation,
@@ -167,10 +163,7 @@ def write_config(model: Encoder, dialect: Dialect) -> dict[str, Any]:
         "qkv_bias": (model.has_qkv_bias, "true"),
         "o_bias": (model.has_o_bias, "true"),
         "text_head": (model.text_head is None, "none"),
-        "next_sentence": (
-            not model.next_sentence or any(has.next_sentence for has in dialect.heads.values()),
-            "false",
-        ),
+        "next_sentence": (not model.next_sentence or any(has.next_sentence for has in dialect.heads.values()), "false"),
         "token_types": (model.token_types > 0, "at least 1"),
         "head_activation": (
             not (model.masked_head and known) or model.head_activation == (dialect.head_activation or activation),

@@ -51,7 +51,7 @@ def fields(config: Config) -> dict[str, Any]:
             "kind": "mlp",
             "d_ff": config("n_inner", None, Width),
             "activation": config.activation("activation_function", "gelu_new"),
-        },
+        }
     }
 
 

@@ -10,11 +10,7 @@ from jaxgpt.models import Decoder, Mistral
 from jaxgpt.ops.patterns import Causal
 from jaxgpt.spec.sizes import Length
 
-DEFAULTS = llama.DEFAULTS | {
-    "intermediate_size": 14336,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131072,
-}
+DEFAULTS = llama.DEFAULTS | {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072}
 
 
 def fields(config: Config) -> dict[str, Any]:

@@ -19,10 +19,7 @@ NAMES = NameMap(
     ),
     prefix="roberta.",
     buffers=BUFFERS,
-    copies={
-        "lm_head.decoder.weight": "embeddings.word_embeddings.weight",
-        "lm_head.decoder.bias": "lm_head.bias",
-    },
+    copies={"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"},
     renames=OLD,
 )
 DIALECT = Dialect(

@@ -209,11 +209,7 @@ class Claim:
 
 
 def take(
-    folder: Path,
-    key: str,
-    stale: float = 60.0,
-    covers: Sequence[str] = (),
-    on_lost: Callable[[], None] = lambda: None,
+    folder: Path, key: str, stale: float = 60.0, covers: Sequence[str] = (), on_lost: Callable[[], None] = lambda: None
 ) -> Claim | None:
     """Claims `key` in the folder of claims `folder`; None when another holds it. Never waits.
 

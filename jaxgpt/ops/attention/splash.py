@@ -123,12 +123,7 @@ def _kernel(
             return seen
 
     sizes = BlockSizes(
-        block_q=block,
-        block_kv=block,
-        block_q_dkv=block,
-        block_kv_dkv=block,
-        block_q_dq=block,
-        block_kv_dq=block,
+        block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block
     )
     with jax.ensure_compile_time_eval():  # the first call is inside a trace, whose values a cache must not keep
         kernel = make_splash_mha(

@@ -63,11 +63,7 @@ def sentencepiece(
     unknown = next((text for text, kind in zip(texts, kinds, strict=True) if kind == Kind.UNKNOWN), None)
     with one_line("tokenizer: these pieces make no vocabulary"):
         model = hf.models.BPE(
-            vocab=vocab,
-            merges=merges(pieces),
-            unk_token=unknown,
-            fuse_unk=True,
-            byte_fallback=Kind.BYTE in kinds,
+            vocab=vocab, merges=merges(pieces), unk_token=unknown, fuse_unk=True, byte_fallback=Kind.BYTE in kinds
         )
     tokenizer = hf.Tokenizer(model)
     normalizers, decoders = hf.normalizers, hf.decoders

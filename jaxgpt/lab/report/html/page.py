@@ -13,13 +13,7 @@ from jaxgpt.lab.report.html.parts import arm, facts, fold, note, powers, remarks
 from jaxgpt.lab.report.html.style import css
 from jaxgpt.lab.report.html.svg import inline, variable
 from jaxgpt.lab.report.markdown import FEW
-from jaxgpt.lab.report.tables.arms import (
-    arm_table,
-    difference_table,
-    equality,
-    exclusion_lines,
-    run_table,
-)
+from jaxgpt.lab.report.tables.arms import arm_table, difference_table, equality, exclusion_lines, run_table
 from jaxgpt.lab.report.tables.contrasts import behind, contrast_table, groups, title, weights
 from jaxgpt.lab.report.tables.costs import chosen_column, cost_table, cost_text, edge_lines, rate_table, tuning_note
 from jaxgpt.lab.report.tables.environment import environment
