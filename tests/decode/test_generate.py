@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from close import assert_close
-from rarely import mostly
+from rarely import mostly, rarely
 
 from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.decode.generation import ADVANCE, BEGIN
@@ -119,7 +119,9 @@ def test_greedy_tokens_are_the_uncached_ones(name, weights):
         assert_close(choice[np.arange(NEW), ids], choice.max(-1))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name", [rarely(name) if name[9:] in STRETCHED and name != "position=rotary_yarn" else name for name in VARIANTS]
+)
 def test_cached_logits_are_the_uncached_ones(name, weights):
     """Two rows padded on the left to 6 slots, read in one call, then continued token by token."""
     spec = decoder(**VARIANTS[name])

@@ -82,7 +82,8 @@ def test_a_row_ends_with_end_of_text(params, padded):
 def test_rows_that_have_all_ended_are_filled(params, padded):
     """The loop ends before it has written all slots."""
     only = np.arange(SPEC.vocab_size) == 9
-    out = rollout(SPEC.build(), params, *padded, key_of(0), N, eot=9, drawable_V=only)
+    run = jax.jit(lambda *given: rollout(SPEC.build(), *given, N, eot=9, drawable_V=only))
+    out = run(params, *padded, key_of(0))
     np.testing.assert_array_equal(out.mask_BN, np.arange(N) < np.ones((len(PROMPTS), 1)))
     assert np.all(np.asarray(out.tokens_BN) == 9) and np.all(np.isfinite(out.log_probs_BN))
     assert np.all(np.asarray(out.log_probs_BN)[:, 0] < 0)  # the model's own: it had other choices

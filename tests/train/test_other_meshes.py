@@ -17,7 +17,7 @@ PLACES = {
     "tensor": (8, {"tensor": 2, "data": 4}),
     "zero 1": (8, {"fsdp": 8}),
 }
-WAYS = [("8 devices", "4 devices", "1 device", "8 devices"), ("data", "8 devices", "tensor", "data", "zero 1", "data")]
+WAYS = [("8 devices", "4 devices", "1 device", "8 devices"), ("data", "8 devices", "tensor", "zero 1", "data")]
 KEY = jax.random.key(2)
 
 

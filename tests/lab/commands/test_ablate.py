@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from jaxgpt.lab import ablate
+from jaxgpt.lab.commands import ablate as command
 from jaxgpt.lab.sweep import plan as sweep_plan
 from jaxgpt.lab.sweep.plan import resolve
 from jaxgpt.spec import ConfigError
@@ -23,6 +24,12 @@ def question(tmp_path, monkeypatch, trainer, run_spec):
     path = tmp_path / "question.py"
     path.write_text(TEXT)
     return path
+
+
+@pytest.fixture
+def unreported(monkeypatch):
+    """No report is drawn, where nobody looks at it."""
+    monkeypatch.setattr(command, "present", lambda findings: Path("report.html"))
 
 
 def test_question_in_table_out(question, trainer, capsys):
@@ -82,7 +89,7 @@ def test_out_is_the_folder_itself(question, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_another_experiment_of_the_same_name_is_refused_and_nothing_changes(question, tmp_path, trainer):
+def test_another_experiment_of_the_same_name_is_refused_and_nothing_changes(question, tmp_path, trainer, unreported):
     ablate(question, ["steps=4", "lab.fuse=off"], 2, None)
     before, other = content(tmp_path / "runs"), tmp_path / "other" / "question.py"
     other.parent.mkdir()
@@ -92,7 +99,7 @@ def test_another_experiment_of_the_same_name_is_refused_and_nothing_changes(ques
     assert content(tmp_path / "runs") == before and len(trainer.ran) == 4
 
 
-def test_an_experiment_that_moved_or_was_edited_is_the_same(question, tmp_path, trainer):
+def test_an_experiment_that_moved_or_was_edited_is_the_same(question, tmp_path, trainer, unreported):
     ablate(question, ["steps=4", "lab.fuse=off"], 2, None)
     question.write_text(TEXT.replace('"q"', '"in other words"'))
     ablate(question, ["steps=4", "lab.fuse=off"], 3, None)
@@ -120,7 +127,7 @@ def test_a_folder_that_holds_something_else_is_refused(question, tmp_path, train
         ablate(question, ["lab.fuse=off"], 2, tmp_path / "notes")
 
 
-def test_a_hidden_file_is_nobodys_content(question, tmp_path):
+def test_a_hidden_file_is_nobodys_content(question, tmp_path, unreported):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".gitignore").write_text("*")
     assert ablate(question, ["steps=4", "lab.fuse=off"], 2, tmp_path / "out").left == 0
