@@ -53,7 +53,7 @@ class PureRotation(Turning):
     """Rotations that keep the lengths of queries and keys."""
 
     def magnitude(self) -> float:
-        """1: nothing is scaled."""
+        """1, since a rotation scales nothing."""
         return 1.0
 
 
