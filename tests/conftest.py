@@ -72,6 +72,17 @@ def little(tiny):
     return lambda **overrides: tiny(**(fixed | overrides))
 
 
+@pytest.fixture(scope="module")
+def one_device():
+    """From here on a module's runs train on one of the simulated devices: quicker, where the others are not tested."""
+    import jax
+
+    first = jax.devices()[:1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "devices", lambda: first)
+        yield
+
+
 @pytest.fixture(scope="session")
 def weights():
     """`weights(model)`: random parameters. Nothing compiles; unlike after `init`, no bias is 0 and no gain is 1."""

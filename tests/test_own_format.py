@@ -38,7 +38,7 @@ def forgotten():
     Format._members.pop("paragraphs", None)
 
 
-def test_a_format_in_a_users_file_is_read_by_name(tiny, tmp_path, monkeypatch, forgotten):
+def test_a_format_in_a_users_file_is_read_by_name(tiny, tmp_path, monkeypatch, forgotten, one_device):
     texts = [f"to be or not to be, that is question {number}." for number in range(60)]
     corpus = tmp_path / "text.par"
     corpus.write_text("\n\n".join(texts))

@@ -34,7 +34,7 @@ experiment = Experiment(
 '''
 
 
-def test_a_pattern_in_a_users_file_trains_by_name(tiny, tmp_path, monkeypatch):
+def test_a_pattern_in_a_users_file_trains_by_name(tiny, tmp_path, monkeypatch, one_device):
     corpus = tmp_path / "text.txt"
     corpus.write_text("to be or not to be, that is the question. " * 40)
     fixed = {

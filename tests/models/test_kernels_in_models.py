@@ -18,7 +18,7 @@ B, T = 8, 20
 TOKENS = rng.integers(0, 32, (B, T), dtype=np.int32)
 SEGMENTS = np.array([[1] * 7 + [2] * 13] * B, np.int32)
 POSITIONS = np.array([[*range(7), *range(13)]] * B, np.int32)
-FAST = {"block_sparse": BlockSparse(block=4), "chunked": Chunked(queries=8, keys=4)}
+FAST = {"block_sparse": BlockSparse(block=8), "chunked": Chunked(queries=8, keys=4)}
 MODELS = {
     "everything": {
         "pattern": ["causal", {"kind": "strided", "stride": 4}],

@@ -15,6 +15,7 @@ from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train.program import program
 
+pytestmark = pytest.mark.usefixtures("one_device")
 WORDS = "the quick brown fox jumps over the lazy dog and runs away from all of it\n"
 
 

@@ -16,6 +16,7 @@ from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, apply_overrides, parse
 from jaxgpt.train.initial_weights import _unlike
 
+pytestmark = pytest.mark.usefixtures("one_device")
 WORDS = ["bandana", "banana", "an", "nab", "dab"]
 MODEL = {"kind": "bert", "num_layers": 1, "d_model": 16, "num_heads": 2, "context": 12, "dropout": 0.1, "pooler": False}
 HEAD = {"kind": "contrastive", "pooling": "cls_before_pooler", "projection": "tanh"}

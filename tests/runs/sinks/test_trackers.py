@@ -10,6 +10,8 @@ from jaxgpt.runs.files.folder import RunDir, read_metrics
 from jaxgpt.runs.sinks.trackers import Trackers
 from jaxgpt.spec import ConfigError
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 SINKS = {"exec.sinks": ["wandb"]}
 
 
