@@ -50,14 +50,15 @@ def test_frequencies_are_the_tempered_and_cut_distribution(fields, kept):
 
 def by_sorting(logits, temperature, top_k, top_p, key):
     """What `draw` stands for, written down plainly."""
-    logits = logits / temperature
+    logits = logits / np.float32(temperature)
     if top_k is not None and top_k < logits.shape[-1]:
-        logits = jnp.where(logits < jnp.sort(logits, -1)[:, -top_k][:, None], -jnp.inf, logits)
+        logits = np.where(logits < np.sort(logits, -1)[:, -top_k][:, None], np.float32(-np.inf), logits)
     if top_p is not None and top_p < 1:
-        descending = jnp.flip(jnp.sort(logits, -1), -1)
-        shares = jax.nn.softmax(descending, -1)
-        edge = jnp.min(jnp.where(jnp.cumsum(shares, -1) - shares < top_p, descending, jnp.inf), -1, keepdims=True)
-        logits = jnp.where(logits < edge, -jnp.inf, logits)
+        descending = np.flip(np.sort(logits, -1), -1)
+        shares = np.exp(descending - descending[:, :1])
+        shares /= shares.sum(-1, keepdims=True)
+        edge = np.min(np.where(np.cumsum(shares, -1) - shares < top_p, descending, np.inf), -1, keepdims=True)
+        logits = np.where(logits < edge, np.float32(-np.inf), logits)
     return jax.random.categorical(key, logits)
 
 
