@@ -173,7 +173,8 @@ def test_bad_words_are_one_line(refused, config, trained, words, line):
 @pytest.fixture(scope="module")
 def sweep(tiny, tmp_path_factory):
     """A question's file, and the folder of its sweep: both runs done, one of them by other code."""
-    folder = tmp_path_factory.mktemp("sweep")
+    folder = tmp_path_factory.mktemp("asked") / "sweep"
+    folder.mkdir()
     base = tiny(**{"data.corpus": str(LICENCE), "steps": 4, "model.vocab_size": 257}).model_dump(mode="json")
     question = folder / "rate.py"
     question.write_text(
