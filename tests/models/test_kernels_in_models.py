@@ -1,5 +1,6 @@
 """Kernels compose with what a model has: positions, grouped heads, norms, caps, packing, remat, scan, seeds, meshes."""
 
+from functools import cache
 from itertools import product
 
 import jax
@@ -52,10 +53,21 @@ def loss_and_gradient(spec, kernel, loop="unroll", remat="none"):
 
 
 @pytest.fixture(scope="module")
-def known(request, weights):
-    spec = decoder(request.param)
-    params = weights(spec)
-    return spec, params, jax.jit(loss_and_gradient(spec, Reference()))(params, TOKENS)
+def references(weights):
+    """`references(name)`: a model, its parameters, and what the plain kernel makes of them."""
+
+    @cache
+    def of(name):
+        spec = decoder(name)
+        params = weights(spec)
+        return spec, params, jax.jit(loss_and_gradient(spec, Reference()))(params, TOKENS)
+
+    return of
+
+
+@pytest.fixture
+def known(request, references):
+    return references(request.param)
 
 
 @pytest.mark.parametrize(

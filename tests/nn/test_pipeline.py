@@ -1,6 +1,7 @@
 """A pipeline computes what the plain loop over layers does, and between ticks it moves its stages' outputs only."""
 
 from collections import Counter
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -199,6 +200,7 @@ def units():
     return stack("scan").init(jax.random.key(0), X, LAYOUT)["params"]
 
 
+@partial(jax.jit, static_argnums=(0, 3))
 def losses_of(loop, params, x, remat="none"):
     """The auxiliary losses as the caller sees them, and the gradient of their sum."""
 
@@ -207,7 +209,7 @@ def losses_of(loop, params, x, remat="none"):
         losses = {name: value for name, (value,) in sown["losses"].items()}
         return sum(losses.values()), losses
 
-    grads, losses = jax.jit(jax.grad(total, has_aux=True))(params)
+    grads, losses = jax.grad(total, has_aux=True)(params)
     return losses, grads
 
 
