@@ -23,7 +23,7 @@ class LayerNorm(Norm, kind="layer"):
     """Shifts and scales to zero mean and unit variance, then applies a gain and (unless `bias` is false) a bias."""
 
     citation = "Ba et al. 2016"
-    eps: float = Field(default=1e-5, gt=0, le=1)
+    eps: float = Field(default=1e-5, gt=0, le=1e9)
     bias: bool = True
 
     def module(self, name: str) -> nn.Module:
@@ -35,7 +35,7 @@ class RMSNorm(Norm, kind="rms"):
     """Divides by the root mean square, then applies a gain."""
 
     citation = "Zhang & Sennrich 2019"
-    eps: float = Field(default=1e-5, gt=0, le=1)
+    eps: float = Field(default=1e-5, gt=0, le=1e9)
     zero_centered: bool = False
     """Whether the gain is stored less 1, so that decay and rounding draw it to 1 (Gemma)."""
 
