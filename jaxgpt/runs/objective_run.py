@@ -138,6 +138,11 @@ class ObjectiveRun(Run, kind="objective"):
         """Whether the batch keeps its size."""
         return self.batch_ramp is None
 
+    @property
+    def computes_in(self) -> str:
+        """The run's `dtype`."""
+        return self.dtype
+
     def completed(self) -> "ObjectiveRun":
         """The run with its vocabulary's size; tokenises the corpus when no earlier run did."""
         if self.complete:

@@ -71,6 +71,11 @@ class Run(Seam, seam="run", default="objective"):
         """Whether every step costs the same."""
         return True
 
+    @property
+    def computes_in(self) -> str:
+        """The dtype of most of its arithmetic, by which its speed is guessed before it was measured."""
+        return "float32"
+
     def completed(self) -> Self:
         """The run with the sizes that its data decide, which it reads where it is not `complete`."""
         return self

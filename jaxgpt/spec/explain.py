@@ -47,7 +47,7 @@ def _line(cls: type[BaseModel], tree: Any, problem: Any) -> str:
         message = message.removeprefix("Value error, ")
         return f"{path}: {message}" if path else message
     if problem["type"] in ("plain", "seam", "kind"):  # raised by specs themselves, complete
-        return f"{path}: {message}"
+        return f"{path or 'kind'}: {message}"
     value = problem["input"]
     shown = WORDS[value] if value is None or isinstance(value, bool) else quote(value)
     return f"{path}: {message[0].lower()}{message[1:]}, got {shown}"

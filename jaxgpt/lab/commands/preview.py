@@ -83,7 +83,7 @@ def _seconds(
             return spent / steps, group is everything
     from jaxgpt.train.peak_flops import expected_flops
 
-    peak = expected_flops(cells[0].run.dtype)
+    peak = expected_flops(cells[0].run.computes_in)
     return (flops / (TYPICAL * peak) if peak else math.inf), True
 
 

@@ -129,3 +129,14 @@ def test_a_budget_of_seconds_is_refused_before_it_is_measured(planned, path, tmp
     with pytest.raises(AssertionError, match="trained"):
         planned()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_kind_of_run_that_knows_its_cost_alone_is_planned(tmp_path, capsys):
+    (tmp_path / "q.py").write_text(
+        TEXT.format(base={"kind": "lab_test", "optim": {"lr": 0.01}, "model": {"d_model": 16}})
+    )
+    preview(tmp_path / "q.py", [], None, tmp_path / "other", None)
+    out = capsys.readouterr().out
+    assert "12 runs" in out and "high" in out
+    with pytest.raises(ConfigError, match=r"^kind: unknown run kind 'lab_tset'; did you mean 'lab_test'\?$"):
+        preview(tmp_path / "q.py", ["kind=lab_tset"], None, tmp_path / "third", None)
