@@ -1,4 +1,4 @@
-"""Which format a checkpoint of another library is in, told by what it holds and not by its name."""
+"""Which format a checkpoint of another library is in, recognised by its content and not by its name."""
 
 from pathlib import Path
 

@@ -130,9 +130,9 @@ class MaskedLanguageModel(Objective):
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The mean cross-entropy of hidden tokens, in training plus that of what is told of pairs. Evaluation hides
-        the same tokens of a batch each time, and makes the same pairs; of both it reports the hidden tokens' loss,
-        and in `aux/` what is told of pairs."""
+        """The mean cross-entropy of hidden tokens, in training plus that of next sentences. Evaluation hides the same
+        tokens of a batch each time, and makes the same pairs; it reports the hidden tokens' loss, and in `aux/` that
+        of next sentences."""
         drawn = jax.random.key(0) if key is None else key
         frame = self.frame or ((), ())
         if self.next_sentence is None:

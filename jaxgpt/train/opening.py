@@ -49,7 +49,7 @@ class Opened(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """Where a run goes on."""
+    """The step and state from which a run goes on, with what it reads."""
 
     step: int
     """Steps that are done."""
@@ -114,7 +114,7 @@ def ready(run: ObjectiveRun, quiet: bool, out: Path | None = None) -> TrainingDa
 
 def begin(opened: Opened, key: Any, values: Hyper) -> Beginning:
     """The newest checkpoint that is the run's, else its first weights: drawn from `key`, or those of `run.start`."""
-    run, _, compiled, out, *_ = opened
+    run, compiled, out = opened.run, opened.program, opened.out
     start = Start(run, opened.data.codec, compiled.state)
     hashes = sources(run, opened.data) | start.sources()
     restored = restore(out / "ckpt", compiled.state.saved, suits=partial(suits, run, out, hashes))

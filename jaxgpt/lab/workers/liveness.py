@@ -133,7 +133,7 @@ def dead(file: ClaimFile, stale: float) -> bool:
 
 
 def seems_alive(file: ClaimFile) -> bool:
-    """Whether the holder seems to live, as people are told. The first look goes by the file's time, which is wrong
+    """Whether the holder seems to live, for people to read. The first look goes by the file's time, which is wrong
     where clocks are; later ones by whether the heartbeat moved while this process looked."""
     stale = min(file.facts.get("stale", 0.0), _PATIENT)
     if dead(file, stale):

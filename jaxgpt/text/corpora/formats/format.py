@@ -34,7 +34,7 @@ class Number(str):
 
 
 class Format(Seam, seam="format"):
-    """Files of one kind, told by their names in any case of the letters."""
+    """Files of one kind, recognised by their names in any case of the letters."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """How their names end."""
