@@ -2,8 +2,9 @@
 
     python bench/attention_gpu.py --json FILE
 
-One row, 8 heads of width 128, window 1024; strided and fixed (l 128, c 32) on `block_sparse`. Times are medians of 20
-blocks of calls after warm-up, compiling apart. Correctness comes first: a kernel that is wrong ends the script.
+One row, 8 heads of width 128, window 1024; strided and fixed (l 128, c 32) on `block_sparse` and, like dilated (512
+positions, 8 apart), on `cudnn_parts`. Times are medians of 20 blocks of calls after warm-up, compiling apart.
+Correctness comes first: a kernel that is wrong ends the script.
 """
 
 from collections.abc import Callable
@@ -14,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from harness import arguments, interleaved, write
 
-from jaxgpt.ops.attention import BlockSparse, Chunked, Cudnn, Kernel, Reference, Scores, Side, case_of_call
-from jaxgpt.ops.patterns import Banded, Causal, Fixed, Pattern, Strided
+from jaxgpt.ops.attention import BlockSparse, Chunked, Cudnn, CudnnParts, Kernel, Reference, Scores, Side, case_of_call
+from jaxgpt.ops.patterns import Banded, Causal, Dilated, Fixed, GlobalWindow, Pattern, Sinks, Strided
 
 HEADS, WIDTH, CALLS = 8, 128, 10
 BAND, STRIDED, FIXED = Banded(window=1024), Strided(stride=128), Fixed(stride=128, summary=32)
+DILATED, SINKS, GLOBAL = Dilated(window=512, dilation=8), Sinks(window=1024), GlobalWindow(window=256, count=16)
 
 
 def arrays(length: int, dtype: Any) -> tuple[jax.Array, ...]:
@@ -54,9 +56,9 @@ def correctness(length: int = 2048) -> dict[str, float]:
     figures = {}
     for dtype, goal in ((jnp.float32, 1e-4), (jnp.bfloat16, 2e-2)):
         held = arrays(length, dtype)
-        for pattern in (Causal(), BAND, STRIDED, FIXED):
+        for pattern in (Causal(), BAND, STRIDED, FIXED, DILATED, SINKS, GLOBAL):
             want = exact(pattern, held)
-            for kernel in (Reference(), Chunked(), BlockSparse(), Cudnn()):
+            for kernel in (Cudnn(), CudnnParts(), BlockSparse(), Reference(), Chunked()):
                 q, k, *_ = held
                 if kernel.refusal(case_of_call(q, k, Scores(pattern, Side(q), Side(q), numbering="row"))):
                     continue
@@ -92,6 +94,9 @@ def speed(length: int, rounds: int) -> dict[str, float]:
         "block_sparse_banded": (BlockSparse(), BAND),
         "block_sparse_strided": (BlockSparse(), STRIDED),
         "block_sparse_fixed": (BlockSparse(), FIXED),
+        "cudnn_parts_strided": (CudnnParts(), STRIDED),
+        "cudnn_parts_fixed": (CudnnParts(), FIXED),
+        "cudnn_parts_dilated": (CudnnParts(), DILATED),
     }
     at, calls = np.arange(length, dtype=np.int32), {}
     for name, (kernel, pattern) in cases.items():

@@ -3,7 +3,7 @@
 import pytest
 
 from jaxgpt.ops.attention import Auto, Case, Cudnn
-from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Dilated, Strided
+from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Dilated, GlobalWindow, Intersection, Strided
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.spec import ConfigError
 
@@ -29,7 +29,13 @@ def test_auto_says_what_it_chose_for_each_pattern(tiny):
     }
     assert chosen(tiny, **fields) == want
     on_gpu = chosen(tiny, "gpu", **fields | {"dtype": "bfloat16"})
-    assert on_gpu == want | {"pattern.0": "cudnn", "pattern.1": "cudnn", "pattern.2.of.0": "cudnn"}
+    want_on_gpu = {
+        "pattern.0": "cudnn",
+        "pattern.1": "cudnn",
+        "pattern.2.of.0": "cudnn",
+        "pattern.2.of.1": "cudnn_parts",
+    }
+    assert on_gpu == want_on_gpu
     assert set(chosen(tiny, "tpu", **fields | {"dtype": "bfloat16"}).values()) == {"splash"}
     assert set(chosen(tiny, **{"model.pattern": pattern[:1]}).values()) == {"reference"}
 
@@ -82,6 +88,27 @@ def test_cudnn_takes_what_the_library_takes(case, why):
         assert refusal is None
     else:
         assert refusal.startswith("cannot ") and why in refusal and " use " in refusal
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [
+        ({"pattern": Banded(window=1000)}, "cudnn"),
+        ({"pattern": Strided(stride=128)}, "cudnn_parts"),
+        ({"pattern": Banded(window=64, right=63)}, "cudnn_parts"),
+        ({"pattern": Strided(stride=128), "dtype": "float32"}, "block_sparse"),
+        ({"pattern": Strided(stride=128), "dropout": True}, "block_sparse"),
+        ({"pattern": Strided(stride=128), "numbering": "any"}, "chunked"),
+        ({"dtype": "float32"}, "chunked"),
+        ({"pattern": Intersection(of=(Causal(), GlobalWindow(window=64)))}, "block_sparse"),
+        ({"pattern": Banded(window=64, right=63), "queries": 300, "keys": 300}, "chunked"),
+        ({"pattern": Strided(stride=16), "queries": 200, "keys": 200, "dropout": True}, "reference"),
+    ],
+    ids=str,
+)
+def test_auto_takes_what_is_cheapest_on_a_gpu(changed, kind):
+    case = GPU._replace(queries=8192, keys=8192)._replace(**changed)
+    assert Auto().choose(case).kind == kind
 
 
 def test_auto_leaves_short_rows_and_single_queries_to_the_plain_kernel():

@@ -5,6 +5,7 @@ from jaxgpt.ops.attention.block_sparse.kernel import BlockSparse
 from jaxgpt.ops.attention.case import Case, case_of_call
 from jaxgpt.ops.attention.chunked import Chunked
 from jaxgpt.ops.attention.cudnn import Cudnn
+from jaxgpt.ops.attention.cudnn_parts.kernel import CudnnParts
 from jaxgpt.ops.attention.gathered import Gathered
 from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
@@ -20,6 +21,7 @@ __all__ = [
     "Chooser",
     "Chunked",
     "Cudnn",
+    "CudnnParts",
     "Gathered",
     "Kernel",
     "Numbering",

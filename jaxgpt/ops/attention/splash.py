@@ -9,22 +9,19 @@ B batch, T tokens, H query heads, G key/value heads, K head width.
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from pydantic import Field
 
 from jaxgpt.ops.attention.case import Case
 from jaxgpt.ops.attention.kernel import Kernel
 from jaxgpt.ops.attention.scores import Scores
-from jaxgpt.ops.attention.split import axes_of, free_axes, repeated_groups
+from jaxgpt.ops.attention.split import on_own_heads
 from jaxgpt.ops.attention.tile import FLOOR
 from jaxgpt.ops.patterns import Pattern, is_relative
-from jaxgpt.ops.sharding import placement
 
 LANES = 128
 """Blocks are multiples of the TPU's vector width."""
@@ -68,16 +65,9 @@ class Splash(Kernel):
         block = -(-T // (count * LANES)) * LANES
         padded = count * block
         run = _batched(_kernel(scores.pattern, T, padded, block, scores.soft_cap, self.interpret))
-        mesh, free, rows, heads = _shares(q_BHTK.shape)
-        keys = (repeated_groups(x, prod(free[name] for name in heads)) for x in (k_BGSK, v_BGSK))
-        values = [_lengthen(x, padded) for x in (q_BHTK * K**-0.5, *keys)]
+        values = [_lengthen(x, padded) for x in (q_BHTK * K**-0.5, k_BGSK, v_BGSK)]
         segments = [_lengthen(x, padded) for x in _segments(scores, B, T)]
-        if mesh is not None:
-            whole, row = PartitionSpec(rows or None, heads or None), PartitionSpec(rows or None)
-            specs = (*[whole] * 3, *[row] * len(segments))
-            # Pallas does not say how its outputs vary over the mesh: check_vma cannot be on.
-            run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=whole, axis_names=set(free), check_vma=False)
-        return run(*values, *segments)[:, :, :T]
+        return on_own_heads(run, *values, *segments)[:, :, :T]
 
 
 def _batched(kernel: Any) -> Callable[..., jax.Array]:
@@ -157,16 +147,3 @@ def _lengthen(x: jax.Array, length: int) -> jax.Array:
     """(B, T) or (B, H, T, K) with zeros up to `length` tokens."""
     axis = 1 if x.ndim == 2 else 2
     return jnp.pad(x, [(0, length - x.shape[axis] if i == axis else 0) for i in range(x.ndim)])
-
-
-def _shares(
-    shape: tuple[int, ...],
-) -> tuple[Mesh | AbstractMesh | None, dict[str, int], tuple[str, ...], tuple[str, ...]]:
-    """The mesh, its axes that no shard_map around has taken, and those of them that split rows and heads; no mesh where
-    the whole call is one device's."""
-    current = placement()
-    if current is None or current.mesh.size == 1:
-        return None, {}, (), ()
-    mesh, free = free_axes(current)
-    rows, heads = (*(current.spec("activations/heads", shape) or PartitionSpec()), None, None)[:2]
-    return (mesh if free else None), free, axes_of(rows, free), axes_of(heads, free)

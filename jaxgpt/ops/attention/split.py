@@ -91,3 +91,23 @@ def repeated_groups(x_BGTK: jax.Array, ways: int) -> jax.Array:
     G = x_BGTK.shape[1]
     copies = lcm(G, ways) // G
     return x_BGTK if copies == 1 else jnp.repeat(x_BGTK, copies, axis=1)
+
+
+def on_own_heads(
+    run: Callable[..., jax.Array], q_BHTK: jax.Array, k_BGSK: jax.Array, v_BGSK: jax.Array, *rows_BT: jax.Array
+) -> jax.Array:
+    """`run(q, k, v, *rows)`, on every device with the rows and heads that the rule table's entry gives it: for kernels
+    that the compiler cannot split. Tokens stay whole; on one device it is `run` itself."""
+    current = placement()
+    if current is None or current.mesh.size == 1:
+        return run(q_BHTK, k_BGSK, v_BGSK, *rows_BT)
+    mesh, free = free_axes(current)
+    entries = (*(current.spec("activations/heads", q_BHTK.shape) or PartitionSpec()), None, None)
+    rows, heads = (axes_of(entry, free) for entry in entries[:2])
+    k_BGSK, v_BGSK = (repeated_groups(x, prod(free[name] for name in heads)) for x in (k_BGSK, v_BGSK))
+    if free:
+        whole, row = PartitionSpec(rows or None, heads or None), PartitionSpec(rows or None)
+        specs: Any = {"in_specs": (*[whole] * 3, *[row] * len(rows_BT)), "out_specs": whole}
+        # Kernels do not say how their outputs vary over the mesh: check_vma cannot be on.
+        run = jax.shard_map(run, mesh=mesh, axis_names=set(free), check_vma=False, **specs)
+    return run(q_BHTK, k_BGSK, v_BGSK, *rows_BT)

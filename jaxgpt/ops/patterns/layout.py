@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgpt.ops.patterns.call import Call, Composed, Mask, Tokens, comb
 from jaxgpt.ops.patterns.combine import is_relative
 from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Pattern, same_order
 
@@ -26,6 +27,48 @@ def arrangements(pattern: Pattern, length: int) -> tuple[Arrangement, ...]:
         return pattern.arrange(length)
     row = same_order(length)
     return (Arrangement(pattern.allows, row, row, is_relative(pattern)),)
+
+
+COMBS = 4
+"""Most calls to each side that a pattern of distance alone is cut into."""
+
+
+@lru_cache(maxsize=256)
+def calls(pattern: Pattern, length: int) -> tuple[Call, ...] | None:
+    """The ordinary attention calls that a pattern is made of in a row of `length`, or None where it is not.
+
+    A pattern of distance alone falls apart where its distances do into a few arithmetic series.
+    """
+    if isinstance(pattern, Composed):
+        return pattern.calls(length)
+    if not is_relative(pattern):
+        return None
+    row = same_order(length)
+    behind, ahead = _seen(pattern.allows, row, 0), _seen(pattern.allows, 0, row)
+    if behind.all() and ahead.all():
+        return (Call(Tokens(), Tokens(), Mask(causal=False)),)
+    ahead[0] = False
+    both = _combs(behind, COMBS), _combs(ahead, COMBS)
+    if both[0] is None or both[1] is None or not both[0] + both[1]:
+        return None
+    return tuple(comb(length, *each, ahead=side == 1) for side in (0, 1) for each in both[side] or ())
+
+
+def _combs(seen: np.ndarray, most: int) -> tuple[tuple[int, int, int], ...] | None:
+    """(first, step, count) of the fewest arithmetic series that a set of distances falls apart into, at most `most`."""
+    at = np.flatnonzero(seen)
+    if not at.size or not most:
+        return None if at.size else ()
+    first, ways = int(at[0]), []
+    for step in {1, int(at[1]) - first if at.size > 1 else 1}:
+        series = seen[first::step]
+        count = series.size if series.all() else int(series.argmin())
+        rest = seen.copy()
+        rest[first : first + step * count : step] = False
+        others = _combs(rest, most - 1)
+        if others is not None:
+            ways.append(((first, step, count), *others))
+    return min(ways, key=len, default=None)
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
-from jaxgpt.ops.patterns.pattern import Extent, Pattern, Relative
+from jaxgpt.ops.patterns.call import Call, Composed, before, behind, comb
+from jaxgpt.ops.patterns.pattern import Extent, Relative
 from jaxgpt.spec.sizes import INT32, Length
 
 
@@ -39,7 +40,7 @@ class Dilated(Relative):
         return within & (distance % self.dilation == 0)
 
 
-class Sinks(Pattern):
+class Sinks(Composed):
     """The last `window` positions and the first `count`: what keeps a window stable over endless text."""
 
     citation = "Xiao et al. 2024 (StreamingLLM), section 3"
@@ -50,8 +51,12 @@ class Sinks(Pattern):
         """k ≤ q, and q − k < window or k < count."""
         return (k <= q) & ((q - k < self.window) | (k < self.count))
 
+    def calls(self, length: int) -> tuple[Call, ...]:
+        """The window, and the first positions as seen from beyond it."""
+        return comb(length, 0, 1, self.window), *behind(length, self.window, self.count)
 
-class GlobalWindow(Pattern):
+
+class GlobalWindow(Composed):
     """A two-sided window, and `count` first positions that see everyone and are seen by everyone: for encoders."""
 
     citation = "Beltagy et al. 2020 (Longformer), section 3.1; Zaheer et al. 2020 (BigBird), section 2"
@@ -62,3 +67,9 @@ class GlobalWindow(Pattern):
     def allows(self, q: Any, k: Any) -> Any:
         """|q − k| < window, or k < count, or q < count."""
         return ((q - k < self.window) & (k - q < self.window)) | (k < self.count) | (q < self.count)
+
+    def calls(self, length: int) -> tuple[Call, ...]:
+        """The window's two sides, and the first positions as they are seen from beyond it and see beyond it."""
+        ahead = (comb(length, 1, 1, self.window - 1, ahead=True),) if min(self.window, length) > 1 else ()
+        far = behind(length, self.window, self.count) + before(length, self.window, self.count)
+        return comb(length, 0, 1, self.window), *ahead, *far

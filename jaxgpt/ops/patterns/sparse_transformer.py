@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
+from jaxgpt.ops.patterns.call import Call, Composed, Keep, Mask, Tokens, comb, span
 from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Extent, Relative, same_order
 from jaxgpt.spec.sizes import Index
 
@@ -46,7 +47,7 @@ class Strided(Relative, Arranged):
         )
 
 
-class Fixed(Arranged):
+class Fixed(Arranged, Composed):
     """The own block of `stride` positions, and the last `summary` positions of every block: for text.
 
     Several heads do better with distinct summaries (section 4.3): `shift` moves this one towards its block's start.
@@ -91,9 +92,57 @@ class Fixed(Arranged):
             Arrangement(lambda q, k: (k <= q) & self._summary(k) & ~self._block(q, k), row, summaries),
         )
 
+    def calls(self, length: int) -> tuple[Call, ...]:
+        """The own blocks as rows of their own, and the summaries of earlier blocks, halving after halving."""
+        l, c, first = self.stride, self.summary, self.stride - self.summary - self.shift  # noqa: E741
+        blocks = -(-length // l)
+        if self.factor == "summary":
+            own = self._own_summary(blocks)
+        elif blocks == 1:
+            own = (comb(length, 0, 1, length),)
+        else:
+            block = Tokens(span(0, blocks * l, length).keep, rows=blocks)
+            own = (Call(block, block, Mask()),)
+        return own if self.factor == "block" else own + _stair(length, l, c, Keep(first, c, l))
+
+    def _own_summary(self, blocks: int) -> tuple[Call, ...]:
+        """The own block's summary, as far as it is not ahead: seen from within it, and from the block's end."""
+        first, after = self.stride - self.summary - self.shift, self.stride - self.shift
+        summary = Tokens((Keep(first, self.summary, self.stride),), rows=blocks)
+        within = Call(summary, summary, Mask())
+        if not self.shift:
+            return (within,)
+        return within, Call(Tokens((Keep(after, self.shift, self.stride),), rows=blocks), summary, Mask(causal=False))
+
     def _block(self, q: Any, k: Any) -> Any:
         return q // self.stride == k // self.stride
 
     def _summary(self, k: Any) -> Any:
         offset = k % self.stride
         return (offset >= self.stride - self.summary - self.shift) & (offset < self.stride - self.shift)
+
+
+def _stair(length: int, stride: int, summary: int, summaries: Keep) -> tuple[Call, ...]:
+    """The summaries of all earlier blocks: a stair of blocks, cut into rectangles.
+
+    Of every two neighbouring runs of m blocks, for m = 1, 2, 4, ..., the later one sees all summaries of the earlier:
+    one call for the whole pairs, and one for a pair that the row's end cuts.
+    """
+    blocks, calls, m = -(-length // stride), list[Call](), 1
+    while m < blocks:
+        pairs, rest = divmod(blocks, 2 * m)
+        if pairs:
+            later, earlier = (
+                Tokens(
+                    (*span(0, 2 * m * pairs * size, whole).keep, Keep(half * m * size, m * size, 2 * m * size)), pairs
+                )
+                for half, size, whole in ((1, stride, length), (0, summary, blocks * summary))
+            )
+            earlier = earlier._replace(keep=(summaries, *earlier.keep))
+            calls.append(Call(later, earlier, Mask(causal=False)))
+        if rest > m:
+            start = 2 * m * pairs
+            keys = Tokens((summaries, *span(start * summary, (start + m) * summary, blocks * summary).keep))
+            calls.append(Call(span((start + m) * stride, length, length), keys, Mask(causal=False)))
+        m *= 2
+    return tuple(calls)
