@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from busy import LIMIT, Others, watched
+from peer import REST
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "transformers", "numpy")
-REST = 0.02
-"""Seconds between two timed calls: thread pools spin for a while after their work and would slow the next library."""
 
 
 def arguments(description: str, timed: bool = True, **more: dict[str, Any]) -> argparse.Namespace:
@@ -60,11 +59,21 @@ def _refuse_if_busy(cores: float, verb: str) -> None:
 
 def shakespeare() -> Path:
     """The tiny Shakespeare file in the folder JAXGPT_DATA. Without it the script ends here, and says so."""
-    path = Path(os.environ.get("JAXGPT_DATA", ".")) / "tinyshakespeare" / "input.txt"
+    path = shakespeare_path()
     if not path.exists():
-        print(f"skipped: no data at {path}; set JAXGPT_DATA to the folder that holds tinyshakespeare/")
+        print(f"skipped: {no_data(path)}")
         raise SystemExit(0)
     return path
+
+
+def shakespeare_path() -> Path:
+    """Where tiny Shakespeare should be."""
+    return Path(os.environ.get("JAXGPT_DATA", ".")) / "tinyshakespeare" / "input.txt"
+
+
+def no_data(path: Path) -> str:
+    """What is said where it is not."""
+    return f"no data at {path}; set JAXGPT_DATA to the folder that holds tinyshakespeare/"
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -97,17 +106,21 @@ def write(options: argparse.Namespace, figures: Mapping[str, float], device: str
     """Prints the figures, and writes them with where they come from; refuses if the machine was busy meanwhile."""
     if options.others is not None:
         _refuse_if_busy(options.others.cores(), "kept")
-    report = {
-        "figures": {name: float(f"{value:.5g}") for name, value in figures.items()},
+    report = {"figures": {name: float(f"{value:.5g}") for name, value in figures.items()}} | sources(device)
+    text = json.dumps(report, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def sources(device: str) -> dict[str, Any]:
+    """Where figures come from: device, versions, command, date."""
+    return {
         "device": device,
         "versions": {"python": platform.python_version()} | _versions(),
         "command": shlex.join(["python", *sys.argv]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
 
 
 def cpu() -> str:

@@ -1,25 +1,27 @@
 """The torch side of train_step.py, in a process of its own: neither library's threads and allocator meet the other's.
 
-Reads lines `hf N` or `nano N` and answers each with the seconds of N training steps as JSON. The first line it prints
-holds the parameter counts.
+Answers `sizes` with the parameter counts, `hf N` and `nano N` with the seconds of each of N training steps.
 """
 
 import json
 import sys
-import time
 from collections.abc import Callable
 
 import torch
+from harness import seconds
 from nanogpt import NanoGPT
-from transformers import GPT2Config, GPT2LMHeadModel
+from peer import serve
 
 
-def update(loss: Callable[[], torch.Tensor], model: torch.nn.Module, optim: dict[str, float]) -> Callable[[], None]:
-    """One eager training step: AdamW without decay on vectors, gradients clipped at norm 1."""
+def update(
+    loss: Callable[[], torch.Tensor], model: torch.nn.Module, optim: dict[str, float], fused: bool = False
+) -> Callable[[], None]:
+    """One training step: AdamW without decay on vectors, gradients clipped by their norm."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     rest = [p for p in model.parameters() if p.dim() == 1]
     groups = [{"params": matrices, "weight_decay": optim["weight_decay"]}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=optim["lr"], betas=(optim["b1"], optim["b2"]), eps=optim["eps"])
+    betas = optim["b1"], optim["b2"]
+    optimizer = torch.optim.AdamW(groups, lr=optim["lr"], betas=betas, eps=optim["eps"], fused=fused or None)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -31,6 +33,8 @@ def update(loss: Callable[[], torch.Tensor], model: torch.nn.Module, optim: dict
 
 
 def main() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     setting = json.loads(sys.argv[1])
     shape = {name: setting[name] for name in ("vocab_size", "context", "num_layers", "d_model", "num_heads")}
     ids = torch.randint(0, setting["vocab_size"], (setting["batch_size"], setting["context"] + 1))
@@ -53,15 +57,11 @@ def main() -> None:
         "nano": update(lambda: nano(tokens, targets), nano, setting["optim"]),
     }
     sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in (("hf", hf), ("nano", nano))}
-    print(json.dumps(sizes), flush=True)
-    for line in sys.stdin:
-        name, count = line.split()
-        times = []
-        for _ in range(int(count)):
-            start = time.perf_counter()
-            steps[name]()
-            times.append(time.perf_counter() - start)
-        print(json.dumps(times), flush=True)
+
+    def answer(word: str, count: int = 0) -> dict[str, int] | list[float]:
+        return sizes if word == "sizes" else [seconds(steps[word]) for _ in range(count)]
+
+    serve(answer)
 
 
 if __name__ == "__main__":

@@ -13,23 +13,17 @@ import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
-import json
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import jax
-import numpy as np
 from harness import arguments, cpu, seconds, write
+from our_step import OurStep, random_tokens
+from peer import Peer
 
 from jaxgpt.parallel import keep_freed_memory
 from jaxgpt.runs import ObjectiveRun
 from jaxgpt.spec import load_yaml
-from jaxgpt.train.program import hyper, program
 
 CONFIG = Path(__file__).parent.parent / "configs/gpt2/shakespeare_char_cpu.yaml"
 AS_HF = ("model.bias=true", "model.norm.bias=true", "model.feed_forward.activation=gelu_tanh")
@@ -37,61 +31,33 @@ GOAL = 0.85
 BLOCK, WARMUP = 20, 5
 
 
-def our_step(run: ObjectiveRun) -> tuple[Callable[[], Any], float]:
-    """A call that makes one update, and the seconds that compiling took."""
-    compiled = program(run)
-    ids = np.random.default_rng(0).integers(0, run.model.vocab_size, (run.batch_size, run.seq_len + 1), np.int32)
-    batch = {"tokens": ids[:, :-1], "targets": ids[:, 1:]}
-    rows = compiled.batch_shardings(batch)
-    key = jax.random.key(run.seed)
-    values = hyper(run)
-    state = compiled.init(key, values)
-
-    def step() -> None:
-        nonlocal state
-        state, _ = compiled.step(state, jax.device_put(batch, rows), key, values)
-        jax.block_until_ready(state)
-
-    return step, seconds(step)
-
-
 def main() -> None:
     options = arguments("milliseconds of one training step, ours and the peers'")
     keep_freed_memory()  # as `jaxgpt train` does
     plain, biased = load_yaml(ObjectiveRun, CONFIG), load_yaml(ObjectiveRun, CONFIG, AS_HF)
     setting = plain.model.model_dump() | {"batch_size": plain.batch_size, "optim": plain.optim.model_dump()}
-    command = [sys.executable, str(Path(__file__).with_name("torch_steps.py")), json.dumps(setting)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as torch:
-        sizes = json.loads(torch.stdout.readline())
-        assert sizes == {"hf": biased.model.count(), "nano": plain.model.count()}, "not the same models"
-        ours_biased, compile_biased = our_step(biased)
-        ours_plain, compile_plain = our_step(plain)
-
-        def peer(name: str) -> list[float]:
-            torch.stdin.write(f"{name} {WARMUP + BLOCK}\n")
-            torch.stdin.flush()
-            return json.loads(torch.stdout.readline())
-
+    with Peer("torch_steps.py", setting) as torch:
+        assert torch.ask("sizes") == {"hf": biased.model.count(), "nano": plain.model.count()}, "not the same models"
+        ours, ours_biased = (OurStep(run, random_tokens(run)) for run in (plain, biased))
         calls = {
             "ours_biased": lambda: [seconds(ours_biased) for _ in range(WARMUP + BLOCK)],
-            "hf_eager": lambda: peer("hf"),
-            "ours": lambda: [seconds(ours_plain) for _ in range(WARMUP + BLOCK)],
-            "torch_sdpa": lambda: peer("nano"),
+            "hf_eager": lambda: torch.ask("hf", WARMUP + BLOCK),
+            "ours": lambda: [seconds(ours) for _ in range(WARMUP + BLOCK)],
+            "torch_sdpa": lambda: torch.ask("nano", WARMUP + BLOCK),
         }
         took: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(3 if options.quick else 12):
             for name, call in calls.items():
                 time.sleep(0.5)  # until the other side's threads have stopped spinning
                 took[name] += call()[WARMUP:]
-        torch.stdin.close()
     median = {name: 1000 * statistics.median(times) for name, times in took.items()}
     figures = {
         "step_ratio_vs_hf_eager": median["ours_biased"] / median["hf_eager"],
         "step_ratio_vs_torch_sdpa": median["ours"] / median["torch_sdpa"],
         **{f"{name}_ms": value for name, value in median.items()},
         **{f"{name}_best_ms": 1000 * min(times) for name, times in took.items()},
-        "compile_seconds": compile_plain,
-        "compile_seconds_biased": compile_biased,
+        "compile_seconds": ours.compile_seconds,
+        "compile_seconds_biased": ours_biased.compile_seconds,
     }
     write(options, figures, cpu())
     print(f"step_ratio_vs_hf_eager {figures['step_ratio_vs_hf_eager']:.3f} (goal <= {GOAL})")

@@ -1,8 +1,8 @@
 """What kernels cost on a GPU, estimated from what was measured on one: for choosing between them.
 
-Measured: `bench/attention_gpu.py` on one H200, jax 0.11.2, 2026-11-28: one row, 8 heads of width 128, bfloat16, forward
-and backward. The model, a price for every pair in a visited tile and one for every token of a call, gives the measured
-times back within a sixth at 16,384 tokens and within a third or so at 8,192.
+Measured on one H200, jax 0.11.2, 2026-11-28, as `bench/gpu.py --only attention` does: one row, 8 heads of width 128,
+bfloat16, forward and backward. The model, a price for every pair in a visited tile and one for every token of a call,
+gives the measured times back within a sixth at 16,384 tokens and within a third or so at 8,192.
 """
 
 import numpy as np
