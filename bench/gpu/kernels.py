@@ -4,6 +4,7 @@
 and causal and banded rows of packed documents. Operands have bfloat16's bits in both dtypes, so one reference serves.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -98,8 +99,14 @@ def compiled(job: Job) -> Any:
         return jax.jit(both(job.kernel, job.scores)).lower(*job.arrays).compile()
 
 
+def error_of(got: Arrays, want: Arrays) -> float:
+    """The largest error of any array, as a share of that array's largest value; B 1."""
+    pairs = [(np.asarray(a[0], np.float64), b) for a, b in zip(got, want, strict=True)]
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+
+
 def measure(report: Report) -> None:
-    """Errors are the largest of any output or gradient, as a share of that array's largest value."""
+    """Errors of the output and the gradients together. A kernel that is wrong, or fails, does not end the others."""
     wrong = []
     todo = sorted(jobs(report.small), key=lambda job: job.kernel.kind in SLOW)
     with ThreadPoolExecutor(min(12, os.cpu_count() or 1)) as pool:
@@ -107,12 +114,14 @@ def measure(report: Report) -> None:
         for done in as_completed(list(pending)):
             job = pending.pop(done)
             report.at(job.name)
-            got = done.result()(*job.arrays)
-            error = max(
-                float(np.abs(np.asarray(a[0], np.float64) - b).max() / np.abs(b).max())
-                for a, b in zip(got, job.want(), strict=True)
-            )
-            report.figure(job.name, error)
+            try:
+                error = error_of(done.result()(*job.arrays), job.want())
+            except Exception as failure:
+                wrong.append(f"{job.name}: {type(failure).__name__}: {str(failure).strip()[:100]}")
+                report.note(wrong[-1])
+                continue
+            if math.isfinite(error):
+                report.figure(job.name, error)
             if not error <= job.goal:
                 wrong.append(f"{job.name} {error:.2g}")
             report.at(", ".join(job.name for job in pending.values())[:300])

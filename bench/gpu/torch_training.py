@@ -29,7 +29,7 @@ def training(shape: dict[str, Any], rows: int, optim: dict[str, float]) -> tuple
     model = NanoGPT(**shape).to(DEVICE).train()
     ids = torch.randint(0, shape["vocab_size"], (rows, shape["context"] + 1))
     host = [part.contiguous().pin_memory() if CUDA else part for part in (ids[:, :-1], ids[:, 1:])]
-    run = torch.compile(model) if CUDA else model
+    run = torch.compile(model, dynamic=False) if CUDA else model
 
     def loss() -> torch.Tensor:
         tokens, targets = (part.to(DEVICE, non_blocking=True) for part in host)

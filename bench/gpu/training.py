@@ -83,14 +83,13 @@ def against_nanogpt(report: Report) -> None:
     optim = runs["shape"].optim.model_dump()
     with Peer("gpu/torch_training.py", shapes, runs["shape"].batch_size, optim) as peer:
         both = {"shape": "nanogpt", "config": "gpt2"}
-        building = {name: peer.begin("build", name) for name in both.values()}
         calls: dict[str, Any] = {}
         for name, theirs in both.items():
-            run, step = runs[name], built(report, name, runs[name])
-            calls[name] = step.block
+            run, building = runs[name], peer.begin("build", theirs)
+            calls[name] = built(report, name, run).block
             report.at(f"torch compiling {theirs}")
             try:
-                parameters, took = building[theirs].result()
+                parameters, took = building.result()
                 report.figure(f"{theirs}_compile_seconds", took)
                 if parameters != run.model.count():
                     report.note(f"{theirs} has {parameters} parameters, ours {run.model.count()}")
@@ -102,7 +101,7 @@ def against_nanogpt(report: Report) -> None:
                 if peer_name in seconds and (name, peer_name) != ("shape", "gpt2"):
                     report.figure(f"{name}_over_{peer_name}", seconds[peer_name] / seconds[name])
             del calls[name]
-        if (most := peer.ask("memory")) > 0:
+        if calls and (most := peer.ask("memory")) > 0:
             report.figure("nanogpt_bytes", most)
 
 
