@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.decode.loop import Inputs, Program, advance, begin
+from jaxgpt.decode.pieces import PIECE
 from jaxgpt.decode.sampling import Sampling
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.attention import Auto
+from jaxgpt.ops.sharding import platform
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.spec.arguments import whole
 from jaxgpt.spec.errors import quote
@@ -72,7 +74,7 @@ def stream(
     max_new, seed = whole("max_new", max_new, 0, MOST_NEW), whole("seed", seed, 0, MOST_SEED)
     rows = _checked(model, prompts)
     inputs = Inputs(unstack(params), sampling.values, _drawable(model, has_text))
-    program = Program(model.build(Auto(), dtype), sampling.steps, eot)
+    program = Program(model.build(Auto(), dtype), sampling.steps, eot, piece=PIECE[platform()])
     context = None if model.endless else model.context
     ended, written = [False] * len(rows), 0
     while written < max_new and not all(ended):
@@ -99,11 +101,13 @@ def _window(
     tokens_BP, lengths_B = _pad(rows)
     P = tokens_BP.shape[1]
     capacity = -(-(P + count) // GRAIN) * GRAIN
-    state = BEGIN(program, capacity, inputs, tokens_BP, lengths_B, key, min(every, count))
+    state, written = BEGIN(program, capacity, inputs, tokens_BP, lengths_B, key), 1
     for start in range(0, count, every):
         stop = min(start + every, count)
-        if start:
-            state = ADVANCE(program, inputs, state, stop - start)
+        rest = (stop - written) % program.piece
+        for part, size in ((program, stop - written - rest), (program._replace(piece=1), rest)):
+            state = ADVANCE(part, inputs, state, size) if size else state
+        written = stop
         if not state.finite:
             raise JaxgptError(
                 f"generate: the model computes NaN or infinity in {jnp.dtype(program.module.dtype)}; load it with "

@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxgpt.decode.sampling import Steps, Values, draw
-from jaxgpt.nn.cache import Cache
+from jaxgpt.nn.cache import Cache, squeeze
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.losses import cross_entropy
 from jaxgpt.ops.sharding import constrain
@@ -25,6 +25,8 @@ class Program(NamedTuple):
     eot: int | None
     log_probs: bool = False
     """Whether the log-probability of each token is noted as it is written."""
+    piece: int = 1
+    """Tokens that are written before it is asked again whether all rows have ended."""
 
 
 class Inputs(NamedTuple):
@@ -62,9 +64,8 @@ def begin(
     tokens_BP: jax.Array,
     lengths_B: jax.Array,
     key: jax.Array,
-    count: jax.Array,
 ) -> Decoding:
-    """Reads the prompts in one pass, writes the first `count` tokens."""
+    """Reads the prompts in one pass, writes the first token of each."""
     B, P = tokens_BP.shape
     module = program.module
     spec = module.spec
@@ -88,31 +89,34 @@ def begin(
         finite=jnp.bool_(True),
         key=key,
     )
-    state = _write(program, inputs, state, hidden[:, -1])
-    return _loop(program, inputs, state, count - 1)
+    return _write(program, inputs, state, hidden[:, -1])
 
 
-def advance(program: Program, inputs: Inputs, state: Decoding, count: jax.Array) -> Decoding:
-    """Writes `count` more tokens."""
-    return _loop(program, inputs, state, count)
+def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.Array) -> Decoding:
+    """Writes `count` more tokens, a multiple of `program.piece`, unless all rows end before."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state.cache)
 
-
-def _loop(program: Program, inputs: Inputs, state: Decoding, count: jax.Array) -> Decoding:
     def go_on(carry: tuple[jax.Array, Decoding]) -> jax.Array:
         left, state = carry
         return (left > 0) & ~jnp.all(state.done_B)
 
-    def body(carry: tuple[jax.Array, Decoding]) -> tuple[jax.Array, Decoding]:
-        left, state = carry
+    def token(_: Any, state: Decoding) -> Decoding:
         B = state.tokens_BS.shape[0]
         last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.cursor), (B, 1))
         pos_B1 = state.cursor - state.padding_B[:, None]
         layout = Layout(pos_B1, cursor=state.cursor, padding=state.padding_B, capacity=state.tokens_BS.shape[1])
-        given = {"params": inputs.params}
-        hidden, cache = program.module.apply(given, last_B1, layout, state.cache, method="extend")
-        return left - 1, _write(program, inputs, state._replace(cache=cache), hidden[:, -1])
+        given, cache = {"params": inputs.params}, jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes)
+        hidden, cache = program.module.apply(given, last_B1, layout, cache, method="extend")
+        return _write(program, inputs, state._replace(cache=jax.tree.map(squeeze, cache)), hidden[:, -1])
 
-    return jax.lax.while_loop(go_on, body, (count, state))[1]
+    def piece(carry: tuple[jax.Array, Decoding]) -> tuple[jax.Array, Decoding]:
+        left, state = carry
+        state = token(0, state) if program.piece == 1 else jax.lax.fori_loop(0, program.piece, token, state)
+        return left - program.piece, state
+
+    state = state._replace(cache=jax.tree.map(squeeze, state.cache))
+    state = jax.lax.while_loop(go_on, piece, (jnp.asarray(count, jnp.int32), state))[1]
+    return state._replace(cache=jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes))
 
 
 def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Array) -> Decoding:

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgpt.decode.generation import MOST_NEW
-from jaxgpt.decode.loop import Inputs, Program, begin
+from jaxgpt.decode.loop import Inputs, Program, advance, begin
+from jaxgpt.decode.pieces import PIECE, whole_pieces
 from jaxgpt.decode.sampling import Sampling, Values
 from jaxgpt.nn.stack import unstack
+from jaxgpt.ops.sharding import platform
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import whole
 
@@ -48,8 +50,9 @@ def rollout(
     the place of `sampling.values`: as an argument of the compiled function they make another temperature compile
     nothing.
 
-    A row draws what `generate` draws for the same key and P, and rows that have all ended cost no further step. On a
-    mesh, call it under `ops.sharding.constraining`: rows lie where the rules put those of activations.
+    A row draws what `generate` draws for the same key and P, and rows that have all ended cost no further step, or on a
+    GPU no further piece (`decode.pieces`). On a mesh, call it under `ops.sharding.constraining`: rows lie where the
+    rules put those of activations.
 
     A model that computes NaN gives NaN in `log_probs_BN`. Raises ConfigError where P + n exceed the context of a model
     that is not endless, and for an n below 1.
@@ -58,10 +61,13 @@ def rollout(
     if P + n > spec.context and not spec.endless:
         raise ConfigError(f"n: {P} prompt slots and {n} new tokens exceed model.context {spec.context}; lower one")
     inputs = Inputs(unstack(params), sampling.values if values is None else values, drawable_V)
-    program = Program(module, sampling.steps, eot, log_probs=True)
-    state = begin(program, P + n, inputs, tokens_BP, lengths_B, key, jnp.int32(n))
+    piece = whole_pieces(n - 1, PIECE[platform()])
+    more = -(-(n - 1) // piece) * piece  # the last piece may write more than was asked for
+    program = Program(module, sampling.steps, eot, log_probs=True, piece=piece)
+    state = begin(program, P + 1 + more, inputs, tokens_BP, lengths_B, key)
+    state = advance(program, inputs, state, more)
     assert state.log_probs_BS is not None
-    tokens_BN, log_probs_BN = state.tokens_BS[:, P:], state.log_probs_BS[:, P:]
+    tokens_BN, log_probs_BN = state.tokens_BS[:, P : P + n], state.log_probs_BS[:, P : P + n]
     if eot is None:
         return Rollout(tokens_BN, log_probs_BN, jnp.ones_like(tokens_BN, bool))
     ends_BN = tokens_BN == eot

@@ -1,7 +1,9 @@
 """How the next token is drawn. B rows, V vocabulary.
 
 What a draw consists of is compiled; the numbers of a setting are inputs of the program, so that another temperature
-compiles nothing. Cuts need no sort: the threshold is found bit by bit, as in T5X's `binary_search`.
+compiles nothing. Cuts need no sort: the threshold is found bit by bit, as in T5X's `binary_search`, or several bits
+at a time: a GPU goes once through a row in the time that a kernel takes to start, and a loop within the loop over
+tokens would keep XLA from recording a step as one CUDA graph.
 """
 
 from typing import Any, NamedTuple
@@ -11,11 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from jaxgpt.ops.sharding import platform
 from jaxgpt.spec import Spec, parse
 
 SMALLEST, LARGEST = 1e-30, 1e30
 """Bounds of what is divided by, far within float32: beyond them a setting means the same as there."""
 MOST_IDS = 2**31 - 1
+DIGIT = {"cpu": 1, "gpu": 4, "tpu": 1}
+"""Bits of a threshold that are found in one pass over a row, by platform."""
+LANES = 128
+"""XLA:CPU draws random bits five times faster for a multiple of it than for a vocabulary that few numbers divide."""
 
 
 class Steps(NamedTuple):
@@ -85,32 +92,49 @@ def draw(steps: Steps, values: Values, logits_BV: jax.Array, seen_BV: jax.Array 
         pushed_BV = jnp.where(logits_BV > 0, logits_BV / penalty, logits_BV * penalty)
         logits_BV = jnp.where(seen_BV, pushed_BV, logits_BV)
     if not steps.draws:
-        return jnp.argmax(logits_BV, -1).astype(jnp.int32)
+        return _first_largest(logits_BV)
     # The largest is taken off first: divided by a small temperature, it would be infinite, and so would others be.
     top_B1 = jnp.max(logits_BV, -1, keepdims=True)
     logits_BV = jnp.where(logits_BV == top_B1, 0.0, (logits_BV - top_B1) / values.temperature)
+    digit = DIGIT[platform()]
     if steps.top_k:
-        within_BV = _reaching(logits_BV, jnp.ones_like(logits_BV, jnp.int32), values.top_k)
+        within_BV = _reaching(logits_BV, jnp.ones_like(logits_BV, jnp.int32), values.top_k, digit)
         logits_BV = jnp.where(within_BV, logits_BV, -jnp.inf)
     if steps.top_p:
-        within_BV = _reaching(logits_BV, jax.nn.softmax(logits_BV, -1), values.top_p)
+        within_BV = _reaching(logits_BV, jax.nn.softmax(logits_BV, -1), values.top_p, digit)
         logits_BV = jnp.where(within_BV, logits_BV, -jnp.inf)
-    return jax.random.categorical(key, logits_BV).astype(jnp.int32)
+    return _first_largest(logits_BV + _gumbel(key, *logits_BV.shape))
 
 
-def _reaching(logits_BV: jax.Array, weights_BV: jax.Array, total: jax.Array) -> jax.Array:
-    """bool (B, V): the largest logits, as many as it takes for their weights to reach `total`, and all equal to the
-    least of them; every one where they do not reach it."""
-    bits_BV = jax.lax.bitcast_convert_type(logits_BV, jnp.uint32)
-    ordered_BV = jnp.where(bits_BV >> 31 == 1, ~bits_BV, bits_BV | jnp.uint32(1 << 31))  # grows with the logit
+def _first_largest(x_BV: jax.Array) -> jax.Array:
+    """int32 (B,): `argmax`, which XLA:CPU computes one by one, as two plain reductions."""
+    V = x_BV.shape[1]
+    ids_BV = jax.lax.broadcasted_iota(jnp.int32, x_BV.shape, 1)
+    largest_BV = x_BV == jnp.max(x_BV, -1, keepdims=True)
+    return jnp.minimum(jnp.min(jnp.where(largest_BV, ids_BV, V), -1), V - 1)  # in range for NaN too
 
-    def with_bit(index: jax.Array, least_B1: jax.Array) -> jax.Array:
-        higher_B1 = least_B1 | (jnp.uint32(1 << 31) >> index.astype(jnp.uint32))
-        reached_B1 = jnp.sum(jnp.where(ordered_BV >= higher_B1, weights_BV, 0), -1, keepdims=True) >= total
-        return jnp.where(reached_B1, higher_B1, least_B1)
 
-    least_B1 = jax.lax.fori_loop(0, 32, with_bit, jnp.zeros((len(logits_BV), 1), jnp.uint32))
-    return ordered_BV >= least_B1
+def _gumbel(key: jax.Array, B: int, V: int) -> jax.Array:
+    """What `jax.random.categorical` adds to logits (B, V): the same numbers."""
+    wide = -(-V // LANES) * LANES if B == 1 else V  # each number depends on its index alone, while there is one row
+    return jax.random.gumbel(key, (B, wide))[:, :V]
+
+
+def _reaching(logits_BV: jax.Array, weights_BV: jax.Array, total: jax.Array, digit: int) -> jax.Array:
+    """bool (B, V): the largest logits, none above 0, as many as it takes for their weights to reach `total`, and all
+    equal to the least of them; every one where they do not reach it. `digit`: bits of the least found in a pass."""
+    depth_BV = jax.lax.bitcast_convert_type(jnp.abs(logits_BV), jnp.uint32)  # grows as the logit falls
+    passes = -(-31 // digit)
+
+    def one_pass(index: int | jax.Array, least_B1: jax.Array) -> jax.Array:
+        shift = jnp.asarray(digit * (passes - 1 - index), jnp.uint32)
+        steps = [least_B1 + (jnp.uint32(step) << shift) for step in range(1, 1 << digit)]
+        sums = [jnp.sum(jnp.where(depth_BV < step_B1, weights_BV, 0), -1, keepdims=True) for step_B1 in steps]
+        short = sum((sum_B1 < total).astype(jnp.uint32) for sum_B1 in sums)
+        return least_B1 + (short << shift)
+
+    start_B1 = jnp.zeros((len(logits_BV), 1), jnp.uint32)
+    return depth_BV <= jax.lax.fori_loop(0, passes, one_pass, start_B1, unroll=digit > 1)
 
 
 def _within(value: float) -> np.float32:

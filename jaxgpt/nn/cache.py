@@ -51,6 +51,19 @@ def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:
     return grown, seen, jnp.concatenate([_slot_positions(R, layout.cursor - 1, layout.padding), pos], 1)
 
 
+def squeeze(x_BGRK: jax.Array) -> jax.Array:
+    """The array without its row axis where there is one row, and without its head axis where there is one head.
+
+    A loop carries caches so, and `extend` writes into them so: XLA drops such axes from the operands of a product, and
+    where that makes an array other than the carried one, each step copies the whole cache (XLA:CPU, jax 0.10.2).
+    """
+    return lax.squeeze(x_BGRK, _single(x_BGRK))
+
+
+def _single(x_BGRK: jax.Array) -> tuple[int, ...]:
+    return tuple(axis for axis in (0, 1) if x_BGRK.shape[axis] == 1)
+
+
 def _slot_positions(R: int, last: jax.Array, padding: jax.Array) -> jax.Array:
     """int32 (B, R): the position in each slot when `last` is the latest token's; negative where there is none."""
     number = last - jnp.mod(last - jnp.arange(R, dtype=jnp.int32), R)
@@ -61,8 +74,9 @@ def _write(old_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Arr
     R, T = old_BGRK.shape[2], new_BGTK.shape[2]
     new_BGTK = new_BGTK.astype(old_BGRK.dtype)
     if T == 1:
-        zero = jnp.zeros((), slot.dtype)
-        return lax.dynamic_update_slice(old_BGRK, new_BGTK, (zero, zero, slot % R, zero))
+        old, zero = squeeze(old_BGRK), jnp.zeros((), slot.dtype)
+        start = (*[zero] * (old.ndim - 2), slot % R, zero)
+        return lax.expand_dims(lax.dynamic_update_slice(old, squeeze(new_BGTK), start), _single(old_BGRK))
     stay = min(R, T)  # of more tokens than the ring holds the last ones stay
     at = (slot + T - stay + jnp.arange(stay, dtype=slot.dtype)) % R
     return old_BGRK.at[:, :, at].set(new_BGTK[:, :, T - stay :], mode="promise_in_bounds", unique_indices=True)

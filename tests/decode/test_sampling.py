@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgpt.decode import Sampling
+from jaxgpt.decode import Sampling, sampling
 from jaxgpt.spec import ConfigError
 
 P = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
@@ -71,6 +71,34 @@ def test_draws_are_those_of_sorting(top_k, top_p):
     key = jax.random.key(3)
     got = Sampling(temperature=0.7, top_k=top_k, top_p=top_p).draw(jnp.asarray(logits), None, key)
     assert np.mean(got == by_sorting(logits, 0.7, top_k, top_p, key)) > 0.99  # but where rounding decides
+
+
+def test_thresholds_found_in_fewer_passes_are_the_same():
+    """As a GPU finds them: four bits at a time."""
+    rng = np.random.default_rng(0)
+    logits = -np.abs(np.concatenate([rng.integers(-3, 4, (40, 50)), rng.normal(size=(40, 50)) * 3])).astype(np.float32)
+    logits[3, :30] = -np.inf
+    ones, reaching = np.ones(logits.shape, np.int32), jax.jit(sampling._reaching, static_argnums=3)
+    for weights, totals in ((ones, (1, 7, 50, 99)), (ones / np.float32(64), (0.25, 0.75, 9.0))):
+        for total in totals:
+            want = reaching(logits, weights, total, 1)
+            np.testing.assert_array_equal(reaching(logits, weights, total, 4), want)
+            kept = np.where(want, weights, 0).sum(-1)
+            assert np.all((kept >= total) | np.all(want, -1))
+            least = np.where(want, logits, np.inf).min(-1, keepdims=True)
+            assert np.all(np.where(logits > least, weights, 0).sum(-1) < total)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_draw_is_that_of_jax(rows):
+    """In a vocabulary that no large number divides, and with equal logits."""
+    logits = np.random.default_rng(0).integers(-3, 1, (rows, 157)).astype(np.float32)
+    for seed in range(20):
+        key = jax.random.key(seed)
+        got = Sampling(temperature=1.0).draw(jnp.asarray(logits), None, key)
+        np.testing.assert_array_equal(got, jax.random.categorical(key, logits))
+    np.testing.assert_array_equal(Sampling().draw(jnp.asarray(logits), None, key), logits.argmax(-1))
+    assert np.all(Sampling().draw(jnp.full((rows, 157), jnp.nan), None, key) < 157)
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-38, 1e-30, 1e-12])
