@@ -44,7 +44,7 @@ awk -v bytes="$bytes" 'BEGIN {printf "%8.2f MB in all\n", bytes / 1e6}'
 [ "$bytes" -lt 60000000 ] || { echo "error: more than 60 MB"; exit 1; }
 case $kit in /*) data=$kit/data ;; *) data=\$PWD/$kit/data ;; esac
 cat <<END
-there, in the root of the project:
+carry $kit with the working tree: git ignores .kit; there, in the root of the project:
   python3 -m pip install -q --no-index --no-deps --no-compile --target /tmp/site $kit/wheels/*.whl
   export PYTHONPATH=/tmp/site:\$PWD JAXGPT_DATA=$data
   python3 bench/gpu.py --minutes 8 --json FILE

@@ -17,7 +17,10 @@ from typing import Any, NamedTuple
 from busy import LIMIT, Others, watched
 from peer import REST
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "transformers", "numpy")
+PACKAGES = (
+    *("jax", "jaxlib", "flax", "optax", "torch", "transformers", "sentence-transformers", "numpy"),
+    *("nvidia-cudnn-cu13", "triton"),
+)
 
 
 def arguments(description: str, timed: bool = True, **more: dict[str, Any]) -> argparse.Namespace:

@@ -5,8 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
+
+from jaxgpt.ops.attention import Reference
+from jaxgpt.ops.patterns import Causal
 
 BENCH = Path(__file__).parents[2] / "bench"
 PROBES = """
@@ -120,14 +126,49 @@ def test_figures_of_another_device_are_not_mixed_in(budget, monkeypatch):
     assert not saved
 
 
-def gpu(*words, **environment):
+def test_a_kernel_that_is_wrong_or_fails_is_named_and_the_others_are_checked(budget, monkeypatch):
+    import gpu.cases
+    import gpu.kernels
+    import gpu.part
+
+    class Halved:
+        kind = "halved"
+
+        def attend(self, *given):
+            return Reference().attend(*given) / 2
+
+    class Broken:
+        kind = "broken"
+
+        def attend(self, *given):
+            raise RuntimeError("no such primitive")
+
+    scores, rng = gpu.cases.row(Causal(), 7), np.random.default_rng(0)
+    arrays = tuple(jnp.asarray(rng.standard_normal((1, 2, 7, 4)), jnp.float32) for _ in range(4))
+    want = gpu.kernels.exact(scores, arrays)
+    monkeypatch.setattr(
+        gpu.kernels,
+        "jobs",
+        lambda small: [
+            gpu.kernels.Job(kernel.kind, kernel, scores, arrays, lambda: want, 1e-4)
+            for kernel in (Broken(), Halved(), Reference())
+        ],
+    )
+    figures = {}
+    report = SimpleNamespace(small=True, at=lambda what: None, note=lambda text: None, figure=figures.__setitem__)
+    with pytest.raises(gpu.part.Wrong, match=r"(?s)(?=.*halved 0.5)(?=.*broken: RuntimeError: no such primitive)"):
+        gpu.kernels.measure(report)
+    assert figures["reference"] < 1e-5 and figures.keys() == {"reference", "halved"}
+
+
+def script(*words, **environment):
     command = [sys.executable, BENCH / "gpu.py", *map(str, words)]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
 
 
 def test_the_script_runs_here_and_names_what_is_left(tmp_path):
     path = tmp_path / "gpu.json"
-    done = gpu("--only", "scan", "shakespeare", "--minutes", "3", "--json", path, JAXGPT_DATA=str(tmp_path))
+    done = script("--only", "scan", "shakespeare", "--minutes", "3", "--json", path, JAXGPT_DATA=str(tmp_path))
     report = json.loads(path.read_text())
     assert done.returncode == 0, done.stdout + done.stderr
     assert report["parts"]["scan"]["status"] == "done" and report["figures"]["scan_over_unrolled"] > 0
