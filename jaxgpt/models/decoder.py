@@ -92,9 +92,10 @@ class DecoderLM(TransformerModule):
         """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
         return self.trunk.extend(tokens_BT, layout, cache)
 
-    def unembed(self, hidden: jax.Array) -> jax.Array:
-        """(..., D) -> logits (..., V)."""
-        logits = self.trunk.embed.attend(hidden) if self.lm_head is None else self.lm_head(hidden)
+    def unembed(self, hidden: jax.Array, columns: int | None = None) -> jax.Array:
+        """(..., D) -> logits (..., V), or (..., columns), of which those beyond V belong to no token."""
+        score = self.trunk.embed.attend if self.lm_head is None else self.lm_head
+        logits = score(hidden, columns)
         cap = self.spec.logit_cap
         return constrain(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
 

@@ -119,11 +119,11 @@ class EncoderModel(TransformerModule):
         hidden_BTD = self.hidden(tokens_BT, positions, segments, train, token_types)
         return hidden_BTD if self.lm_head is None else self.unembed(hidden_BTD)
 
-    def unembed(self, hidden: jax.Array) -> jax.Array:
-        """(..., D) -> the masked head's logits (..., V)."""
+    def unembed(self, hidden: jax.Array, columns: int | None = None) -> jax.Array:
+        """(..., D) -> the masked head's logits (..., V), or (..., columns), where those beyond V belong to no token."""
         if self.lm_head is None:
             raise ValueError("model.masked_head is off: the model has no logits")
-        return constrain(self.lm_head(hidden, self.trunk.embed.attend), "logits")
+        return constrain(self.lm_head(hidden, self.trunk.embed.attend, columns), "logits")
 
     def pool(self, hidden_BTD: jax.Array) -> jax.Array:
         """(B, T, D) -> (B, D): the pooler's summary of each row's first token."""

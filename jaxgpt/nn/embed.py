@@ -56,9 +56,9 @@ class Embed(nn.Module):
             x_BTD = x_BTD + (self.type_table[0] if token_types is None else lookup(self.type_table, token_types))
         return x_BTD.astype(self.dtype)
 
-    def attend(self, h: jax.Array) -> jax.Array:
-        """(..., D) -> (..., V): scores against the token table (tied output)."""
-        return unproject(h.astype(self.dtype), self.token.astype(self.dtype))
+    def attend(self, h: jax.Array, columns: int | None = None) -> jax.Array:
+        """(..., D) -> (..., V), or (..., columns): scores against the token table (tied output)."""
+        return unproject(h.astype(self.dtype), self.token.astype(self.dtype), columns)
 
     def _at(self, table: jax.Array, pos: jax.Array, offset: int = 0) -> jax.Array:
         return lookup(table, jnp.clip(pos, 0, self.context - 1) + offset)

@@ -34,8 +34,11 @@ class MaskedHead(nn.Module):
     norm: Norm
 
     @nn.compact
-    def __call__(self, h: jax.Array, attend: Callable[[jax.Array], jax.Array]) -> jax.Array:
-        """`attend` scores (..., D) against the token table."""
+    def __call__(
+        self, h: jax.Array, attend: Callable[[jax.Array, int | None], jax.Array], columns: int | None = None
+    ) -> jax.Array:
+        """`attend` scores (..., D) against the token table, as many columns as it is told."""
         h = self.activation(self.linears(h.shape[-1], "dense", bias=True)(h))
         bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), jnp.float32)
-        return attend(self.norm.module("norm")(h)) + bias.astype(self.linears.dtype)
+        bias = jnp.pad(bias, (0, 0 if columns is None else columns - self.vocab_size))
+        return attend(self.norm.module("norm")(h), columns) + bias.astype(self.linears.dtype)

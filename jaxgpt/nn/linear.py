@@ -19,12 +19,14 @@ class Linear(nn.Module):
     bias: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """x W + b over the last axis; any leading axes."""
+    def __call__(self, x: jax.Array, columns: int | None = None) -> jax.Array:
+        """x W + b over the last axis; any leading axes. `columns`: as many features, those beyond its own 0."""
         weight = self.param("weight", nn.initializers.normal(self.std), (x.shape[-1], self.features), jnp.float32)
-        y = project(x.astype(self.dtype), weight.astype(self.dtype))
+        beyond = 0 if columns is None else columns - self.features
+        y = project(x.astype(self.dtype), jnp.pad(weight.astype(self.dtype), ((0, 0), (0, beyond))))
         if self.bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
+            y = y + jnp.pad(bias, (0, beyond))
         return y
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat
 from jaxgpt.models import Model
 from jaxgpt.nn.sown import sown_losses
 from jaxgpt.objectives.objective import Batch, Objective
-from jaxgpt.ops.losses import chunked_cross_entropy
+from jaxgpt.objectives.token_losses import token_losses
 from jaxgpt.spec.sizes import Steps
 from jaxgpt.text import Data
 
@@ -49,8 +49,9 @@ class LanguageModel(Objective):
             method="hidden",
             mutable=[] if key is None else ["losses"],
         )
-        loss_BT, nll_BT = chunked_cross_entropy(
-            lambda h: model.apply({"params": params}, h, method="unembed"),
+        loss_BT, nll_BT = token_losses(
+            model,
+            params,
             hidden_BTD,
             batch["targets"],
             self.chunk,

@@ -12,8 +12,8 @@ from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.objectives.framing import framed
 from jaxgpt.objectives.next_sentence import NextSentence
 from jaxgpt.objectives.objective import Batch, Objective
+from jaxgpt.objectives.token_losses import token_losses
 from jaxgpt.objectives.token_masking import hide
-from jaxgpt.ops.losses import chunked_cross_entropy
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.sizes import Index, Length, Steps
 from jaxgpt.text import Codec, Data
@@ -79,8 +79,7 @@ class Masking(Spec):
             _, at_BP = jax.lax.top_k(target_BT.astype(jnp.float32), self.predictions)
             hidden_BTD = jnp.take_along_axis(hidden_BTD, at_BP[..., None], 1)
             targets_BT, target_BT = (jnp.take_along_axis(x, at_BP, 1) for x in (targets_BT, target_BT))
-        unembed = lambda h: model.apply({"params": params}, h, method="unembed")  # noqa: E731
-        _, nll_BT = chunked_cross_entropy(unembed, hidden_BTD, targets_BT, chunk)
+        _, nll_BT = token_losses(model, params, hidden_BTD, targets_BT, chunk)
         count = jnp.sum(target_BT, dtype=jnp.float32)
         return jnp.sum(jnp.where(target_BT, nll_BT, 0.0)) / jnp.maximum(count, 1.0), count, all_BTD
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgpt.ops.sharding import constrain, token_shards
+from jaxgpt.ops.sharding import constrain, platform, token_shards
 
 SMALL = 4096
 """Up to this many rows the table's gradient is a one-hot matmul, which no backend runs as a serial scatter."""
@@ -45,8 +45,16 @@ def _backward(gradient: str, saved: tuple[jax.Array, jax.Array], grad: jax.Array
 lookup.defvjp(_forward, _backward)
 
 
-def unproject(h: jax.Array, table_VD: jax.Array) -> jax.Array:
-    """(..., D) -> (..., V): scores against every row of the table (tied output, Press & Wolf 2017)."""
+def padded_size(size: int) -> int:
+    """As many scores of a token as a product computes best, `size` or more: a GPU takes whole tiles of 128."""
+    return -(-size // 128) * 128 if platform() == "gpu" else size
+
+
+def unproject(h: jax.Array, table_VD: jax.Array, columns: int | None = None) -> jax.Array:
+    """(..., D) -> (..., V): scores against every row of the table (tied output, Press & Wolf 2017), or (..., columns),
+    of which those beyond V are 0."""
+    if columns is not None:
+        table_VD = jnp.pad(table_VD, ((0, columns - table_VD.shape[0]), (0, 0)))
     if token_shards() > 1:
         return h @ table_VD.T
     return (h.reshape(-1, h.shape[-1]) @ table_VD.T).reshape(*h.shape[:-1], table_VD.shape[0])

@@ -6,24 +6,27 @@ import jax
 import jax.numpy as jnp
 
 from jaxgpt.ops.sharding import token_shards
+from jaxgpt.ops.token_statistics import statistics
 from jaxgpt.spec.inputs import enabled
 
 
 def cross_entropy(
-    logits: jax.Array, targets: jax.Array, label_smoothing: float | jax.Array = 0.0, z_loss: float | jax.Array = 0.0
+    logits: jax.Array,
+    targets: jax.Array,
+    label_smoothing: float | jax.Array = 0.0,
+    z_loss: float | jax.Array = 0.0,
+    size: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """(..., V) and int (...) -> two float32 (...) in nats: what is optimised, and plain −log p(target) for reports.
 
     Label smoothing ε puts ε/V on every word and 1 − ε on the target (Szegedy et al. 2016, section 7). z-loss adds
-    z·log²Z, which keeps logits from drifting (ST-MoE, Zoph et al. 2022, section 3.1).
+    z·log²Z, which keeps logits from drifting (ST-MoE, Zoph et al. 2022, section 3.1). `size` is V where the logits have
+    more columns, which then count for nothing.
     """
-    logits = logits.astype(jnp.float32)
-    log_z = jax.nn.logsumexp(logits, -1)
-    hot = targets[..., None] == jnp.arange(logits.shape[-1], dtype=targets.dtype)  # a gather would need whole logits
-    nll = log_z - jnp.sum(jnp.where(hot, logits, 0.0), -1)
-    loss = nll
-    if enabled(label_smoothing):
-        loss = (1 - label_smoothing) * nll + label_smoothing * (log_z - jnp.mean(logits, -1))
+    size, smooth = size or logits.shape[-1], enabled(label_smoothing)
+    log_z, target, mean = statistics(logits, targets, size, smooth)
+    nll = log_z - target
+    loss = (1 - label_smoothing) * nll + label_smoothing * (log_z - mean) if smooth else nll
     if enabled(z_loss):
         loss = loss + z_loss * jnp.square(log_z)
     return loss, nll
@@ -36,6 +39,7 @@ def chunked_cross_entropy(
     chunk: int | None,
     label_smoothing: float | jax.Array = 0.0,
     z_loss: float | jax.Array = 0.0,
+    size: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """`cross_entropy(unembed(hidden))`, (B, T) each, with `chunk` tokens' logits alive at once, in value and gradient.
 
@@ -45,7 +49,7 @@ def chunked_cross_entropy(
     """
     B, T = targets_BT.shape
     if chunk is None or chunk >= B * T:
-        return cross_entropy(unembed(hidden_BTD), targets_BT, label_smoothing, z_loss)
+        return cross_entropy(unembed(hidden_BTD), targets_BT, label_smoothing, z_loss, size)
     S = token_shards() if T % token_shards() == 0 else 1
     each = max(1, chunk // (B * S))
     parts = -(-T // (S * each))
@@ -63,7 +67,7 @@ def chunked_cross_entropy(
     @jax.checkpoint
     def losses_of(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         hidden, targets = part
-        return cross_entropy(unembed(hidden), targets, label_smoothing, z_loss)
+        return cross_entropy(unembed(hidden), targets, label_smoothing, z_loss, size)
 
     loss, nll = jax.lax.map(losses_of, (cut(hidden_BTD), cut(targets_BT)))
     return join(loss), join(nll)

@@ -1,5 +1,7 @@
 """Losses that layers sow are part of what is optimised in training, and are reported by name."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,8 @@ class Layer(nn.Module):
 class Sower(nn.Module):
     """Two layers, of which the second runs twice, below a token table."""
 
+    spec = SimpleNamespace(vocab_size=32)
+
     def setup(self):
         self.token = self.param("token", nn.initializers.normal(0.5), (32, 8))
         self.first, self.second = Layer(), Layer()
@@ -33,7 +37,7 @@ class Sower(nn.Module):
     def hidden(self, tokens, positions=None, segments=None, train=False):
         return self.second(self.second(self.first(self.token[tokens])))
 
-    def unembed(self, hidden):
+    def unembed(self, hidden, columns):
         return hidden @ self.token.T
 
 

@@ -1,0 +1,31 @@
+"""What predicting tokens costs, from a model's hidden states. B rows, T tokens, D model width."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jaxgpt.ops.lookup import padded_size
+from jaxgpt.ops.losses import chunked_cross_entropy
+
+
+def token_losses(
+    model: nn.Module,
+    params: Any,
+    hidden_BTD: jax.Array,
+    targets_BT: jax.Array,
+    chunk: int | None = None,
+    label_smoothing: float | jax.Array = 0.0,
+    z_loss: float | jax.Array = 0.0,
+) -> tuple[jax.Array, jax.Array]:
+    """Two float32 (B, T), in nats: what is optimised, and plain −log p(target) for reports. See `cross_entropy`.
+
+    `chunk` tokens' logits exist at once (None: all), with as many columns as the device's products want.
+    """
+    size: int = model.spec.vocab_size
+    columns = padded_size(size)
+
+    def unembed(hidden: jax.Array) -> jax.Array:
+        return model.apply({"params": params}, hidden, columns, method="unembed")
+
+    return chunked_cross_entropy(unembed, hidden_BTD, targets_BT, chunk, label_smoothing, z_loss, size)
