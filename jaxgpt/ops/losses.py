@@ -23,10 +23,10 @@ def cross_entropy(
     z·log²Z, which keeps logits from drifting (ST-MoE, Zoph et al. 2022, section 3.1). `size` is V where the logits have
     more columns, which then count for nothing.
     """
-    size, smooth = size or logits.shape[-1], enabled(label_smoothing)
-    log_z, target, mean = statistics(logits, targets, size, smooth)
+    size = size or logits.shape[-1]
+    log_z, target, mean = statistics(logits, targets, size, mean=enabled(label_smoothing))
     nll = log_z - target
-    loss = (1 - label_smoothing) * nll + label_smoothing * (log_z - mean) if smooth else nll
+    loss = nll if mean is None else (1 - label_smoothing) * nll + label_smoothing * (log_z - mean)
     if enabled(z_loss):
         loss = loss + z_loss * jnp.square(log_z)
     return loss, nll

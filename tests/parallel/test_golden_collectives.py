@@ -92,6 +92,17 @@ def test_megatron_sums_twice_a_block_each_way(compiled):
     assert in_layers(found, "all-reduce") == (2, 2)
 
 
+def test_a_split_vocabulary_is_reduced_where_it_lies(compiled, monkeypatch):
+    """In one pass and with padded columns, as on a GPU: the parts' sums meet, never the logits."""
+    for module in ("lookup", "token_statistics"):
+        monkeypatch.setattr(f"jaxgpt.ops.{module}.platform", lambda: "gpu")
+    mesh = {"exec.mesh": {"tensor": 8}, "exec.rules": "megatron", "model.vocab_size": V - 8}
+    _, found = compiled(**mesh)
+    gathered = [one.bytes for one in found if one.kind == "all-gather"]
+    assert gathered == 3 * [8 * B * T * 4], "three numbers a token from each device"
+    assert in_layers(found, "all-reduce") == (2, 2)
+
+
 def test_split_norms_gather_and_sum_twice_a_block_each_way(compiled):
     rules = {"kind": "megatron", "sequence_norms": True}
     _, found = compiled(**{"exec.mesh": {"tensor": 8}, "exec.rules": rules})
