@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,12 @@ GOALS = {
     "scan_over_unrolled": 0.95,
     "attention_strided_16384_forward_over_dense": 3.0,
     "attention_strided_16384_both_over_dense": 2.5,
-    "attention_fixed_16384_forward_over_dense": 1.5,
-    "attention_dilated_16384_forward_over_dense": 3.0,
+    **{f"attention_fixed_16384_{way}_over_dense": 1.5 for way in ("forward", "both")},
+    **{f"attention_dilated_16384_{way}_over_dense": 3.0 for way in ("forward", "both")},
+    **{
+        f"attention_{pattern}_16384_{way}_over_flex": 1.0
+        for pattern, way in product(("strided", "fixed", "dilated"), ("forward", "both"))
+    },
     "simcse_over_sentence_transformers": 1.1,
     "seeds_over_sequential": 8.0,
     "generation_greedy_b1_over_hugging_face": 3.0,
