@@ -1,16 +1,20 @@
 """The torch side of train_step.py, in a process of its own: neither library's threads and allocator meet the other's.
 
-Answers `sizes` with the parameter counts, `hf N` and `nano N` with the seconds of each of N training steps.
+Is given settings by name. Answers `sizes` with the parameter counts, `NAME N` with the seconds of each of N training
+steps of that setting.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from harness import seconds
 from nanogpt import NanoGPT
 from peer import serve
+
+SHAPE = ("vocab_size", "context", "num_layers", "d_model", "num_heads")
 
 
 def update(
@@ -32,13 +36,23 @@ def update(
     return step
 
 
-def main() -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    setting = json.loads(sys.argv[1])
-    shape = {name: setting[name] for name in ("vocab_size", "context", "num_layers", "d_model", "num_heads")}
+def setup(setting: dict[str, Any]) -> tuple[Callable[[], None], int]:
+    """A call that makes one update of a setting's model on random ids, and the model's number of parameters."""
     ids = torch.randint(0, setting["vocab_size"], (setting["batch_size"], setting["context"] + 1))
     tokens, targets = ids[:, :-1], ids[:, 1:]
+    if setting["family"] == "nano":
+        model = NanoGPT(**{name: setting[name] for name in SHAPE}).train()
+        step = update(lambda: model(tokens, targets), model, setting["optim"])
+    else:
+        model = hugging_face(setting).train()
+        step = update(lambda: model(tokens, labels=tokens, use_cache=False).loss, model, setting["optim"])
+    return step, sum(p.numel() for p in model.parameters())
+
+
+def hugging_face(setting: dict[str, Any]) -> torch.nn.Module:
+    """GPT-2 as transformers computes it, without dropout."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     config = GPT2Config(
         vocab_size=setting["vocab_size"],
         n_positions=setting["context"],
@@ -51,15 +65,16 @@ def main() -> None:
         bos_token_id=None,
         eos_token_id=None,
     )
-    hf, nano = GPT2LMHeadModel(config).train(), NanoGPT(**shape).train()
-    steps = {
-        "hf": update(lambda: hf(tokens, labels=tokens, use_cache=False).loss, hf, setting["optim"]),
-        "nano": update(lambda: nano(tokens, targets), nano, setting["optim"]),
-    }
-    sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in (("hf", hf), ("nano", nano))}
+    return GPT2LMHeadModel(config)
+
+
+def main() -> None:
+    steps = {name: setup(setting) for name, setting in json.loads(sys.argv[1]).items()}
 
     def answer(word: str, count: int = 0) -> dict[str, int] | list[float]:
-        return sizes if word == "sizes" else [seconds(steps[word]) for _ in range(count)]
+        if word == "sizes":
+            return {name: size for name, (_, size) in steps.items()}
+        return [seconds(steps[word][0]) for _ in range(count)]
 
     serve(answer)
 
