@@ -14,7 +14,8 @@ from pydantic import PositiveFloat, model_validator
 from jaxgpt.models.transformer import Transformer, TransformerModule
 from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.layout import Layout
-from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.remat import Remat
+from jaxgpt.nn.stack import Loop
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
 from jaxgpt.ops.sharding import constrain

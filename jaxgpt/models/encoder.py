@@ -16,7 +16,8 @@ from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.head import MaskedHead, Pooler
 from jaxgpt.nn.norm import LayerNorm, Norm
 from jaxgpt.nn.norm_place import NormPlace, PostNorm
-from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.remat import Remat
+from jaxgpt.nn.stack import Loop
 from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.attention import Kernel, Reference

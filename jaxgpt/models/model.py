@@ -10,7 +10,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxgpt.nn.cache import Cache
-from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.remat import Remat
+from jaxgpt.nn.stack import Loop
 from jaxgpt.nn.text_head import TextHead
 from jaxgpt.ops.attention import Case, Kernel, Numbering, Reference
 from jaxgpt.ops.patterns import Pattern

@@ -17,7 +17,8 @@ from pydantic import model_validator
 from jaxgpt.models.model import Model, Trained, all_trained
 from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
-from jaxgpt.nn.stack import Loop, Remat
+from jaxgpt.nn.remat import Remat
+from jaxgpt.nn.stack import Loop
 from jaxgpt.nn.trunk import Trunk, TrunkSpec
 from jaxgpt.ops.attention import Kernel
 

@@ -12,15 +12,18 @@ from jaxgpt.nn.block import Block
 from jaxgpt.nn.cache import Cache, LayerCache
 from jaxgpt.nn.layout import Layout, Memory
 from jaxgpt.nn.pipeline import Pipelined, pipeline
+from jaxgpt.nn.remat import Remat, recomputed
 from jaxgpt.nn.sown import Losses, sown_losses
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased
 from jaxgpt.spec.inputs import enabled
 
 Loop = Literal["scan", "unroll"] | Pipelined
-Remat = Literal["none", "block", "dots", "stage"]
-Layer = Callable[[Any, jax.Array, Any, Pattern, LayerCache | None], tuple[jax.Array, LayerCache | None, Losses]]
-"""Parameters, (B, T, D), index, pattern and cache of one layer to its output, its cache and its auxiliary losses."""
+Layer = Callable[
+    [Any, jax.Array, Any, Pattern, LayerCache | None, int | None], tuple[jax.Array, LayerCache | None, Losses]
+]
+"""Parameters, (B, T, D), index, pattern and cache of one layer to its output, its cache and its auxiliary losses. The
+parameters are the layer's own, or those of a group of layers and its place among them."""
 
 
 class Stack(nn.Module):
@@ -65,8 +68,12 @@ class Stack(nn.Module):
         bias_H = self.param("bias", lambda _: start_H) if biased and biased.trained else start_H
         key = self.make_rng("dropout") if train and enabled(block.spec.dropout) else None
 
-        def layer(layout: Layout, key: jax.Array | None, repeat: jax.Array | None = None) -> Layer:
-            def apply(p: Any, x: jax.Array, index: Any, pattern: Pattern, cache: LayerCache | None) -> Any:
+        def layer(layout: Layout, loop: Literal["scan", "unroll"], repeat: jax.Array | None = None) -> Layer:
+            def apply(
+                p: Any, x: jax.Array, index: Any, pattern: Pattern, cache: LayerCache | None, place: int | None
+            ) -> Any:
+                if place is not None:  # picked within what is recomputed, or a scan would save every layer's again
+                    p = jax.tree.map(lambda a: a[place], p)
                 if repeat is not None:
                     p = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, repeat, keepdims=False), p)
                 rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}
@@ -75,14 +82,11 @@ class Stack(nn.Module):
                 )
                 return x, cache, sown_losses(sown)
 
-            if self.remat == "none":
-                return apply
-            policy = _weight_products(int(isinstance(self.loop, Pipelined))) if self.remat == "dots" else None
-            return jax.checkpoint(apply, policy=policy, static_argnums=(3,))
+            return recomputed(apply, self.remat, loop, isinstance(self.loop, Pipelined))
 
         def stage(p: Any, x: jax.Array, layout: Layout, first: Any, repeat: Any) -> tuple[jax.Array, Losses]:
             assert isinstance(self.loop, Pipelined)
-            apply = layer(layout, key, repeat)
+            apply = layer(layout, self.loop.layers, repeat)
             if self.loop.layers == "scan":
                 return _scan(apply, p, x, first, self.patterns, False)
             x, _, losses = _unroll(apply, split_layers(p), x, first, self.patterns, None, False)
@@ -91,10 +95,10 @@ class Stack(nn.Module):
         if cache is None and isinstance(self.loop, Pipelined) and not every:
             x_BTD, losses = pipeline(stage, params, x_BTD, layout, self.loop, self.remat == "stage")
         elif cache is None and self.loop == "scan" and self.num_layers % len(self.patterns) == 0:
-            x_BTD, losses = _scan(layer(layout, key), params, x_BTD, 0, self.patterns, every)
+            x_BTD, losses = _scan(layer(layout, "scan"), params, x_BTD, 0, self.patterns, every)
         else:
             layers = params if isinstance(params, tuple) else split_layers(params)
-            x_BTD, cache, losses = _unroll(layer(layout, key), layers, x_BTD, 0, self.patterns, cache, every)
+            x_BTD, cache, losses = _unroll(layer(layout, "unroll"), layers, x_BTD, 0, self.patterns, cache, every)
         for name, total in losses.items():
             self.sow("losses", name, total)
         return x_BTD, cache
@@ -141,7 +145,7 @@ def _scan(
         p, index = group
         losses, outputs = [], []
         for j, pattern in enumerate(patterns):
-            x, _, sown = layer(jax.tree.map(lambda a, j=j: a[j], p), x, index + j, pattern, None)
+            x, _, sown = layer(p, x, index + j, pattern, None, j)
             losses.append(sown)
             outputs.append(x)
         return x, (_sum(losses), outputs if every else [])
@@ -165,7 +169,8 @@ def _unroll(
 ) -> tuple[jax.Array, Cache | None, Losses]:
     grown, losses, outputs = [], [], []
     for i, p in enumerate(layers):
-        x, extended, sown = layer(p, x, first + i, patterns[i % len(patterns)], None if cache is None else cache[i])
+        own = None if cache is None else cache[i]
+        x, extended, sown = layer(p, x, first + i, patterns[i % len(patterns)], own, None)
         grown.append(extended)
         losses.append(sown)
         outputs.append(x)
@@ -176,12 +181,3 @@ def _unroll(
 def _sum(losses: list[Losses]) -> Losses:
     """Over layers; all sow the same names."""
     return jax.tree.map(lambda *each: sum(each[1:], each[0]), *losses)
-
-
-def _weight_products(batch_axes: int) -> Callable[..., bool]:
-    """Saves products with weights, which have no batch axes but that of the stages, and not those within attention."""
-
-    def saveable(primitive: Any, *_: Any, **params: Any) -> bool:
-        return primitive is lax.dot_general_p and len(params["dimension_numbers"][1][0]) <= batch_axes
-
-    return saveable

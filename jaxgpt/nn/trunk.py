@@ -19,7 +19,8 @@ from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
-from jaxgpt.nn.stack import Loop, Remat, Stack
+from jaxgpt.nn.remat import Remat
+from jaxgpt.nn.stack import Loop, Stack
 from jaxgpt.ops.attention import Case, Kernel, Numbering
 from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach
 from jaxgpt.ops.positions import Added, Biased, PositionEmbedding, Rotated

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jaxgpt.nn.stack import Remat
+from jaxgpt.nn.remat import Remat
 from jaxgpt.ops.attention import Auto, Kernel
 from jaxgpt.ops.sharding import platform
 from jaxgpt.parallel import Mesh, Rules, Standard
@@ -35,7 +35,8 @@ class Exec(Spec):
     """The loop over layers: unrolling runs faster, scanning compiles faster. auto: scan from 16 layers on."""
     remat: Remat = "none"
     """What the backward pass recomputes: `block` all but block inputs, `dots` all but matmul results, `stage` all but
-    what enters a stage of the pipeline, and within it as `block`."""
+    what enters a stage of the pipeline, and within it as `block`; `none` nothing, but in a scan over layers what
+    neither a product, a reduction nor a kernel computed, which costs less than to save."""
     pipeline: Pipeline = Pipeline()
     """How rows move through the stages of exec.mesh.pipeline."""
     accumulate: Length = 1

@@ -94,7 +94,7 @@ def _backward(tiling: Tiling, saved: Any, do: jax.Array) -> tuple[Operands]:
     return (cotangents(x, backward(tiling, x, Known.of(do, out, log_sum), x.q_BHTK.dtype)),)
 
 
-_attend.defvjp(_forward, _backward)
+_attend.defvjp(_forward, _backward, optimize_remat=True)
 
 
 def forward(tiling: Tiling, x: Operands, dtype: Any) -> tuple[jax.Array, jax.Array]:

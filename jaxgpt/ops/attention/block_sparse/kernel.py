@@ -86,7 +86,7 @@ def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Operands]:
     return (cotangents(x, jax.tree.map(lambda *part: sum(part[1:], part[0]), *parts)),)
 
 
-_attend.defvjp(_forward, _backward)
+_attend.defvjp(_forward, _backward, optimize_remat=True)
 
 
 class _Queries(NamedTuple):

@@ -103,7 +103,7 @@ def _backward(static: _Static, saved: Any, do_BTHK: jax.Array) -> tuple[jax.Arra
     return tuple(x.astype(whole.dtype) for x, whole in zip(sums, (q, k, v), strict=True))  # type: ignore[return-value]
 
 
-_attend.defvjp(_forward, _backward)
+_attend.defvjp(_forward, _backward, optimize_remat=True)
 
 
 def _take(tokens: Tokens, x_BTX: jax.Array) -> jax.Array:

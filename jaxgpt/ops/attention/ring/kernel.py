@@ -151,7 +151,7 @@ def _backward(static: _Static, saved: Any, do: jax.Array) -> tuple[Operands]:
     return (cotangents(x, (dq, dk, dv, d_table)),)
 
 
-_attend.defvjp(_forward, _backward)
+_attend.defvjp(_forward, _backward, optimize_remat=True)
 
 
 def _around(
