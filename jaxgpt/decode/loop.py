@@ -14,7 +14,7 @@ from jaxgpt.decode.sampling import Steps, Values, draw
 from jaxgpt.nn.cache import Cache, squeeze
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.losses import cross_entropy
-from jaxgpt.ops.sharding import constrain
+from jaxgpt.ops.sharding import constrain, path_name
 
 
 class Program(NamedTuple):
@@ -95,6 +95,9 @@ def begin(
 def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.Array) -> Decoding:
     """Writes `count` more tokens, a multiple of `program.piece`, unless all rows end before."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state.cache)
+    dtype = program.module.dtype
+    weights = {"params": _in_dtype(inputs.params, dtype, {"weight"})}
+    inputs = inputs._replace(params=_in_dtype(inputs.params, dtype, {"weight", "token"}))  # what logits are made of
 
     def go_on(carry: tuple[jax.Array, Decoding]) -> jax.Array:
         left, state = carry
@@ -105,8 +108,8 @@ def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.
         last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.cursor), (B, 1))
         pos_B1 = state.cursor - state.padding_B[:, None]
         layout = Layout(pos_B1, cursor=state.cursor, padding=state.padding_B, capacity=state.tokens_BS.shape[1])
-        given, cache = {"params": inputs.params}, jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes)
-        hidden, cache = program.module.apply(given, last_B1, layout, cache, method="extend")
+        cache = jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes)
+        hidden, cache = program.module.apply(weights, last_B1, layout, cache, method="extend")
         return _write(program, inputs, state._replace(cache=jax.tree.map(squeeze, cache)), hidden[:, -1])
 
     def piece(carry: tuple[jax.Array, Decoding]) -> tuple[jax.Array, Decoding]:
@@ -117,6 +120,17 @@ def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.
     state = state._replace(cache=jax.tree.map(squeeze, state.cache))
     state = jax.lax.while_loop(go_on, piece, (jnp.asarray(count, jnp.int32), state))[1]
     return state._replace(cache=jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes))
+
+
+def _in_dtype(params: Any, dtype: Any, names: set[str]) -> Any:
+    """The parameters, those of these names in the dtype that a product takes them in, but for a router's, which is
+    float32. XLA leaves such a conversion within the loop, where each token would read and write all weights for it."""
+
+    def convert(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        parts = path_name(path).split("/")
+        return leaf.astype(dtype) if parts[-1] in names and "router" not in parts else leaf
+
+    return jax.tree_util.tree_map_with_path(convert, params)
 
 
 def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Array) -> Decoding:

@@ -55,25 +55,40 @@ def test_whole_pieces_write_little_in_vain(count):
     assert whole_pieces(count, 1) == 1
 
 
-def compiled_step(spec, rows, piece):
-    """The text of the compiled loop, and how many numbers each of its caches has."""
-    program = Program(spec.build(), HOT.steps, 9, piece=piece)
+def step(spec, rows, piece, dtype="float32"):
+    """The loop, as a function of parameters and state, and their shapes."""
+    program = Program(spec.build(dtype=dtype), HOT.steps, 9, piece=piece)
     shapes = lambda make, *given: jax.eval_shape(make, *given)  # noqa: E731
     params = shapes(lambda: spec.build().init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))["params"])
     inputs = Inputs(shapes(unstack, params), HOT.values, None)
     tokens, lengths = np.zeros((rows, 16), np.int32), np.ones(rows, np.int32)
     state = shapes(lambda given: begin(program, 64, given, tokens, lengths, jax.random.key(0)), inputs)
-    loop = jax.jit(lambda given, state: advance(program, given, state, 8), donate_argnums=1)
-    return loop.lower(inputs, state).compile().as_text(), {leaf.size for leaf in jax.tree.leaves(state.cache)}
+    return (lambda given, state: advance(program, given, state, 8)), inputs, state
 
 
 @pytest.mark.parametrize(("rows", "heads", "piece"), [(1, 2, 1), (3, 2, 1), (1, 1, 4)])
 def test_a_step_copies_no_cache(rows, heads, piece):
     """Each is as large as what a step reads of it: copied, it would be read three times."""
-    text, sizes = compiled_step(SPEC.evolve(num_kv_heads=heads, vocab_size=50), rows, piece)
+    loop, inputs, state = step(SPEC.evolve(num_kv_heads=heads, vocab_size=50), rows, piece)
+    sizes = {leaf.size for leaf in jax.tree.leaves(state.cache)}
+    text = jax.jit(loop, donate_argnums=1).lower(inputs, state).compile().as_text()
     bodies = text[: text.index("\nENTRY")]
     copied = [
         np.prod([int(n) for n in shape.split(",")]) for shape in re.findall(r"= \w+\[([\d,]+)\]\S* copy\(", bodies)
     ]
     assert not sizes & set(copied)
     assert ('"known_trip_count":{"n":"4"}' in text) == (piece == 4)
+
+
+def test_weights_are_brought_to_the_dtype_of_products_once():
+    """Not for each token: XLA:GPU would leave it in the loop. A router's stay float32, so does what is looked up."""
+    experts = {"kind": "moe", "num_experts": 3, "top_k": 2}
+    loop, inputs, state = step(SPEC.evolve(feed_forward=experts, tied=False), 2, 1, "bfloat16")
+    (turns,) = [eqn for eqn in jax.make_jaxpr(loop)(inputs, state).eqns if eqn.primitive.name == "while"]
+    params = jax.tree_util.tree_leaves_with_path(inputs.params)
+    carried = [var.aval for var in turns.params["body_jaxpr"].jaxpr.invars]
+    for path, leaf in params:
+        name = jax.tree_util.keystr(path)
+        wide = "weight" not in name or "router" in name
+        assert any(x.shape == leaf.shape and x.dtype == (jnp.float32 if wide else jnp.bfloat16) for x in carried), name
+    assert sum(x.dtype == jnp.float32 and x.ndim > 1 for x in carried) == 5  # tables, router, biases of experts
