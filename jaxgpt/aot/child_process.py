@@ -20,20 +20,16 @@ from jaxgpt.parallel.chips import Slice, parse_slice
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import JaxgptError, parse
-from jaxgpt.train.program import Program, hyper, program
+from jaxgpt.train.compiled_step import compile_step
+from jaxgpt.train.fitting import fitted
 
 
 def facts(run: ObjectiveRun, topology: Slice) -> dict[str, Any]:
     """Bytes a chip, collectives, seconds to compile: all that the compiled step tells."""
     devices = slice_devices(topology)
-    began = time.perf_counter()
-    programs = program(run, devices)
-    key_and_inputs = map(_shapes, (jax.random.key(0), hyper(run)))
-    lowered = programs.step.lower(programs.state, batch(run, programs), *key_and_inputs)  # type: ignore[attr-defined]
-    traced = time.perf_counter()
-    compiled = lowered.compile()
-    done = time.perf_counter()
-    text, memory = compiled.as_text(), compiled.memory_analysis()
+    run, programs, measured, _ = fitted(run, int(topology.chip.memory), devices)
+    step = measured or compile_step(run, programs)
+    text, memory = step.executable.as_text(), step.executable.memory_analysis()
     where = places(list(programs.mesh.devices.flat), topology)
     return {
         "kernels": kernels(run, "tpu", programs.mesh.shape["sequence"]),
@@ -44,25 +40,15 @@ def facts(run: ObjectiveRun, topology: Slice) -> dict[str, Any]:
         "optimizer_bytes": bytes_per_device(programs.state.opt_state),
         "argument_bytes": memory.argument_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
-        "memory_bytes": memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-        + memory.generated_code_size_in_bytes,
+        "memory_bytes": step.memory,
         "traffic_bytes": traffic(text),
         "collectives": spoken(collectives(text), where, topology),
-        "trace_seconds": traced - began,
-        "compile_seconds": done - traced,
+        "trace_seconds": step.trace_seconds,
+        "compile_seconds": step.compile_seconds,
         "cpu_seconds": time.process_time(),
         "host_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "versions": {"jax": jax.__version__, "libtpu": _libtpu()},
     }
-
-
-def batch(run: ObjectiveRun, programs: Program) -> dict[str, jax.ShapeDtypeStruct]:
-    """What training gives the step, as shapes."""
-    shapes = {name: jax.ShapeDtypeStruct(*array) for name, array in run.batch_shapes().items()}
-    return jax.tree.map(lambda leaf, where: leaf.update(sharding=where), shapes, programs.batch_shardings(shapes))
 
 
 def bytes_per_device(tree: Any) -> int:
@@ -81,10 +67,6 @@ def spoken(moved: list[Collective], where: list[Place], topology: Slice) -> dict
         largest = max((each for each in moved if each.kind == kind), key=lambda each: each.bytes * each.times)
         row["largest"] = {"bytes": largest.bytes, "times": largest.times, "group": largest.group, "of": largest.source}
     return out
-
-
-def _shapes(tree: Any) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def _libtpu() -> str:

@@ -1,6 +1,6 @@
 """Next-token prediction, the objective of decoders. B rows, T tokens, D model width."""
 
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,7 @@ from pydantic import Field, NonNegativeFloat
 from jaxgpt.models import Model
 from jaxgpt.nn.sown import sown_losses
 from jaxgpt.objectives.objective import Batch, Objective
-from jaxgpt.objectives.token_losses import token_losses
-from jaxgpt.spec.sizes import Steps
+from jaxgpt.objectives.token_losses import Chunk, at_once, token_losses
 from jaxgpt.text import Data
 
 
@@ -25,8 +24,12 @@ class LanguageModel(Objective):
     """Probability spread evenly over the vocabulary in training; the reported loss is never smoothed."""
     z_loss: NonNegativeFloat = 0.0
     """Weight of log²Z (ST-MoE uses 1e-3 on routers, PaLM 1e-4 here)."""
-    chunk: Steps | None = None
-    """Tokens whose logits exist at once; None: all. Large vocabularies want 1024 or so."""
+    chunk: Chunk = "auto"
+    """Tokens whose logits exist at once. null: all; auto: all where memory allows it, else a part of a batch."""
+
+    def with_logits(self, tokens: int | None) -> Self | None:
+        """The same with `chunk` settled, where it is auto."""
+        return self.evolve(chunk=tokens) if self.chunk == "auto" else None
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """It needs windows of a corpus."""
@@ -54,7 +57,7 @@ class LanguageModel(Objective):
             params,
             hidden_BTD,
             batch["targets"],
-            self.chunk,
+            at_once(self.chunk),
             self.label_smoothing if key is not None else 0.0,
             self.z_loss if key is not None else 0.0,
         )

@@ -12,10 +12,10 @@ from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.objectives.framing import framed
 from jaxgpt.objectives.next_sentence import NextSentence
 from jaxgpt.objectives.objective import Batch, Objective
-from jaxgpt.objectives.token_losses import token_losses
+from jaxgpt.objectives.token_losses import Chunk, at_once, token_losses
 from jaxgpt.objectives.token_masking import hide
 from jaxgpt.spec import ConfigError, Spec
-from jaxgpt.spec.sizes import Index, Length, Steps
+from jaxgpt.spec.sizes import Index, Length
 from jaxgpt.text import Codec, Data
 
 
@@ -95,13 +95,17 @@ class MaskedLanguageModel(Objective):
     """Ids in front of a row that is cut from a corpus, and behind it and between its segments. None: the tokenizer's,
     BERT's `[CLS]` and `[SEP]`, in place of the row's last tokens. Rows of texts have theirs, those of `documents:
     separate` none."""
-    chunk: Steps | None = None
-    """Tokens whose logits exist at once; None: all."""
+    chunk: Chunk = "auto"
+    """Tokens whose logits exist at once. null: all; auto: all where memory allows it, else a part of a batch."""
 
     @property
     def whole_batch(self) -> str | None:
         """Pairs are made of a batch's rows; without them every row's loss is its own."""
         return None if self.next_sentence is None else "pairs a batch's rows with each other; use exec.remat=block"
+
+    def with_logits(self, tokens: int | None) -> Self | None:
+        """The same with `chunk` settled, where it is auto."""
+        return self.evolve(chunk=tokens) if self.chunk == "auto" else None
 
     @property
     def words(self) -> bool | None:
@@ -138,10 +142,10 @@ class MaskedLanguageModel(Objective):
             read = dict(batch)
             if "segments" not in batch:
                 read["tokens"], read["words"] = framed(batch["tokens"], batch["words"], *frame)
-            loss, count, _ = self.masking.loss(model, params, read, drawn, key is not None, self.chunk)
+            loss, count, _ = self.masking.loss(model, params, read, drawn, key is not None, at_once(self.chunk))
             return loss, {"loss": loss, "weight": count}
         pairs, paired, valid_B = self.next_sentence.pairs(batch, jax.random.fold_in(drawn, 1), frame)
-        loss, count, hidden_BTD = self.masking.loss(model, params, pairs, drawn, key is not None, self.chunk)
+        loss, count, hidden_BTD = self.masking.loss(model, params, pairs, drawn, key is not None, at_once(self.chunk))
         judged, accuracy = self.next_sentence.loss(model, params, hidden_BTD, paired, valid_B)
         whole = loss if key is None else loss + self.next_sentence.weight * judged
         aux = {"aux/next_sentence": judged, "aux/next_sentence_accuracy": accuracy}

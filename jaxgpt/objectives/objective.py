@@ -53,6 +53,11 @@ class Objective(Loss, Seam, seam="objective"):
         """With what the vocabulary decides. Raises ConfigError for a vocabulary that lacks what is needed."""
         return self
 
+    def with_logits(self, tokens: int | None) -> Self | None:
+        """The same loss with the logits of that many tokens at once (None: all), where how many is left to the
+        machine; None where it is not, or where there are no logits."""
+        return None
+
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """Why it cannot train this model on batches of `rows` rows of such data, a line each."""
         return []

@@ -1,12 +1,21 @@
 """What predicting tokens costs, from a model's hidden states. B rows, T tokens, D model width."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from flax import linen as nn
 
 from jaxgpt.ops.lookup import padded_size
 from jaxgpt.ops.losses import chunked_cross_entropy
+from jaxgpt.spec.sizes import Steps
+
+Chunk = Steps | Literal["auto"] | None
+"""A field: tokens whose logits exist at once, None for all, or `auto` (see `Objective.with_logits`)."""
+
+
+def at_once(chunk: Chunk) -> int | None:
+    """What `auto` means where nothing has settled it: all."""
+    return None if chunk == "auto" else chunk
 
 
 def token_losses(

@@ -40,7 +40,7 @@ def train(run: ObjectiveRun, out: Path, quiet: bool = False, watch: Callable[[Ro
 
 
 def _train(opened: Opened, quiet: bool, watch: Callable[[Row], None] | None, watchdog: Watchdog) -> Row:
-    run, data, program, out, folder, _ = opened
+    run, data, program, out, folder, _, logits = opened
     values, key = hyper(run), jax.random.key(run.seed)
     init_key, dropout_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     rows, validation, shared = Rows(run), Validation(opened, values), run.schedule.shared(run.steps)
@@ -49,7 +49,7 @@ def _train(opened: Opened, quiet: bool, watch: Callable[[Row], None] | None, wat
     with (
         StopSignal() as stop,
         Watch(out.name, run.steps, "steps", first, quiet) as line,
-        RunWriter(run, out, folder).open(first, meta, data, hashes, line, watch) as writer,
+        RunWriter(run, out, folder, facts={"logits": logits}).open(first, meta, data, hashes, line, watch) as writer,
     ):
         record = writer.record
         status, now = record.verdict(), first

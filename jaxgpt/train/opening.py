@@ -11,6 +11,7 @@ import jax
 from jaxgpt.disk import cache_dir, clear_drafts
 from jaxgpt.evals.sts import read_subsets
 from jaxgpt.parallel import keep_freed_memory, training_devices
+from jaxgpt.parallel.device_memory import memory_limit
 from jaxgpt.parallel.processes.agreement import agree, from_first, process_count, raise_together
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.files.first_process import check_shared, writer_folder
@@ -27,6 +28,7 @@ from jaxgpt.terminal import say
 from jaxgpt.text import TrainingData, prepare
 from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
+from jaxgpt.train.fitting import fitted
 from jaxgpt.train.initial_weights import Start
 from jaxgpt.train.program import Hyper, Program, program
 from jaxgpt.train.run_writer import SOLO
@@ -46,6 +48,8 @@ class Opened(NamedTuple):
     """Where this process writes all else; see `writer_folder`."""
     result: Row | None
     """Of a run that has ended already."""
+    logits: Row
+    """How many logits exist at once, for the provenance; see `Fitted.facts`."""
 
 
 class Beginning(NamedTuple):
@@ -84,7 +88,10 @@ def opened(run: ObjectiveRun, out: Path, quiet: bool) -> Iterator[Opened]:
         if result is not None:
             with raise_together("sources"):
                 check_sources(run, out, read_sources(folder), sources(run, data))
-        yield Opened(run, data, compiled, out, folder, result)
+            yield Opened(run, data, compiled, out, folder, result, {})
+        else:
+            fit = fitted(run, memory_limit(jax.local_devices()[0]))
+            yield Opened(run, data, fit.program, out, folder, result, fit.facts)
 
 
 def ready(run: ObjectiveRun, quiet: bool, out: Path | None = None) -> TrainingData:

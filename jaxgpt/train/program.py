@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxgpt.models import Model
 from jaxgpt.ops.sharding import Placement, constraining
 from jaxgpt.parallel import placement_of, shardings, training_devices
+from jaxgpt.parallel.compiler_options import step_options
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.objective_run import ObjectiveRun
@@ -95,12 +96,11 @@ def _program(run: ObjectiveRun, devices: tuple[jax.Device, ...]) -> Program:
     shapes = jax.eval_shape(pure.init, jax.random.key(0), hyper(run))
     placed = shardings(shapes, run.exec.rules, mesh)
     whole = NamedSharding(mesh, PartitionSpec())
+    jit = partial(jax.jit, compiler_options=step_options(devices[0].platform))
     return Program(
         init=jax.jit(pure.init, out_shardings=placed),
-        step=jax.jit(
-            pure.step, donate_argnums=0, in_shardings=(placed, None, whole, whole), out_shardings=(placed, whole)
-        ),
-        evaluate=jax.jit(pure.evaluate, in_shardings=(placed.model_params, None, whole), out_shardings=whole),
+        step=jit(pure.step, donate_argnums=0, in_shardings=(placed, None, whole, whole), out_shardings=(placed, whole)),
+        evaluate=jit(pure.evaluate, in_shardings=(placed.model_params, None, whole), out_shardings=whole),
         state=jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placed),
         mesh=mesh,
         batch_shardings=partial(shardings, rules=run.exec.rules, mesh=mesh, root="batch/"),

@@ -28,7 +28,16 @@ class RunWriter:
     (default: `out`; see `writer_folder`). `lanes` is how many runs train as one program with this; None: none.
     """
 
-    def __init__(self, run: ObjectiveRun, out: Path, folder: Path | None = None, lanes: int | None = None):
+    def __init__(
+        self,
+        run: ObjectiveRun,
+        out: Path,
+        folder: Path | None = None,
+        lanes: int | None = None,
+        facts: Row | None = None,
+    ):
+        """`facts` join the provenance."""
+        self.facts = facts or {}
         self.run, self.out, self.folder, self.lanes = run, out, folder or out, lanes
         self.result: Row | None = None
         """Set once the run has ended."""
@@ -54,7 +63,7 @@ class RunWriter:
         if (old := (meta or {}).get("sources", hashes)) != hashes:
             self.log.event("accepted_data", step=first, old=old, new=hashes)
         prepared.codec.save(self.folder / "tokenizer")
-        facts = provenance(self.run, prepared) | ({} if self.lanes is None else {FUSED: self.lanes})
+        facts = provenance(self.run, prepared) | self.facts | ({} if self.lanes is None else {FUSED: self.lanes})
         write_json_atomic(self.folder / "provenance.json", facts)
         listeners = [self.log.metrics, self._trackers.write, *([watch] if watch else [])]
         self.record = Record(self.run, listeners, line, meta, prepared.val_tokens_per_byte, 1 / (self.lanes or 1))

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from jaxgpt.aot.adaptation import adapted, changes
-from jaxgpt.aot.child_process import batch, refusal
+from jaxgpt.aot.child_process import refusal
 from jaxgpt.aot.collectives import Collective
 from jaxgpt.aot.compilation import TOO_LARGE, check
 from jaxgpt.aot.link_time import Place, seconds, taken
@@ -22,6 +22,7 @@ from jaxgpt.parallel.chips import CHIPS, PEAK, parse_slice
 from jaxgpt.runs import Run
 from jaxgpt.spec import ConfigError, dump_yaml, load_yaml
 from jaxgpt.train import peak_flops as devices
+from jaxgpt.train.compiled_step import batch_shapes
 from jaxgpt.train.program import hyper, program
 
 V5P = parse_slice("v5p:4x4x8")
@@ -173,7 +174,9 @@ SMALL = {"model.vocab_size": 8, "model.num_layers": 1, "model.d_model": 12, "dat
 def test_the_step_takes_the_batch_that_is_promised(name):
     run = load_yaml(Run, CONFIGS / f"{name}.yaml", SMALL)
     compiled = program(run)
-    metrics = jax.eval_shape(compiled.step, compiled.state, batch(run, compiled), jax.random.key(0), hyper(run))[1]
+    metrics = jax.eval_shape(compiled.step, compiled.state, batch_shapes(run, compiled), jax.random.key(0), hyper(run))[
+        1
+    ]
     assert metrics["loss"].shape == ()
 
 

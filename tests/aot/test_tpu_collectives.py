@@ -9,10 +9,10 @@ from importlib.util import find_spec
 import jax
 import pytest
 
-from jaxgpt.aot.child_process import batch
 from jaxgpt.aot.collectives import collectives, totals
 from jaxgpt.aot.topology import slice_devices
 from jaxgpt.parallel.chips import parse_slice
+from jaxgpt.train.compiled_step import batch_shapes
 from jaxgpt.train.program import hyper, program
 
 pytestmark = pytest.mark.tpu
@@ -33,7 +33,7 @@ def compiled(tiny):
             pytest.skip("libtpu is not installed: run `make tpu-compile`, or pip install 'jax[tpu]'")
         run = tiny(**(MODEL | overrides))
         held = program(run, slice_devices(parse_slice("v5e:2x4")))
-        rows = batch(run, held)
+        rows = batch_shapes(run, held)
         key, values = (jax.eval_shape(make) for make in (lambda: jax.random.key(0), lambda: hyper(run)))
         return run, collectives(held.step.lower(held.state, rows, key, values).compile(APART).as_text())
 

@@ -9,8 +9,8 @@ import jax
 import pytest
 from rarely import rarely
 
-from jaxgpt.aot.child_process import batch
 from jaxgpt.aot.collectives import collectives, totals
+from jaxgpt.train.compiled_step import batch_shapes
 from jaxgpt.train.program import hyper, program
 
 L, B, T, D, V = 4, 16, 32, 32, 512
@@ -36,7 +36,7 @@ def compiled(tiny):
         optim = {} if "fsdp" in overrides.get("exec.mesh", {}) else {"optim": PLAIN}
         run = tiny(**(MODEL | optim | overrides))
         held = program(run)
-        rows = batch(run, held)
+        rows = batch_shapes(run, held)
         key = jax.eval_shape(lambda: jax.random.key(0))
         text = held.step.lower(held.state, rows, key, hyper(run)).compile().as_text()
         found = collectives(text)

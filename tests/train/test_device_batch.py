@@ -7,7 +7,6 @@ import pytest
 from close import assert_close
 from jax.sharding import PartitionSpec as P
 
-from jaxgpt.aot import child_process
 from jaxgpt.objectives.objective import Objective
 from jaxgpt.runs import ObjectiveRun
 from jaxgpt.runs.divisibility import check_divides
@@ -15,6 +14,7 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.text import TrainingData
 from jaxgpt.text.batches.training_data import ArrayShape
 from jaxgpt.text.batches.val_pass import ValPass
+from jaxgpt.train.compiled_step import batch_shapes
 from jaxgpt.train.device_batch import put
 from jaxgpt.train.program import hyper, program
 from jaxgpt.train.sharding_table import sharding_table
@@ -112,7 +112,7 @@ def test_what_is_said_of_a_batch_before_it_is_made(runs, batch):
     axes = {leaf["path"]: leaf["axes"] for leaf in sharding_table(run)["leaves"]}
     assert axes["batch/source"] == axes["batch/advantages"] == "data+fsdp, sequence"
     assert axes["batch/reward"] == "data+fsdp"
-    described = jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), child_process.batch(run, program(run)))
+    described = jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), batch_shapes(run, program(run)))
     assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), batch)
 
 

@@ -6,7 +6,7 @@ crosses between devices. It is not bit for bit that of a solo run, whose program
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxgpt.parallel.compiler_options import step_options
 from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import merge_params
@@ -94,10 +95,11 @@ def _program(run: ObjectiveRun, width: int, devices: int) -> FusedProgram:
         places = [jax.tree.map(lambda axis: whole if axis is None else split, t, is_leaf=_none) for t in (axes, out)]
         return jax.shard_map(on_device, mesh=mesh, in_specs=places[0], out_specs=places[1], check_vma=False)
 
+    jit = partial(jax.jit, compiler_options=step_options(jax.default_backend()))
     return FusedProgram(
         init=jax.jit(fuse(init, (0, 0), state)),
-        step=jax.jit(fuse(pure.step, (state, 0, 0, 0), (state, 0)), donate_argnums=0),
-        evaluate=jax.jit(fuse(pure.evaluate, (weights, None, 0))),
+        step=jit(fuse(pure.step, (state, 0, 0, 0), (state, 0)), donate_argnums=0),
+        evaluate=jit(fuse(pure.evaluate, (weights, None, 0))),
         size=width * devices,
         lane=lane,
         lanes=NamedSharding(mesh, split),
