@@ -39,8 +39,8 @@ TINY = GPT2Config(vocab_size=65, n_positions=64, n_embd=128, n_layer=4, n_head=4
 SMALL = GPT2Config(**ENDLESS)
 SETTINGS = (
     Setting("tiny_b1", TINY, batch=1, max_new=48, goal=5.0),
-    Setting("124m_b1", SMALL, batch=1, max_new=64, goal=0.8),
-    Setting("124m_b8", SMALL, batch=8, max_new=64, goal=0.8),
+    Setting("124m_b1", SMALL, batch=1, max_new=64, goal=1.0),
+    Setting("124m_b8", SMALL, batch=8, max_new=64, goal=1.0),
 )
 
 

@@ -30,6 +30,8 @@ class Auto(Chooser):
         if case.token_parts > 1:
             return Ring()
         pairs = case.queries * case.keys
+        # Decoding too: cuDNN's lengths cut the end of a row, but prompts are padded at its start; and by jax's public
+        # function, which wants heads within tokens, both caches would be transposed for each token.
         if case.queries == 1 or pairs <= TINY:
             return Reference()
         fused: Kernel = Splash() if case.platform == "tpu" else Cudnn()
