@@ -14,6 +14,7 @@ from jaxgpt.terminal import say
 from jaxgpt.train.compiled_step import CompiledStep, compile_step
 from jaxgpt.train.program import Program, program
 
+GIB = 2**30
 PARTS = 1, 4, 16
 """Into how many parts the logits are cut, in this order, until the step fits."""
 SMALL = 1 / 64
@@ -58,8 +59,11 @@ def fitted(run: ObjectiveRun, memory: int | None, devices: Sequence[jax.Device] 
             continue
         if from_first("objective.chunk", step.memory <= (1 - SPARE) * memory):
             break
-    if chunk is not None:
-        say(f"logits in parts of {chunk} tokens: all at once they do not fit {memory / 2**30:.1f} GiB a device")
+    sizes = f"{step.memory / GIB:.1f} GiB of a device's {memory / GIB:.1f}"
+    if step.memory > memory:
+        say(f"warning: a step takes {sizes}; raise exec.accumulate, set exec.remat=block or use more devices")
+    elif chunk is not None:
+        say(f"logits are made in {parts} parts; so a step takes {sizes}")
     return Fitted(tried, programs, step, {"chunk": chunk, "step_bytes": step.memory, "memory_bytes": memory})
 
 

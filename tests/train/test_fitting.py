@@ -60,6 +60,13 @@ def test_the_first_step_that_fits_is_taken(run, bytes_of):
         assert fit.program is program(fit.run, jax.devices()[:1])
 
 
+def test_what_does_not_fit_at_all_is_said_before_the_first_step(run, capsys):
+    fitted(run, 2**20, jax.devices()[:1])
+    said = capsys.readouterr()
+    line = (said.out + said.err).strip()
+    assert line.startswith("warning: a step takes") and "exec.accumulate" in line and "\n" not in line
+
+
 def test_what_the_compiler_refuses_is_cut(run, monkeypatch):
     """A TPU's compiler raises where a GPU's counts; what fits in no way is an error of the compiler's."""
     tried = []
