@@ -26,7 +26,7 @@ def _with_slope(value: Elementwise, slope: Elementwise) -> Elementwise:
     def backward(x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
         return ((_wide(dy) * slope(_wide(x))).astype(x.dtype),)
 
-    apply.defvjp(lambda x: (apply(x), x), backward)
+    apply.defvjp(lambda x: (value(x), x), backward)
     return apply
 
 
