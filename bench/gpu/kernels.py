@@ -95,8 +95,10 @@ def jobs(small: bool) -> Iterator[Job]:
 
 
 def compiled(job: Job) -> Any:
+    # Nothing is timed here, and tuning every product of a program would take most of the part's time.
+    untuned = {"xla_gpu_autotune_level": 0}
     with jax.default_matmul_precision("highest"):
-        return jax.jit(both(job.kernel, job.scores)).lower(*job.arrays).compile()
+        return jax.jit(both(job.kernel, job.scores), compiler_options=untuned).lower(*job.arrays).compile()
 
 
 def error_of(got: Arrays, want: Arrays) -> float:
