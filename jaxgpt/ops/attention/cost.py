@@ -8,7 +8,7 @@ gives the measured times back within a sixth at 16,384 tokens and within a third
 import numpy as np
 
 from jaxgpt.ops.attention.block_sparse.plan import visited
-from jaxgpt.ops.attention.cudnn_parts.fused import TILE as SMALLEST
+from jaxgpt.ops.attention.cudnn_parts.fused import FEWEST
 from jaxgpt.ops.patterns import Mask, Pattern, calls
 
 TILE = 128
@@ -29,7 +29,7 @@ def parts_cost(pattern: Pattern, length: int) -> float:
     total = 0.0
     for call in calls(pattern, length) or ():
         (rows, T, lanes), (_, S, _) = (tokens.positions(length).shape for tokens in (call.queries, call.keys))
-        if min(T, S) < SMALLEST:
+        if min(T, S) < FEWEST:
             total += rows * lanes * (T * S * PAIR["plain"] + (T + S) / 2 * TOKEN)
         else:
             total += rows * lanes * (visited_pairs(T, S, call.mask) * PAIR["cudnn"] + (T + S) / 2 * TOKEN)

@@ -96,8 +96,8 @@ def test_sharded_equals_unsharded():
     assert not any(name in compiled.as_text() for name in ("all-gather(", "all-to-all(", "permute("))
 
 
-def lowered(pattern, length, groups=2):
-    """The program that a GPU would get, forward and backward, bfloat16."""
+def lowered(pattern, length, groups=2, seeds=None):
+    """The program that a GPU would get, forward and backward, bfloat16; for so many fused `seeds`."""
     scores, kernel = row(pattern, length), CudnnParts()
     case = Case(pattern, length, length, 64, "bfloat16", "gpu", "row")
     shapes = [(1, heads, length, 64) for heads in (H, groups, groups, H)]
@@ -106,6 +106,8 @@ def lowered(pattern, length, groups=2):
         out, pull = jax.vjp(lambda *x: kernel.compute(*x, scores, case), q, k, v)
         return out, *pull(do)
 
+    if seeds is not None:
+        run, shapes = jax.vmap(run), [(seeds, *shape) for shape in shapes]
     values = [jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes]
     return jax.jit(run).trace(*values).lower(lowering_platforms=("cuda",)).as_text()
 
@@ -132,6 +134,14 @@ def test_a_gpu_gets_cudnns_calls(pattern, windows):
     assert "dot_general" not in text
     scales = {re.search(r"fmha_scale\\22: ([\d.]+)", line)[1] for line in calls}
     assert scales == {"0.125"}
+
+
+@pytest.mark.parametrize("pattern", [Strided(stride=8), Fixed(stride=128, summary=64)], ids=lambda x: x.kind)
+def test_fused_seeds_are_rows_of_the_same_calls(pattern):
+    at_once, alone = lowered(pattern, 512, seeds=3), lowered(pattern, 512)
+    assert at_once.count("@__cudnn$") == alone.count("@__cudnn$")
+    rows = [[int(n) for n in re.findall(r"cudnn.*\) -> \(tensor<(\d+)x", text)] for text in (at_once, alone)]
+    assert rows[0] == [3 * n for n in rows[1]] and rows[0]
 
 
 def test_calls_smaller_than_a_tile_are_written_out():

@@ -18,8 +18,10 @@ from jax._src.cudnn import fused_attention_stablehlo as library
 from jaxgpt.ops.attention.cudnn_parts import plain
 from jaxgpt.ops.patterns import Mask
 
-TILE = 64
-"""Queries or keys below which a call is written out instead: less than a tile, and cuDNN refuses single ones."""
+FEWEST, MOST_HEADS = 32, 65535
+"""Queries or keys below which, and rows or heads above which, a call is written out instead. cuDNN takes two or more of
+the former from version 9.0 on, but computes whole tiles; more of the latter no grid holds (PyTorch's
+`check_cudnn_tensor_shapes`)."""
 
 
 def missing() -> str | None:
@@ -35,7 +37,7 @@ def forward(
 
     `fused`: by cuDNN, which needs a GPU and 16 bits; else the same written out. Every query must see a key.
     """
-    if not fused or min(q_BTHK.shape[1], k_BSGK.shape[1]) < TILE:
+    if not (fused and _fits(q_BTHK, k_BSGK)):
         return plain.forward(q_BTHK, k_BSGK, v_BSGK, mask)
     unused = [jnp.zeros(0, q_BTHK.dtype)] * 7
     bind = library._dot_product_attention_fwd_p_wrapper.bind
@@ -55,13 +57,18 @@ def backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What a call adds to the gradients of queries, keys and values, in their dtypes; output and log-sums are those of
     all the keys that a query sees, in this call or another."""
-    if not fused or min(q_BTHK.shape[1], k_BSGK.shape[1]) < TILE:
+    if not (fused and _fits(q_BTHK, k_BSGK)):
         return plain.backward(q_BTHK, k_BSGK, v_BSGK, o_BTHK, log_sum_BHT, do_BTHK, mask)
     unused = [jnp.zeros(0, q_BTHK.dtype)] * 7
     bind = library._dot_product_attention_bwd_p_wrapper.bind
     known = log_sum_BHT, o_BTHK, do_BTHK
     dq, dk, dv = bind(q_BTHK, k_BSGK, v_BSGK, *unused, *known, **_options(q_BTHK, mask))
     return dq, dk, dv
+
+
+def _fits(q_BTHK: jax.Array, k_BSGK: jax.Array) -> bool:
+    B, T, H, _ = q_BTHK.shape
+    return min(T, k_BSGK.shape[1]) >= FEWEST and max(B, H) <= MOST_HEADS
 
 
 def _options(q_BTHK: jax.Array, mask: Mask) -> dict[str, Any]:
