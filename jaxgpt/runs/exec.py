@@ -12,6 +12,10 @@ from jaxgpt.runs.sinks import Sink
 from jaxgpt.spec import Spec
 from jaxgpt.spec.sizes import INT32, Count, Layers, Length, Steps
 
+UNROLLED = 48
+"""Layers that a GPU's program unrolls though that compiles longer: GPT-2 1.5B's 48 took XLA 105 s on two cores, and 5 s
+scanned, which minutes of training make up for."""
+
 
 class Pipeline(Spec):
     """How rows move through the stages that `exec.mesh.pipeline` counts; nothing on a mesh without."""
@@ -32,7 +36,8 @@ class Exec(Spec):
     kernel: Kernel = Auto()
     """What computes attention; `auto` picks for each pattern, and provenance.json says what."""
     layers: Literal["auto", "scan", "unroll"] = "auto"
-    """The loop over layers: unrolling runs faster, scanning compiles faster. auto: scan from 16 layers on."""
+    """The loop over layers: unrolling runs faster, scanning compiles faster. auto: scan from 16 layers on; never on a
+    CPU; on a GPU that saves what a layer computes (`remat: none`), where a scan costs most, from 49 on."""
     remat: Remat = "none"
     """What the backward pass recomputes: `block` all but block inputs, `dots` all but matmul results, `stage` all but
     what enters a stage of the pipeline, and within it as `block`; `none` nothing, but in a scan over layers what
@@ -66,4 +71,6 @@ class Exec(Spec):
         """`layers`, resolved for a model, or for what a stage of it holds, on the platform that is traced for."""
         if self.layers != "auto":
             return self.layers
-        return "scan" if num_layers >= 16 and platform() != "cpu" else "unroll"
+        where = platform()
+        longest = UNROLLED if where == "gpu" and self.remat == "none" else 15
+        return "scan" if num_layers > longest and where != "cpu" else "unroll"
