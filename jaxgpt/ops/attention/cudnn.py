@@ -33,9 +33,8 @@ class Cudnn(Kernel):
             what = "a bias" if case.bias else "a soft cap" if case.soft_cap else "dropout"
             return f"cannot apply {what} to the scores; use chunked or block_sparse"
         if limits is None or (limits[1] != 0 and limits != whole):
-            return (
-                f"cannot do pattern '{case.pattern.kind}', only causal, a causal band, bidirectional; use block_sparse"
-            )
+            kinds = "causal, a causal band, bidirectional"
+            return f"cannot do pattern '{case.pattern.kind}', only {kinds}; use cudnn_parts or block_sparse"
         if case.d_head % 8 or case.d_head > _widest():
             return f"cannot do d_head {case.d_head}: it must be a multiple of 8 and at most {_widest()}; use chunked"
         return None

@@ -159,6 +159,24 @@ def test_the_backward_primitive_is_given_what_it_asks_for():
     assert "@__cudnn$fmhaSoftmaxBackward(%arg0, %arg1, %arg2, %arg4, %arg5, %arg3)" in text
 
 
+def test_on_a_mesh_each_device_makes_the_calls_for_its_own_rows_and_heads():
+    scores, kernel = row(Strided(stride=8), 256), CudnnParts()
+    case = Case(scores.pattern, 256, 256, 64, "bfloat16", "gpu", "row")
+    mesh = Mesh(data=2, fsdp=2, tensor=2).build()
+    heads = NamedSharding(mesh, PartitionSpec(("data", "fsdp"), "tensor"))
+    values = [jax.ShapeDtypeStruct((8, n, 256, 64), jnp.bfloat16, sharding=heads) for n in (4, 2, 2)]
+
+    def run(*x):
+        out, pull = jax.vjp(lambda *x: kernel.compute(*x, scores, case), *x)
+        return out, *pull(out)
+
+    with constraining(placement_of(Standard(), mesh)):
+        text = jax.jit(run).trace(*values).lower(lowering_platforms=("cuda",)).as_text()
+    asked = [line for line in text.splitlines() if "custom_call @__cudnn$" in line]
+    assert len(asked) == 4 and all("(tensor<2x" in line for line in asked)
+    assert sum("tensor<2x256x2x64xbf16>, tensor<2x256x1x64xbf16>" in line for line in asked) == 2
+
+
 ON_GPU = Case(Strided(stride=128), 4096, 4096, 64, "bfloat16", "gpu", "row")
 
 
