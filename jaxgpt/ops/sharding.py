@@ -70,6 +70,12 @@ def token_shards() -> int:
     return 1 if current is None else current.token_shards
 
 
+def one_device() -> bool:
+    """Whether the program being traced is known to run on one device; where nobody said, its arrays may be split."""
+    current = placement()
+    return current is not None and current.mesh.size == 1
+
+
 def platform() -> str:
     """`cpu`, `gpu` or `tpu`: that of the devices which a program is traced for, at hand or not; else the default."""
     current = placement()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_patterns import EXAMPLES as PATTERNS
 
-from jaxgpt.ops.attention import AttentionDropout, BlockSparse, Chunked, Reference, Scores, Side, case_of_call
+from jaxgpt.ops.attention import AttentionDropout, BlockSparse, Chunked, Reference, Scores, Side, Spans, case_of_call
 from jaxgpt.ops.patterns import Banded, Bidirectional, Causal, Fixed, Pattern, Strided
 from jaxgpt.ops.positions import ALiBi, RelativeBias
 from jaxgpt.spec import ConfigError, members
@@ -25,6 +25,7 @@ EXAMPLES = {
     "block_sparse": [{"block": 4}],
     "chunked": [{"queries": 4, "keys": 8}],
     "cudnn_parts": [{"interpret": True}],
+    "spans": [{"block": 4}],
     "splash": [{"interpret": True, "block": 128}],
 }
 B, T, H, K = 2, 16, 4, 16
@@ -142,7 +143,7 @@ PACKED_ROWS = {"grouped, segments": (2, ROW | SEGMENTS, np.float32)}
 TRIES = PACKED_ROWS | {"restarted": (H, ROW | RESTART | {"numbering": "documents"}, np.float32)}
 PLAIN = {"one group, bfloat16": (1, ROW, jnp.bfloat16)}
 REST = {"row": (H, ROW, np.float32)}
-FIRST_EXAMPLES = "splash", "chunked", "reference"
+FIRST_EXAMPLES = "splash", "chunked", "reference", "spans"
 """Of each pattern but the causal one these get the first example on packed rows: jax's own kernel is slow where it is
 interpreted, and the others know of a pattern but whom it allows."""
 HAND_ON = "auto", "gathered", "ring"
@@ -213,12 +214,12 @@ SOME: st.SearchStrategy[Pattern] = st.one_of(
 )
 
 
-@pytest.mark.parametrize("fast", [BlockSparse, Chunked])
+@pytest.mark.parametrize("fast", [BlockSparse, Chunked, Spans])
 @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(shape=SHAPES, pattern=SOME, soft_cap=st.sampled_from([None, 2.0]))
 def test_any_length_and_width_whatever_the_block(fast, shape, pattern, soft_cap):
     length, groups, width, block = shape
-    kernel = fast(block=block) if fast is BlockSparse else fast(queries=block, keys=2 * block)
+    kernel = fast(queries=block, keys=2 * block) if fast is Chunked else fast(block=block)
     rng = np.random.default_rng(length)
     q, k, v, do = (
         rng.standard_normal((1, heads, length, width)).astype(np.float32) for heads in (4, groups, groups, 4)

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgpt.ops.attention import BlockSparse, Chunked, Reference, Scores, Side
+from jaxgpt.ops.attention import BlockSparse, Chunked, Reference, Scores, Side, Spans
 from jaxgpt.ops.patterns import Causal, Fixed, Strided
 from jaxgpt.parallel import Mesh
 
 CASES = [
     (Reference(), Causal()),
     (Chunked(queries=16, keys=16), Causal()),
+    (Spans(block=16), Causal()),
     (BlockSparse(block=16), Strided(stride=8)),
     (BlockSparse(block=16), Fixed(stride=8, summary=2)),
 ]

@@ -124,3 +124,17 @@ def test_auto_leaves_short_rows_and_single_queries_to_the_plain_kernel():
         == "block_sparse"
     )
     assert auto.choose(GPU._replace(platform="cpu", queries=700, keys=9000, numbering="any")).kind == "chunked"
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [
+        ({"queries": 256, "keys": 256}, "spans"),
+        ({"queries": 256, "keys": 256, "numbering": "any"}, "reference"),
+        ({"queries": 512, "keys": 512}, "spans"),
+        ({"queries": 513, "keys": 513}, "chunked"),
+    ],
+    ids=str,
+)
+def test_auto_unrolls_rows_of_middle_length_on_a_cpu(changed, kind):
+    assert Auto().choose(GPU._replace(platform="cpu", **changed)).kind == kind

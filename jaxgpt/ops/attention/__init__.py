@@ -11,6 +11,7 @@ from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
 from jaxgpt.ops.attention.ring.kernel import Ring
 from jaxgpt.ops.attention.scores import AttentionDropout, Numbering, Scores, Side
+from jaxgpt.ops.attention.spans import Spans
 from jaxgpt.ops.attention.splash import Splash
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Ring",
     "Scores",
     "Side",
+    "Spans",
     "Splash",
     "case_of_call",
 ]

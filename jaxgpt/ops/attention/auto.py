@@ -13,10 +13,13 @@ from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
 from jaxgpt.ops.attention.ring.kernel import Ring
 from jaxgpt.ops.attention.scores import Scores
+from jaxgpt.ops.attention.spans import Spans
 from jaxgpt.ops.attention.splash import Splash
 
 TINY, SMALL = 128**2, 256**2
 """Pairs up to which the plain kernel is taken always, and up to which it is unless block_sparse pays: our choice."""
+UNROLLED = 512**2
+"""Pairs up to which spans is taken on a CPU: it is faster beyond too, but unrolled longer to compile."""
 SPARSE = 0.4
 """The share of pairs in visited blocks up to which visiting those alone pays on a CPU; a causal row visits half."""
 
@@ -37,7 +40,9 @@ class Auto(Chooser):
         fused: Kernel = Splash() if case.platform == "tpu" else Cudnn()
         if fused.refusal(case) is None:
             return fused
-        dense = Reference() if pairs <= SMALL else Chunked()
+        dense: Kernel = Reference() if pairs <= SMALL else Chunked()
+        if case.platform == "cpu" and pairs <= UNROLLED and Spans().refusal(case) is None:
+            dense = Spans()
         sparse, parts = BlockSparse(), CudnnParts()
         costs: list[tuple[float, Kernel]] = [(plain_cost(case.queries, case.keys), dense)]
         if sparse.refusal(case) is None:

@@ -44,7 +44,7 @@ class Chunked(Kernel):
         S = k_BGSK.shape[2]
         block_q, block_k = self.sizes(B * H, T, S, case.platform)
         if case.blocks_known and T == S:
-            first, last = _bounds(scores.pattern, T, block_q, block_k)
+            first, last = bounds(scores.pattern, T, block_q, block_k)
         else:
             first, last = np.zeros(-(-T // block_q), np.int32), np.full(-(-T // block_q), -(-S // block_k), np.int32)
         tiling = Tiling(block_q, block_k, first, last, scores.rule)
@@ -70,7 +70,8 @@ class Tiling(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[np.ndarray, np.ndarray]:
+def bounds(pattern: Pattern, length: int, block_q: int, block_k: int) -> tuple[np.ndarray, np.ndarray]:
+    """int32 (query blocks,) twice: the first key block that a block of queries may see, and the one after the last."""
     row = np.arange(length, dtype=np.int32)
     needed = kept_blocks(Arrangement(pattern.allows, row, row, is_relative(pattern)), block_q, block_k)
     any_needed = needed.any(1)
