@@ -61,7 +61,8 @@ def fitted(run: ObjectiveRun, memory: int | None, devices: Sequence[jax.Device] 
             break
     sizes = f"{step.memory / GIB:.1f} GiB of a device's {memory / GIB:.1f}"
     if step.memory > memory:
-        say(f"warning: a step takes {sizes}; raise exec.accumulate, set exec.remat=block or use more devices")
+        remedy = "raise exec.accumulate, set exec.layers=scan or exec.remat=block, or use more devices"
+        say(f"warning: a step takes {sizes}; {remedy}")
     elif chunk is not None:
         say(f"logits are made in {parts} parts; so a step takes {sizes}")
     return Fitted(tried, programs, step, {"chunk": chunk, "step_bytes": step.memory, "memory_bytes": memory})
