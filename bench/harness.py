@@ -23,8 +23,11 @@ PACKAGES = (
 )
 
 
-def arguments(description: str, timed: bool = True, **more: dict[str, Any]) -> argparse.Namespace:
-    """`--json PATH`, `--quick` and `--busy`; `more`: further options, as argparse takes them.
+def arguments(
+    description: str, timed: bool = True, words: dict[str, Any] | None = None, **more: dict[str, Any]
+) -> argparse.Namespace:
+    """`--json PATH`, `--quick` and `--busy`; `words`: those without dashes, `more`: further options, as
+    argparse takes them.
 
     Where something is `timed` and other programs keep the processor busy, now or while it is measured, there is one
     line and exit status 2 instead of figures, unless `--busy` asks for them.
@@ -35,7 +38,9 @@ def arguments(description: str, timed: bool = True, **more: dict[str, Any]) -> a
     parser.add_argument("--busy", action="store_true", help="report although other programs use the processor")
     for name, how in more.items():
         parser.add_argument(f"--{name}", **how)
-    options = parser.parse_args()
+    if words is not None:
+        parser.add_argument("words", **words)
+    options = parser.parse_intermixed_args()
     if options.json is not None and options.json.exists() and not _holds_figures(options.json):
         parser.error(f"--json: {options.json} is there already, holds no figures and is not written over")
     options.others = None

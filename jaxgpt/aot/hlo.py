@@ -42,6 +42,10 @@ class Module(NamedTuple):
     entry: str
     devices: int
 
+    def shapes(self) -> dict[str, dict[str, str]]:
+        """The printed shape of each instruction's result, by computation and name."""
+        return {name: {line.name: line.shape for line in lines} for name, lines in self.computations.items()}
+
 
 def parse(text: str) -> Module:
     """Reads what `compiled.as_text()` gives, of any backend. Raises ValueError where there is no entry computation."""

@@ -4,7 +4,8 @@ Every instruction reads its operands and writes its result, but a slice reads on
 writes only what it changes: XLA's own count, loops multiplied. What a TPU keeps in its vector memory is left out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from jaxgpt.aot.hlo import Instruction, Module, array_bytes, elements, executed, parse
 
@@ -24,6 +25,7 @@ FREE = {
     "async-start",
     "async-update",
     "async-done",
+    "fusion-done",
 }
 """Those that move nothing themselves."""
 SLICES = {"slice", "dynamic-slice", "gather"}
@@ -32,43 +34,56 @@ VIEWS = {"bitcast", "reshape", "pad"}
 """What a fusion does to a value without reading more of it than is asked for afterwards."""
 
 
+class Moved(NamedTuple):
+    """Bytes that one run of an instruction moves between a chip and its memory."""
+
+    read: int
+    written: int
+
+
 def traffic(text: str) -> int:
     """Bytes read and written in one run of `compiled.as_text()`, by one device."""
-    module = parse(text)
-    shapes = {
-        name: {instruction.name: instruction.shape for instruction in lines}
-        for name, lines in module.computations.items()
-    }
-    return sum(times * _moved(module, instruction, shapes[name]) for name, instruction, times in executed(module))
+    return sum(times * sum(moved) for _, _, times, moved in moves(parse(text)))
 
 
-def _moved(module: Module, instruction: Instruction, shapes: dict[str, str]) -> int:
+def moves(module: Module) -> Iterator[tuple[str, Instruction, int, Moved]]:
+    """(computation, instruction, times it is run, what one run of it moves) for all that a run of the program runs."""
+    shapes = module.shapes()
+    for name, instruction, times in executed(module):
+        yield name, instruction, times, _moved(module, instruction, shapes[name])
+
+
+def _moved(module: Module, instruction: Instruction, shapes: dict[str, str]) -> Moved:
     if instruction.opcode in FREE:
-        return 0
+        return Moved(0, 0)
     opcode = instruction.opcode.removesuffix("-start").removesuffix("-done")
+    started = instruction.opcode.endswith("-start")
     if instruction.opcode.endswith("-done"):
-        return _bytes(instruction.shape)
+        return Moved(0, _bytes(instruction.shape))
     if opcode in SLICES:
         parts = elements(instruction.shape)
-        return (
-            array_bytes(parts[0]) + _bytes(instruction.shape) if instruction.opcode == opcode else array_bytes(parts[1])
-        )
+        return Moved(array_bytes(parts[1]), 0) if started else Moved(array_bytes(parts[0]), _bytes(instruction.shape))
     if opcode in UPDATES:
-        return 2 * sum(_bytes(shapes.get(name, "")) for name in instruction.operands[1:])
+        changed = sum(_bytes(shapes.get(name, "")) for name in instruction.operands[1:])
+        return Moved(changed, changed)
     inner = module.computations.get(instruction.called("calls") or "") if opcode == "fusion" else None
     if inner:
-        return _fusion(module, instruction, inner, shapes)
+        # One that goes on beside others, as a GPU's copies into a stack do, is printed as (operands, result, context).
+        result = elements(instruction.shape)[1] if started else instruction.shape
+        return _fusion(module, instruction, inner, shapes, result)
     read = sum(_bytes(shapes.get(name, "")) for name in instruction.operands)
-    return read + (0 if instruction.opcode.endswith("-start") else _bytes(instruction.shape))
+    return Moved(read, 0 if started else _bytes(instruction.shape))
 
 
-def _fusion(module: Module, instruction: Instruction, inner: tuple[Instruction, ...], shapes: dict[str, str]) -> int:
+def _fusion(
+    module: Module, instruction: Instruction, inner: tuple[Instruction, ...], shapes: dict[str, str], result: str
+) -> Moved:
     parameters = {int(line.rest): line.name for line in inner if line.opcode == "parameter"}
     read = 0
     for i, operand in enumerate(instruction.operands):
         whole = _bytes(shapes.get(operand, ""))
         read += min(whole, _used(module, inner, parameters[i])) if i in parameters and whole else whole
-    return read + _written(inner, instruction.shape)
+    return Moved(read, _written(inner, result))
 
 
 def _used(module: Module, inner: Iterable[Instruction], name: str) -> int:
