@@ -19,7 +19,7 @@ from peer import Peer, turns
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.models import BERT
-from jaxgpt.parallel import keep_freed_memory
+from jaxgpt.parallel import compute_inline, keep_freed_memory
 from jaxgpt.runs import ObjectiveRun
 from jaxgpt.spec import parse
 from jaxgpt.text import WordPiece
@@ -79,7 +79,8 @@ def peer_of(run: ObjectiveRun, step: OurStep, batch: dict[str, np.ndarray]) -> I
 def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     options = arguments("sentences per second of a SimCSE step, ours and sentence-transformers'")
-    keep_freed_memory()  # as `jaxgpt train` does
+    compute_inline()  # as `jaxgpt train` does
+    keep_freed_memory()
     run = setting("minilm_l6", 64, "float32")
     batch = sentences(run.batch_size)
     ours = OurStep(run, batch)

@@ -24,7 +24,7 @@ from harness import arguments, cpu, seconds, write
 from our_step import OurStep, random_tokens
 from peer import Peer
 
-from jaxgpt.parallel import keep_freed_memory
+from jaxgpt.parallel import compute_inline, keep_freed_memory
 from jaxgpt.runs import ObjectiveRun
 from jaxgpt.spec import load_yaml
 
@@ -66,7 +66,8 @@ def for_torch(family: str, run: ObjectiveRun) -> dict[str, Any]:
 
 def main() -> None:
     options = arguments("milliseconds of one training step, ours and the peers'")
-    keep_freed_memory()  # as `jaxgpt train` does
+    compute_inline()  # as `jaxgpt train` does
+    keep_freed_memory()
     runs = {pair: load_yaml(ObjectiveRun, CONFIG, pair.overrides) for pair in PAIRS}
     settings = {pair.peer: for_torch(pair.family, run) for pair, run in runs.items()}
     with Peer("torch_steps.py", settings) as torch:

@@ -3,7 +3,7 @@
 from jaxgpt.parallel.assignment import Split, placement_of, shardings, split
 from jaxgpt.parallel.mesh import ROWS, Mesh
 from jaxgpt.parallel.rules import Experts, Megatron, Product, Replicated, Rules, Stages, Standard, Zero
-from jaxgpt.parallel.this_host import keep_freed_memory, split_cpu, training_devices
+from jaxgpt.parallel.this_host import compute_inline, keep_freed_memory, split_cpu, training_devices
 
 __all__ = [
     "ROWS",
@@ -17,6 +17,7 @@ __all__ = [
     "Stages",
     "Standard",
     "Zero",
+    "compute_inline",
     "keep_freed_memory",
     "placement_of",
     "shardings",

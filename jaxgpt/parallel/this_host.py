@@ -9,6 +9,7 @@ import jax
 
 _SPLIT = False
 
+OPTION = "jax_cpu_enable_async_dispatch"
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt(3)."""
 
@@ -30,6 +31,17 @@ def keep_freed_memory() -> bool:
         mallopt(name, value) == 1
         for name, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26))
     )
+
+
+def compute_inline() -> None:
+    """Makes a CPU backend of one device compute on the thread that calls it. Takes effect only before jax has started
+    its backend; JAX_CPU_ENABLE_ASYNC_DISPATCH in the environment rules.
+
+    A thread of XLA's own takes temporaries from an arena of its own, whose heaps end at 64 MB: whatever is larger glibc
+    maps afresh for each execution in spite of `keep_freed_memory`. The first thread's memory has no such end.
+    """
+    if OPTION.upper() not in os.environ and OPTION in jax.config.values:
+        jax.config.update(OPTION, False)
 
 
 def split_cpu() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 
+from jaxgpt.parallel import compute_inline
 from jaxgpt.parallel.backend import start
 from jaxgpt.parallel.processes.agreement import process_index
 from jaxgpt.parallel.processes.watchdog import Watchdog
@@ -33,6 +34,7 @@ def train(run: ObjectiveRun, out: Path, quiet: bool = False, watch: Callable[[Ro
     Where `jax.distributed` is initialised, all processes call this alike and share the run; `out` must be on a file
     system that all see. When one of them fails, all end.
     """
+    compute_inline()
     start()
     quiet = quiet or process_index() > 0
     with Watchdog(run.exec.hang_seconds) as watchdog, opened(run, out, quiet) as here:
