@@ -90,7 +90,7 @@ def opened(run: ObjectiveRun, out: Path, quiet: bool) -> Iterator[Opened]:
                 check_sources(run, out, read_sources(folder), sources(run, data))
             yield Opened(run, data, compiled, out, folder, result, {})
         else:
-            fit = fitted(run, memory_limit(jax.local_devices()[0]))
+            fit = fitted(run, from_first("device memory", memory_limit(jax.local_devices()[0])))
             yield Opened(run, data, fit.program, out, folder, result, fit.facts)
 
 
