@@ -16,9 +16,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     " --xla_cpu_parallel_codegen_split_count=1 --xla_llvm_disable_expensive_passes=true "
-) + os.environ.get("JAXGPT_TEST_XLA_FLAGS", "")
-if version("jaxlib").startswith("0.10."):  # later ones do not know it, and end the process
-    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+    # Later ones do not know it, and end the process.
+    + ("--xla_cpu_use_fusion_emitters=false " if version("jaxlib").startswith("0.10.") else "")
+    + os.environ.get("JAXGPT_TEST_XLA_FLAGS", "")
+)
 os.environ["JAXGPT_CACHE"] = tempfile.mkdtemp(prefix="jaxgpt-tests-")
 os.environ.setdefault("JAXGPT_TEST_DATA", os.environ.pop("JAXGPT_DATA", ""))
 

@@ -60,6 +60,6 @@ def test_a_pattern_in_a_users_file_trains_by_name(tiny, tmp_path, monkeypatch, o
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
     # Longer rows go to the fast kernels as any built-in pattern does: nothing is registered or derived by hand.
     said = json.loads((folder / "provenance.json").read_text())["kernels"]
-    assert said == {"pattern.0": "chunked"}
+    assert said == {"pattern.0": "spans"}
     own = {"model.pattern": {"kind": "odd_ones_out"}, "exec.kernel": "block_sparse"}
     assert kernels(tiny(**own)) == {"pattern.0": "block_sparse"}

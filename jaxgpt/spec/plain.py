@@ -31,9 +31,11 @@ def plain(value: Any, annotation: Any) -> Any:
         return value  # a spec's or another class's own business
     if isinstance(value, bool) and bool not in takes and takes & NUMBERS:
         raise _refusal(f"expected a number, got {str(value).lower()}")
-    if isinstance(value, str) and str not in takes:
+    words = _words(annotation)
+    if isinstance(value, str) and (str not in takes or (takes & NUMBERS and words and value not in words)):
         if takes & NUMBERS:
-            raise _refusal(f"expected a number, got the text {quote(value)}{_unquoted(value)}")
+            expected = " or ".join(("a number", *words))
+            raise _refusal(f"expected {expected}, got the text {quote(value)}{_unquoted(value)}")
         raise _refusal(f"expected true or false, got {quote(value)}")
     if isinstance(value, int | float) and not isinstance(value, bool) and not takes & NUMBERS and bool in takes:
         raise _refusal(f"expected true or false, got {quote(value)}")
@@ -66,6 +68,19 @@ def _takes(annotation: Any) -> frozenset[Any]:
     if origin in (Union, types.UnionType):
         return frozenset().union(*map(_takes, get_args(annotation)))
     return frozenset({annotation if origin is None else origin})
+
+
+@lru_cache(maxsize=4096)
+def _words(annotation: Any) -> tuple[str, ...]:
+    """The words that a field takes besides what is no literal."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return tuple(value for value in get_args(annotation) if isinstance(value, str))
+    if origin is Annotated:
+        return _words(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return sum(map(_words, get_args(annotation)), ())
+    return ()
 
 
 @lru_cache(maxsize=4096)
