@@ -24,7 +24,7 @@ COMMON = (
     "exec.remat=block",
     "exec.layers=scan",
     "model.vocab_size=50304",
-    "objective.chunk=null",
+    "objective.chunk=all",
     "eval.batch_size=null",
 )
 RAMPLESS = ("batch_ramp=null",)
@@ -139,7 +139,7 @@ step (`jaxgpt compile CONFIG --topology SLICE --mesh ...`), compiled by XLA for 
   other programs shared; jax {jax}, libtpu {libtpu}).
 
 Batches are the papers' in tokens. All rows recompute blocks (`exec.remat=block`), scan over layers, keep the logits
-whole (`objective.chunk=null`; GPT-2 1.5B has them in four parts, or it would not fit) and pad the vocabulary to 50,304.
+whole (`objective.chunk=all`; GPT-2 1.5B has them in four parts, or it would not fit) and pad the vocabulary to 50,304.
 GPT-3 175B has 1,536 rows, 3.1M tokens, instead of 1,600, which 128 does not divide. 13B has d_model 5,120: the printed
 5,140 is 4 x 5 x 257, which no mesh divides well.
 

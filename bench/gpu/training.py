@@ -24,7 +24,7 @@ SHAPE = {
     "model.feed_forward.activation": "gelu",
     "model.vocab_size": 50304,
     "tokenizer.vocab_size": 50304,
-    "objective.chunk": None,
+    "objective.chunk": "all",
 }
 TINY = {
     "model.num_layers": 2,
@@ -119,7 +119,7 @@ def scan(report: Report) -> None:
 def logits(report: Report) -> None:
     """configs/gpt2/124m.yaml with the logits of all tokens at once, of 8,192, and as `objective.chunk: auto` has it."""
     steps, run = {}, ours(report)
-    for name, chunk in (("auto", "auto"), ("whole", None), ("chunked", 8 if report.small else 8192)):
+    for name, chunk in (("auto", "auto"), ("whole", "all"), ("chunked", 8 if report.small else 8192)):
         try:
             run = ours(report, **{"objective.chunk": chunk})
         except ConfigError as error:

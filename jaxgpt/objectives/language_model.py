@@ -25,11 +25,11 @@ class LanguageModel(Objective):
     z_loss: NonNegativeFloat = 0.0
     """Weight of log²Z (ST-MoE uses 1e-3 on routers, PaLM 1e-4 here)."""
     chunk: Chunk = "auto"
-    """Tokens whose logits exist at once. null: all; auto: all where memory allows it, else a part of a batch."""
+    """Tokens whose logits exist at once, or all; auto: all where memory allows it, else a part of a batch."""
 
     def with_logits(self, tokens: int | None) -> Self | None:
         """The same with `chunk` settled, where it is auto."""
-        return self.evolve(chunk=tokens) if self.chunk == "auto" else None
+        return self.evolve(chunk=tokens or "all") if self.chunk == "auto" else None
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """It needs windows of a corpus."""

@@ -96,7 +96,7 @@ class MaskedLanguageModel(Objective):
     BERT's `[CLS]` and `[SEP]`, in place of the row's last tokens. Rows of texts have theirs, those of `documents:
     separate` none."""
     chunk: Chunk = "auto"
-    """Tokens whose logits exist at once. null: all; auto: all where memory allows it, else a part of a batch."""
+    """Tokens whose logits exist at once, or all; auto: all where memory allows it, else a part of a batch."""
 
     @property
     def whole_batch(self) -> str | None:
@@ -105,7 +105,7 @@ class MaskedLanguageModel(Objective):
 
     def with_logits(self, tokens: int | None) -> Self | None:
         """The same with `chunk` settled, where it is auto."""
-        return self.evolve(chunk=tokens) if self.chunk == "auto" else None
+        return self.evolve(chunk=tokens or "all") if self.chunk == "auto" else None
 
     @property
     def words(self) -> bool | None:

@@ -1,21 +1,23 @@
 """What predicting tokens costs, from a model's hidden states. B rows, T tokens, D model width."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 from flax import linen as nn
+from pydantic import BeforeValidator
 
 from jaxgpt.ops.lookup import padded_size
 from jaxgpt.ops.losses import chunked_cross_entropy
 from jaxgpt.spec.sizes import Steps
 
-Chunk = Steps | Literal["auto"] | None
-"""A field: tokens whose logits exist at once, None for all, or `auto` (see `Objective.with_logits`)."""
+Chunk = Annotated[Steps | Literal["auto", "all"], BeforeValidator(lambda value: "auto" if value is None else value)]
+"""A field: tokens whose logits exist at once; `all`; or `auto` (see `Objective.with_logits`), which older files call
+null."""
 
 
 def at_once(chunk: Chunk) -> int | None:
-    """What `auto` means where nothing has settled it: all."""
-    return None if chunk == "auto" else chunk
+    """The number; None for all, as `auto` means where nothing has settled it."""
+    return chunk if isinstance(chunk, int) else None
 
 
 def token_losses(

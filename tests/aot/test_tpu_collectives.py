@@ -19,7 +19,8 @@ pytestmark = pytest.mark.tpu
 L, B, T, D, V = 4, 32, 512, 512, 4096
 MODEL = {
     "model.num_layers": L, "model.d_model": D, "model.num_heads": 8, "model.context": T, "model.vocab_size": V,
-    "model.tied": False, "batch_size": B, "exec.layers": "scan", "objective": {"kind": "language_model", "chunk": None},
+    "model.tied": False, "batch_size": B, "exec.layers": "scan",
+    "objective": {"kind": "language_model", "chunk": "all"},
 }  # fmt: skip
 STREAM = B * T * D * 4
 """Bytes of the residual stream."""

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxgpt.parallel import device_memory
+from jaxgpt.spec import parse
 from jaxgpt.train import fitting
 from jaxgpt.train.compiled_step import batch_shapes, compile_step
 from jaxgpt.train.fitting import SPARE, fitted
@@ -26,16 +27,21 @@ def bytes_of(run):
 
     def get(chunk):
         if chunk not in sizes:
-            fixed = run.evolve(objective=run.objective.evolve(chunk=chunk))
+            fixed = run.evolve(objective=run.objective.evolve(chunk=chunk or "all"))
             sizes[chunk] = compile_step(fixed, program(fixed, jax.devices()[:1])).memory
         return sizes[chunk]
 
     return get
 
 
+def test_what_older_files_call_null_is_auto(run):
+    """So that a run of theirs is the same as one of now, and goes on."""
+    assert parse(type(run), run.model_dump() | {"objective": {"kind": "language_model", "chunk": None}}) == run
+
+
 def test_small_logits_are_whole_and_nothing_is_compiled(run):
     fit = fitted(run, ENOUGH)
-    assert fit.run.objective.chunk is None and fit.step is None and fit.facts == {"chunk": None}
+    assert fit.run.objective.chunk == "all" and fit.step is None and fit.facts == {"chunk": None}
 
 
 def test_a_number_rules(run):
@@ -45,7 +51,7 @@ def test_a_number_rules(run):
 
 
 def test_without_a_limit_nothing_is_cut(run):
-    assert fitted(run, None).run.objective.chunk is None
+    assert fitted(run, None).run.objective.chunk == "all"
 
 
 def test_the_first_step_that_fits_is_taken(run, bytes_of):
@@ -54,7 +60,7 @@ def test_the_first_step_that_fits_is_taken(run, bytes_of):
     assert quarter < 0.8 * whole
     for memory, chunk in ((whole / (1 - SPARE) + 1, None), (whole, 64), (quarter / (1 - SPARE) + 1, 64), (quarter, 16)):
         fit = fitted(run, int(memory), jax.devices()[:1])
-        assert fit.run.objective.chunk == fit.facts["chunk"] == chunk
+        assert fit.facts["chunk"] == chunk and fit.run.objective.chunk == (chunk or "all")
         assert fit.facts["step_bytes"] == fit.step.memory == bytes_of(chunk)
         assert fit.facts["memory_bytes"] == int(memory)
         assert fit.program is program(fit.run, jax.devices()[:1])
@@ -73,12 +79,12 @@ def test_what_the_compiler_refuses_is_cut(run, monkeypatch):
 
     def refusing(run, program):
         tried.append(run.objective.chunk)
-        if run.objective.chunk is None or ENOUGH in tried:
+        if run.objective.chunk == "all" or ENOUGH in tried:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory")
         return compile_step(run, program)
 
     monkeypatch.setattr(fitting, "compile_step", refusing)
-    assert fitted(run, 2**28, jax.devices()[:1]).run.objective.chunk == 64 and tried == [None, 64]
+    assert fitted(run, 2**28, jax.devices()[:1]).run.objective.chunk == 64 and tried == ["all", 64]
     tried.append(ENOUGH)
     with pytest.raises(jax.errors.JaxRuntimeError, match="Ran out"):
         fitted(run, 2**28, jax.devices()[:1])
