@@ -12,6 +12,7 @@ from close import assert_close
 from jax.sharding import NamedSharding, PartitionSpec
 from rarely import mostly
 
+from jaxgpt.aot.collectives import collectives
 from jaxgpt.ops.attention import (
     AttentionDropout,
     Auto,
@@ -218,9 +219,8 @@ def test_stages_are_mapped_over_an_axis_of_their_own(kernel):
     got = made(*(jax.device_put(x, spec) for x in stages))
     want = jax.jit(jax.vmap(both(Reference(), scores)))(*stages)[:4]
     assert_close(got, want)
-    groups = re.findall(r"(?:replica_groups|source_target_pairs)=(\{\{.*?\}\}|\[[^ ]*)", made.as_text())
-    pairs = [[int(x) for x in group.split(",")] for text in groups for group in re.findall(r"\{([\d,]+)\}", text)]
-    assert pairs and all(len({device // 4 for device in group}) == 1 for group in pairs)
+    moved = collectives(made.as_text())
+    assert moved and all(one.members and len({device // 4 for device in one.members}) == 1 for one in moved)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.kind)
