@@ -85,7 +85,7 @@ tpu-compile: .venv-tpu/installed  ## kernels and training steps compiled for TPU
 
 bench: .venv/peer  ## every figure, ours and the peer's in one run; JSON under runs/bench/
 	@mkdir -p runs/bench
-	for name in train_step generate smollm2 minilm first_step attention gpu gradcache simcse_step simcse simcse_minilm sharding fused lab_statistics shakespeare shakespeare_torch; do \
+	for name in train_step step_ops generate smollm2 minilm first_step attention gpu gradcache simcse_step simcse simcse_minilm sharding fused lab_statistics shakespeare shakespeare_torch; do \
 	  $(BIN)/python bench/$$name.py --json runs/bench/$$name.json || exit 1; \
 	done
 

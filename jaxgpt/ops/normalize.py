@@ -45,9 +45,13 @@ def _layer_norm_backward(eps: float, saved: tuple[Any, ...], dy: jax.Array) -> t
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
-    """Unit root mean square, then scale (Zhang & Sennrich 2019)."""
+    """Unit root mean square, then scale (Zhang & Sennrich 2019). A CPU is faster by autodiff."""
+    return _rms_norm(x, scale, eps) if platform() == "gpu" else _rms_norm_forward(x, scale, eps)[0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     return _rms_norm_forward(x, scale, eps)[0]
 
 
@@ -66,7 +70,7 @@ def _rms_norm_backward(eps: float, saved: tuple[jax.Array, ...], dy: jax.Array) 
     return dx.astype(x.dtype), jnp.sum(d_gain, tuple(range(dy.ndim - 1)))
 
 
-rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)
+_rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)
 
 
 def _moments(y: jax.Array) -> tuple[jax.Array, jax.Array]:
