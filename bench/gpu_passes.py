@@ -3,7 +3,7 @@
     python bench/gpu_passes.py CONFIG [a.b=c ...] [--text FILE] [--min-mb N]     # compiled here, without the card
     python bench/gpu_passes.py --read FILE.hlo[.gz]                             # a program that was compiled before
 
-Nothing is run. Fusions, layouts, loops, bytes and the count of memory are the compiler's for the card. Not told: what
+Nothing is run. Fusions, layouts, loops, bytes and the count of memory are the compiler's for the card. Not so: what
 autotuning chooses (it is off, and cuBLAS stands in for Triton's products), what overlaps, and times. Bytes at a
 bandwidth are a lower bound: in the step measured on 2026-11-28 passes took 1.4 times theirs (its GELU, bound by
 arithmetic, 3 times). cuDNN's attention counts among the bytes only. Compare programs with these figures; then measure.

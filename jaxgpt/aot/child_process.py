@@ -27,7 +27,7 @@ from jaxgpt.train.fitting import fitted
 def facts(run: ObjectiveRun, topology: Slice) -> dict[str, Any]:
     """Bytes a chip, collectives, seconds to compile: all that the compiled step tells."""
     devices = slice_devices(topology)
-    run, programs, measured, _ = fitted(run, int(topology.chip.memory), devices)
+    run, programs, measured, _, _ = fitted(run, int(topology.chip.memory), devices)
     step = measured or compile_step(run, programs)
     text, memory = step.executable.as_text(), step.executable.memory_analysis()
     where = places(list(programs.mesh.devices.flat), topology)

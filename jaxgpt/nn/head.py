@@ -37,7 +37,7 @@ class MaskedHead(nn.Module):
     def __call__(
         self, h: jax.Array, attend: Callable[[jax.Array, int | None], jax.Array], columns: int | None = None
     ) -> jax.Array:
-        """`attend` scores (..., D) against the token table, as many columns as it is told."""
+        """`attend(h, columns)` scores (..., D) against the token table."""
         h = self.activation(self.linears(h.shape[-1], "dense", bias=True)(h))
         bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), jnp.float32)
         bias = jnp.pad(bias, (0, 0 if columns is None else columns - self.vocab_size))

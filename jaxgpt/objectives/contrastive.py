@@ -157,7 +157,7 @@ class Contrastive(Objective):
             return None
         anchors = {"tokens": texts.tokens_BCT[:, 0], "segments": texts.segments_BCT[:, 0], "words": texts.words_BT}
         with by_row(texts.number_BC[:, 0]):
-            mean, count, _ = self.masking.loss(model, params, anchors, key, True, None)
+            mean, count, _ = self.masking.loss(model, params, anchors, key, True)
         return mean * count, count
 
     def _rows(self, z_CBD: jax.Array, params: Any, batch: Batch) -> Embedded:

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat
 from jaxgpt.models import Model
 from jaxgpt.nn.sown import sown_losses
 from jaxgpt.objectives.objective import Batch, Objective
-from jaxgpt.objectives.token_losses import Chunk, at_once, token_losses
+from jaxgpt.objectives.token_losses import Chunk, token_losses
 from jaxgpt.text import Data
 
 
@@ -57,7 +57,7 @@ class LanguageModel(Objective):
             params,
             hidden_BTD,
             batch["targets"],
-            at_once(self.chunk),
+            self.chunk,
             self.label_smoothing if key is not None else 0.0,
             self.z_loss if key is not None else 0.0,
         )

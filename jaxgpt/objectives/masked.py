@@ -12,7 +12,7 @@ from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.objectives.framing import framed
 from jaxgpt.objectives.next_sentence import NextSentence
 from jaxgpt.objectives.objective import Batch, Objective
-from jaxgpt.objectives.token_losses import Chunk, at_once, token_losses
+from jaxgpt.objectives.token_losses import Chunk, token_losses
 from jaxgpt.objectives.token_masking import hide
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.sizes import Index, Length
@@ -54,7 +54,7 @@ class Masking(Spec):
         return model.flops_per_token(length, dense, scored, trained)
 
     def loss(
-        self, model: nn.Module, params: Any, batch: Batch, key: jax.Array, train: bool, chunk: int | None
+        self, model: nn.Module, params: Any, batch: Batch, key: jax.Array, train: bool, chunk: Chunk = "all"
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Draws masks and dropout: mean cross-entropy in nats of the hidden tokens, how many there were, and the hidden
         states (B, T, D)."""
@@ -142,10 +142,10 @@ class MaskedLanguageModel(Objective):
             read = dict(batch)
             if "segments" not in batch:
                 read["tokens"], read["words"] = framed(batch["tokens"], batch["words"], *frame)
-            loss, count, _ = self.masking.loss(model, params, read, drawn, key is not None, at_once(self.chunk))
+            loss, count, _ = self.masking.loss(model, params, read, drawn, key is not None, self.chunk)
             return loss, {"loss": loss, "weight": count}
         pairs, paired, valid_B = self.next_sentence.pairs(batch, jax.random.fold_in(drawn, 1), frame)
-        loss, count, hidden_BTD = self.masking.loss(model, params, pairs, drawn, key is not None, at_once(self.chunk))
+        loss, count, hidden_BTD = self.masking.loss(model, params, pairs, drawn, key is not None, self.chunk)
         judged, accuracy = self.next_sentence.loss(model, params, hidden_BTD, paired, valid_B)
         whole = loss if key is None else loss + self.next_sentence.weight * judged
         aux = {"aux/next_sentence": judged, "aux/next_sentence_accuracy": accuracy}

@@ -15,23 +15,19 @@ Chunk = Annotated[Steps | Literal["auto", "all"], BeforeValidator(lambda value: 
 null."""
 
 
-def at_once(chunk: Chunk) -> int | None:
-    """The number; None for all, as `auto` means where nothing has settled it."""
-    return chunk if isinstance(chunk, int) else None
-
-
 def token_losses(
     model: nn.Module,
     params: Any,
     hidden_BTD: jax.Array,
     targets_BT: jax.Array,
-    chunk: int | None = None,
+    chunk: Chunk = "all",
     label_smoothing: float | jax.Array = 0.0,
     z_loss: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """Two float32 (B, T), in nats: what is optimised, and plain −log p(target) for reports. See `cross_entropy`.
 
-    `chunk` tokens' logits exist at once (None: all), with as many columns as the device's products want.
+    `chunk` tokens' logits exist at once (`auto`: all, where nothing has settled it), with as many columns as the
+    device's products want.
     """
     size: int = model.spec.vocab_size
     columns = padded_size(size)
@@ -39,4 +35,5 @@ def token_losses(
     def unembed(hidden: jax.Array) -> jax.Array:
         return model.apply({"params": params}, hidden, columns, method="unembed")
 
-    return chunked_cross_entropy(unembed, hidden_BTD, targets_BT, chunk, label_smoothing, z_loss, size)
+    most = chunk if isinstance(chunk, int) else None
+    return chunked_cross_entropy(unembed, hidden_BTD, targets_BT, most, label_smoothing, z_loss, size)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgpt.ops.precision import wide
 from jaxgpt.spec import Seam
 
 Elementwise = Callable[[jax.Array], jax.Array]
@@ -24,14 +25,10 @@ def _with_slope(value: Elementwise, slope: Elementwise) -> Elementwise:
         return value(x)
 
     def backward(x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
-        return ((_wide(dy) * slope(_wide(x))).astype(x.dtype),)
+        return ((wide(dy) * slope(wide(x))).astype(x.dtype),)
 
     apply.defvjp(lambda x: (value(x), x), backward)
     return apply
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _normal_cdf(x: jax.Array) -> jax.Array:
@@ -59,7 +56,7 @@ def _silu_slope(x: jax.Array) -> jax.Array:
     return s * (1 + x * (1 - s))
 
 
-gelu = _with_slope(lambda x: (_wide(x) * _normal_cdf(_wide(x))).astype(x.dtype), _gelu_slope)
+gelu = _with_slope(lambda x: (wide(x) * _normal_cdf(wide(x))).astype(x.dtype), _gelu_slope)
 # As jax writes it, XLA makes it part of a matrix product on a GPU.
 gelu_tanh = _with_slope(lambda x: jax.nn.gelu(x, approximate=True), _gelu_tanh_slope)
 silu = _with_slope(jax.nn.silu, _silu_slope)

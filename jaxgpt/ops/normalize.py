@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxgpt.ops.precision import wide
 from jaxgpt.ops.sharding import platform
 
 
@@ -24,7 +25,7 @@ def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, eps: floa
 def _layer_norm_forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array | None, eps: float
 ) -> tuple[jax.Array, tuple[Any, ...]]:
-    y = _wide(x)
+    y = wide(x)
     mean, variance = _moments(y)
     rate = lax.rsqrt(variance + eps)
     out = (y - mean) * rate * scale
@@ -34,8 +35,8 @@ def _layer_norm_forward(
 def _layer_norm_backward(eps: float, saved: tuple[Any, ...], dy: jax.Array) -> tuple[jax.Array | None, ...]:
     x, mean, rate, scale, bias = saved
     dy, mean, rate = _computed(dy, mean, rate)
-    dy, rows = _wide(dy), tuple(range(dy.ndim - 1))
-    unit = (_wide(x) - mean) * rate
+    dy, rows = wide(dy), tuple(range(dy.ndim - 1))
+    unit = (wide(x) - mean) * rate
     d_unit, d_gain = dy * scale, dy * unit
     along = jnp.mean(d_gain * scale, -1, keepdims=True)
     dx = rate * (d_unit - jnp.mean(d_unit, -1, keepdims=True) - unit * along)
@@ -56,7 +57,7 @@ def _rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 
 
 def _rms_norm_forward(x: jax.Array, scale: jax.Array, eps: float) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    y = _wide(x)
+    y = wide(x)
     rate = lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + eps)
     return (y * rate * scale).astype(x.dtype), (x, rate, scale)
 
@@ -64,7 +65,7 @@ def _rms_norm_forward(x: jax.Array, scale: jax.Array, eps: float) -> tuple[jax.A
 def _rms_norm_backward(eps: float, saved: tuple[jax.Array, ...], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, rate, scale = saved
     dy, rate = _computed(dy, rate)
-    dy, unit = _wide(dy), _wide(x) * rate
+    dy, unit = wide(dy), wide(x) * rate
     d_gain = dy * unit
     dx = rate * (dy * scale - unit * jnp.mean(d_gain * scale, -1, keepdims=True))
     return dx.astype(x.dtype), jnp.sum(d_gain, tuple(range(dy.ndim - 1)))
@@ -89,10 +90,6 @@ def _joined_moments(a: Any, b: Any) -> Any:
     count, apart = a[0] + b[0], b[1] - a[1]
     share = b[0] / jnp.maximum(count, 1)
     return count, a[1] + apart * share, a[2] + b[2] + jnp.square(apart) * a[0] * share
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _computed(*values: jax.Array) -> tuple[jax.Array, ...]:

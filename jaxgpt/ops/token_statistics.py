@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxgpt.ops.precision import wide
 from jaxgpt.ops.sharding import platform
 
 
@@ -21,7 +22,7 @@ class Statistics(NamedTuple):
     """log Σ exp(logit)."""
     target: jax.Array
     """The target's logit."""
-    mean: jax.Array | None
+    mean: jax.Array | None = None
     """The mean of the logits; None where it was not asked for."""
 
 
@@ -32,13 +33,13 @@ def statistics(logits: jax.Array, targets: jax.Array, size: int, mean: bool) -> 
     themselves; a CPU is faster at separate sums and at saving the exponentials.
     """
     if platform() == "gpu":
-        return Statistics(*_one_pass(logits, targets, size, mean), *(() if mean else (None,)))
+        return Statistics(*_one_pass(logits, targets, size, mean))
     return separate(logits, targets, size, mean)
 
 
 def separate(logits: jax.Array, targets: jax.Array, size: int, mean: bool) -> Statistics:
     """The same by a sum each, and autodiff."""
-    logits = _wide(logits)
+    logits = wide(logits)
     if size < logits.shape[-1]:
         logits = logits[..., :size]
     log_z = jax.nn.logsumexp(logits, -1)
@@ -49,18 +50,18 @@ def separate(logits: jax.Array, targets: jax.Array, size: int, mean: bool) -> St
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _one_pass(logits: jax.Array, targets: jax.Array, size: int, mean: bool) -> tuple[jax.Array, ...]:
     """log Z, the target's logit and, if asked for, the mean, by one reduction over the columns."""
-    wide = _wide(logits)
-    lowest = np.finfo(wide.dtype).min  # never -inf, of which two differ by NaN
+    x = wide(logits)
+    lowest = np.finfo(x.dtype).min  # never -inf, of which two differ by NaN
     in_vocabulary = jnp.arange(logits.shape[-1]) < size
     terms = [
-        jnp.where(in_vocabulary, jnp.maximum(wide, lowest), lowest),
-        jnp.where(in_vocabulary, jnp.ones_like(wide), 0),
-        jnp.where(_hot(logits, targets), wide, 0),
+        jnp.where(in_vocabulary, jnp.maximum(x, lowest), lowest),
+        jnp.where(in_vocabulary, jnp.ones_like(x), 0),
+        jnp.where(_hot(logits, targets), x, 0),
     ]
-    terms += [jnp.where(in_vocabulary, wide, 0)] if mean else []
-    zeros = [wide.dtype.type(start) for start in (lowest, *[0] * (len(terms) - 1))]
+    terms += [jnp.where(in_vocabulary, x, 0)] if mean else []
+    zeros = [x.dtype.type(start) for start in (lowest, *[0] * (len(terms) - 1))]
     top, total, *sums = lax.reduce(tuple(terms), tuple(zeros), _joined, (logits.ndim - 1,))
-    return top + jnp.log(total), sums[0], *(x / size for x in sums[1:])
+    return top + jnp.log(total), sums[0], *(each / size for each in sums[1:])
 
 
 def _joined(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -78,7 +79,7 @@ def _forward(logits: jax.Array, targets: jax.Array, size: int, mean: bool) -> tu
 def _backward(size: int, mean: bool, saved: Any, grads: tuple[jax.Array, ...]) -> tuple[jax.Array, np.ndarray]:
     logits, targets, log_z = saved
     d_log_z, d_target, *d_mean = (x[..., None] for x in grads)
-    d = jnp.exp(_wide(logits) - log_z[..., None]) * d_log_z + jnp.where(_hot(logits, targets), d_target, 0)
+    d = jnp.exp(wide(logits) - log_z[..., None]) * d_log_z + jnp.where(_hot(logits, targets), d_target, 0)
     d = d + d_mean[0] / size if mean else d
     d = jnp.where(jnp.arange(logits.shape[-1]) < size, d, 0)
     return d.astype(logits.dtype), np.zeros(targets.shape, jax.dtypes.float0)
@@ -89,7 +90,3 @@ _one_pass.defvjp(_forward, _backward)
 
 def _hot(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return targets[..., None] == jnp.arange(logits.shape[-1], dtype=targets.dtype)
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -10,7 +10,6 @@ from jaxgpt.parallel import training_devices
 from jaxgpt.parallel.processes.agreement import from_first
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.run import Row
-from jaxgpt.terminal import say
 from jaxgpt.train.compiled_step import CompiledStep, compile_step
 from jaxgpt.train.program import Program, program
 
@@ -30,6 +29,8 @@ class Fitted(NamedTuple):
     program: Program
     step: CompiledStep | None
     """Where it was compiled to measure it."""
+    remark: str | None
+    """What a person should know of it, in a line."""
     facts: Row
     """For the provenance: `chunk` (None: whole); where measured, `step_bytes` and `memory_bytes` of a device."""
 
@@ -43,10 +44,10 @@ def fitted(run: ObjectiveRun, memory: int | None, devices: Sequence[jax.Device] 
     tokens = run.batch_size // run.exec.accumulate * run.row_tokens
     objective, devices = run.objective.with_logits(None), training_devices() if devices is None else devices
     if objective is None:
-        return Fitted(run, program(run, devices), None, {})
+        return Fitted(run, program(run, devices), None, None, {})
     whole = run.evolve(objective=objective)
     if memory is None or _logits(whole, tokens) / len(devices) < SMALL * memory:
-        return Fitted(whole, program(whole, devices), None, {"chunk": None})
+        return Fitted(whole, program(whole, devices), None, None, {"chunk": None})
     for parts in PARTS:
         chunk = None if parts == 1 else -(-tokens // parts)
         tried = run.evolve(objective=run.objective.with_logits(chunk))
@@ -59,13 +60,14 @@ def fitted(run: ObjectiveRun, memory: int | None, devices: Sequence[jax.Device] 
             continue
         if from_first("objective.chunk", step.memory <= (1 - SPARE) * memory):
             break
+    remark = None
     sizes = f"{step.memory / GIB:.1f} GiB of a device's {memory / GIB:.1f}"
     if step.memory > memory:
         remedy = "raise exec.accumulate, set exec.layers=scan or exec.remat=block, or use more devices"
-        say(f"warning: a step takes {sizes}; {remedy}")
+        remark = f"warning: a step takes {sizes}; {remedy}"
     elif chunk is not None:
-        say(f"logits are made in {parts} parts; so a step takes {sizes}")
-    return Fitted(tried, programs, step, {"chunk": chunk, "step_bytes": step.memory, "memory_bytes": memory})
+        remark = f"logits are made in {parts} parts; so a step takes {sizes}"
+    return Fitted(tried, programs, step, remark, {"chunk": chunk, "step_bytes": step.memory, "memory_bytes": memory})
 
 
 def _logits(run: ObjectiveRun, tokens: int) -> float:

@@ -91,6 +91,8 @@ def opened(run: ObjectiveRun, out: Path, quiet: bool) -> Iterator[Opened]:
             yield Opened(run, data, compiled, out, folder, result, {})
         else:
             fit = fitted(run, from_first("device memory", memory_limit(jax.local_devices()[0])))
+            if fit.remark is not None and not quiet:
+                say(fit.remark)
             yield Opened(run, data, fit.program, out, folder, result, fit.facts)
 
 

@@ -83,8 +83,8 @@ def test_thresholds_found_in_fewer_passes_are_the_same():
         for total in totals:
             want = reaching(logits, weights, total, 1)
             np.testing.assert_array_equal(reaching(logits, weights, total, 4), want)
-            kept = np.where(want, weights, 0).sum(-1)
-            assert np.all((kept >= total) | np.all(want, -1))
+            reached = np.where(want, weights, 0).sum(-1)
+            assert np.all((reached >= total) | np.all(want, -1))
             least = np.where(want, logits, np.inf).min(-1, keepdims=True)
             assert np.all(np.where(logits > least, weights, 0).sum(-1) < total)
 

@@ -31,7 +31,7 @@ def as_on_a_gpu(monkeypatch):
     return begin
 
 
-@pytest.mark.parametrize(("name", "chunk"), [*((name, None) for name in MODELS), ("tied", 5)])
+@pytest.mark.parametrize(("name", "chunk"), [*((name, "all") for name in MODELS), ("tied", 5)])
 def test_padding_changes_nothing(as_on_a_gpu, weights, name, chunk):
     model = MODELS[name]
     module, params = model.build(), weights(model)

@@ -114,7 +114,7 @@ def reads(function, size):
 def test_one_reduction_over_the_vocabulary_and_no_wide_array_saved(monkeypatch, smoothing, z_loss):
     """As traced for a GPU; the same count finds the several sums of the other way."""
     function = partial(cross_entropy, label_smoothing=smoothing, z_loss=z_loss)
-    assert len(reads(function, V)[0]) > 1 or reads(function, V)[1]
+    assert len(reads(function, V)[0]) > 1
     monkeypatch.setattr(token_statistics, "platform", lambda: "gpu")
     sums, wide = reads(function, V)
     assert len(sums) == 1 and not wide

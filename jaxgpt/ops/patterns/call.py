@@ -25,7 +25,7 @@ class Tokens(NamedTuple):
     """Tokens of a row, laid out for a call: B rows of T tokens become B·rows of t tokens, with lanes·X heads for X."""
 
     keep: tuple[Keep, ...] = ()
-    """What is kept, one after the other; what is cut away no later one sees."""
+    """Which tokens stay, one selection after the other; what one cuts away no later one sees."""
     rows: int = 1
     """Consecutive pieces that become rows of their own."""
     lanes: int = 1

@@ -77,7 +77,7 @@ def _fits(q_BTHK: jax.Array, k_BSGK: jax.Array) -> bool:
 
 
 def _options(q_BTHK: jax.Array, mask: Mask) -> dict[str, Any]:
-    """What both primitives are told of a call."""
+    """The static parameters of a call, for both primitives."""
     options = {
         "scale": q_BTHK.shape[3] ** -0.5,
         "seed": 0,
