@@ -29,12 +29,13 @@ PATIENCE = 3.0
 
 
 def recipe_for(model: Model, given: Recipe | None, pooling: str | None) -> Recipe:
-    """What came with the weights, or the model's own head, else the mean over an encoder's tokens and a decoder's last;
-    `pooling` goes first.
+    """What came with the weights, or the model's own head where that makes vectors, else the mean over an encoder's
+    tokens and a decoder's last; `pooling` goes first.
 
     Raises ConfigError for a pooling that is not known.
     """
-    recipe = given or Recipe((model.pooling,) if model.text_head is None else ())
+    head = model.text_head
+    recipe = given or Recipe((model.pooling,) if head is None or not head.embeds else ())
     if pooling is None:
         return recipe
     instance("pooling", pooling, "the name of one, as 'mean'", str)

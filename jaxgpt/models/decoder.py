@@ -18,6 +18,7 @@ from jaxgpt.nn.remat import Remat
 from jaxgpt.nn.stack import Loop
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Causal, Pattern, is_relative, reach
+from jaxgpt.ops.pooling import last
 from jaxgpt.ops.sharding import constrain
 
 
@@ -99,6 +100,10 @@ class DecoderLM(TransformerModule):
         logits = score(hidden, columns)
         cap = self.spec.logit_cap
         return constrain(logits if cap is None else cap * jnp.tanh(logits / cap), "logits")
+
+    def summary(self, hidden_BTD: jax.Array, real_BT: jax.Array) -> jax.Array:
+        """float32 (B, D): the last real token's state, which alone has seen all others."""
+        return last(hidden_BTD, real_BT)
 
     def init_all_heads(self, tokens_BT: jax.Array) -> tuple[Any, ...]:
         """The outputs of all heads: initialising by it makes all parameters."""

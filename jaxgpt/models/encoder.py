@@ -22,6 +22,7 @@ from jaxgpt.nn.trunk import ResidualInit
 from jaxgpt.ops.activations import GELU, Activation
 from jaxgpt.ops.attention import Kernel, Reference
 from jaxgpt.ops.patterns import Bidirectional, Pattern
+from jaxgpt.ops.pooling import cls
 from jaxgpt.ops.sharding import constrain
 from jaxgpt.spec.sizes import Index, Length
 
@@ -131,6 +132,11 @@ class EncoderModel(TransformerModule):
         if self.pooler is None:
             raise ValueError("model.pooler is off: the model has no summary of a row")
         return self.pooler(hidden_BTD[:, 0])
+
+    def summary(self, hidden_BTD: jax.Array, real_BT: jax.Array) -> jax.Array:
+        """(B, D): the first real token's state, and what the pooler makes of it where there is one."""
+        first_BD = cls(hidden_BTD, real_BT)
+        return first_BD if self.pooler is None else self.pooler(first_BD)
 
     def follows(self, hidden_BTD: jax.Array) -> jax.Array:
         """(B, T, D) -> logits (B, 2): that the second segment follows the first, and that it does not."""

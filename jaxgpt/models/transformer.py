@@ -26,8 +26,8 @@ MOST_PARAMETERS = 10**14
 """Fifty times what was ever trained; their state has more than a petabyte."""
 EMBEDDINGS, LAYERS, HEADS, SCORES = range(4)
 """Parts of a model, from the bottom up: gradients of their inputs are computed above the lowest that is trained."""
-NOT_MET = ("embed/", "pooler/", "next_sentence/")
-"""Tables of which rows are looked up, and what only a row's first token meets."""
+NOT_MET = ("embed/", "pooler/", "next_sentence/", "text_head/")
+"""Tables of which rows are looked up, and what meets a row once, not each of its tokens."""
 
 
 class Transformer(TrunkSpec, Model):
@@ -81,7 +81,7 @@ class Transformer(TrunkSpec, Model):
 
     def met(self, scored: float = 1.0) -> dict[str, float]:
         """How many numbers of each parameter a token is multiplied with, by path: none of tables that are only looked
-        up and of what a row's first token alone meets, a share of the experts, all of the rest."""
+        up and of what meets a row once, a share of the experts, all of the rest."""
         met, scoring = dict[str, float](), self.scoring
         for path, leaf in flatten_dict(self.shapes(), sep="/").items():
             if path in scoring:
@@ -164,16 +164,48 @@ class TransformerModule(nn.Module):
         return self.trunk(tokens_BT, Layout.of_rows(tokens_BT, positions, segments), train, token_types)
 
     def states(
-        self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False, every: bool = True
+        self,
+        tokens_BT: jax.Array,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        every: bool = True,
+        token_types: jax.Array | None = None,
     ) -> list[jax.Array]:
         """The outputs (B, T, D) of all layers, or of the last alone; the last is as `hidden` gives it."""
         layout = Layout.of_rows(tokens_BT, None, segments)
-        return self.trunk.states(tokens_BT, layout, train) if every else [self.trunk(tokens_BT, layout, train)]
+        if every:
+            return self.trunk.states(tokens_BT, layout, train, token_types)
+        return [self.trunk(tokens_BT, layout, train, token_types)]
 
-    def represent(self, tokens_BT: jax.Array, segments: jax.Array | None = None, train: bool = False) -> jax.Array:
-        """int (B, T) -> float32 (B, ...): what `text_head` makes of each row's tokens, those with a segment above 0."""
+    def summarise(
+        self,
+        tokens_BT: jax.Array,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        token_types: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """int (B, T) -> final hidden states (B, T, D), and what `text_head` pools of each row's tokens, those with a
+        segment above 0: float32 (B, D)."""
         if self.text_head is None or self.spec.text_head is None:
-            raise ValueError("model.text_head is not set: the model makes no vector of a text")
+            raise ValueError("model.text_head is not set: the model says nothing of a text as a whole")
         real_BT = jnp.ones_like(tokens_BT, bool) if segments is None else segments > 0
-        states = self.states(tokens_BT, segments, train, self.spec.text_head.layered)
-        return self.text_head(states, real_BT, train)
+        states = self.states(tokens_BT, segments, train, self.spec.text_head.layered, token_types)
+        return states[-1], self.text_head.pool(states, real_BT, self.summary)
+
+    def judge(self, pooled: jax.Array, train: bool = False) -> jax.Array:
+        """(..., D) -> float32 (..., size): what `text_head` makes of pooled states."""
+        return self.text_head(pooled, train)
+
+    def represent(
+        self,
+        tokens_BT: jax.Array,
+        segments: jax.Array | None = None,
+        train: bool = False,
+        token_types: jax.Array | None = None,
+    ) -> jax.Array:
+        """int (B, T) -> float32 (B, size): what `text_head` makes of each row. See `summarise`."""
+        return self.judge(self.summarise(tokens_BT, segments, train, token_types)[1], train)
+
+    @abstractmethod
+    def summary(self, hidden_BTD: jax.Array, real_BT: jax.Array) -> jax.Array:
+        """(B, D): what the model itself sums up each row's real tokens to."""

@@ -9,7 +9,7 @@ from flax import linen as nn
 from pydantic import PositiveFloat, field_validator
 
 from jaxgpt.nn.linear import Linears
-from jaxgpt.nn.text_head import TextHead
+from jaxgpt.nn.text_head import Summary, TextHead
 from jaxgpt.ops.pooling import NAMES, layered, pool
 from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.spec.sizes import Width
@@ -64,12 +64,15 @@ class _Contrastive(nn.Module):
     spec: Contrastive
     linears: Linears
 
+    def pool(self, states_LBTD: Sequence[jax.Array] | jax.Array, real_BT: jax.Array, summary: Summary) -> jax.Array:
+        """float32 (B, D), by the spec's pooling."""
+        return pool("cls" if self.spec.pooling == "cls_before_pooler" else self.spec.pooling, states_LBTD, real_BT)
+
     @nn.compact
-    def __call__(self, states_LBTD: Sequence[jax.Array] | jax.Array, real_BT: jax.Array, train: bool) -> jax.Array:
-        """Embeddings of pooled texts, float32 (B, width)."""
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Pooled texts (B, D) -> embeddings, float32 (B, width)."""
         spec = self.spec
         before = spec.pooling == "cls_before_pooler"
-        x = pool("cls" if before else spec.pooling, states_LBTD, real_BT)
         if spec.temperature is not None:
             self.param("log_temperature", nn.initializers.constant(jnp.log(spec.temperature)), (), jnp.float32)
         if spec.projection == "none" or (before and not train and not self.is_initializing()):

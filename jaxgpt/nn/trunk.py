@@ -201,9 +201,11 @@ class Trunk(nn.Module):
         """int (B, T) -> final hidden states (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""
         return self._normed(self._run(tokens_BT, layout, None, train, token_types)[0])
 
-    def states(self, tokens_BT: jax.Array, layout: Layout, train: bool = False) -> list[jax.Array]:
+    def states(
+        self, tokens_BT: jax.Array, layout: Layout, train: bool = False, token_types: jax.Array | None = None
+    ) -> list[jax.Array]:
         """The outputs (B, T, D) of all layers; the last is as the call gives it."""
-        x_LBTD, _ = self._run(tokens_BT, layout, None, train, every=True)
+        x_LBTD, _ = self._run(tokens_BT, layout, None, train, token_types, every=True)
         return [*x_LBTD[:-1], self._normed(x_LBTD[-1])]
 
     def extend(self, tokens_BT: jax.Array, layout: Layout, cache: Cache) -> tuple[jax.Array, Cache]:

@@ -16,11 +16,15 @@ MATRICES = ("weight", "token", "position", "token_type")
 HEADS = [
     {"kind": "contrastive", "projection": "mlp", "temperature": 0.07},
     {"kind": "contrastive", "projection": "tanh", "width": 8},
+    {"kind": "task", "labels": ("a", "b")},
 ]
 MODELS = {
     **{kind: {} for kind in members(Model.seam)},
-    **{f"decoder {head['projection']}": {"kind": "decoder", "text_head": head} for head in HEADS},
-    **{f"bert {head['projection']}": {"kind": "bert", "next_sentence": True, "text_head": head} for head in HEADS},
+    **{f"decoder {number}": {"kind": "decoder", "text_head": head} for number, head in enumerate(HEADS)},
+    **{
+        f"bert {number}": {"kind": "bert", "next_sentence": True, "text_head": head}
+        for number, head in enumerate(HEADS)
+    },
     "experts": {"kind": "decoder", "feed_forward": {"kind": "moe", "num_experts": 4, "top_k": 1}},
     "biased scores": {
         "kind": "decoder",
