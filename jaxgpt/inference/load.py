@@ -222,7 +222,7 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
         run.model.shapes(),
         _placed(run.model, mesh, rules),
     )
-    trained, frozen = split_params(like, run.trainable)
+    trained, frozen = split_params(like, run.trained)
     restored = restore(path / "ckpt", trained, best=best, part="params" if run.ema is None else "ema")
     if restored is None:
         raise ConfigError(f"{path}: holds no checkpoint yet; train it first")

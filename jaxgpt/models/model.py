@@ -9,6 +9,7 @@ import jax
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxgpt.nn.adapter import Adapter
 from jaxgpt.nn.cache import Cache
 from jaxgpt.nn.remat import Remat
 from jaxgpt.nn.stack import Loop
@@ -87,6 +88,11 @@ class Model(Seam, seam="model"):
     @abstractmethod
     def layer_patterns(self) -> tuple[Pattern, ...]:
         """Each layer's attention pattern."""
+
+    @property
+    def adaptation(self) -> Adapter | None:
+        """What is trained in place of its own weights; None: they are."""
+        return None
 
     @property
     def period(self) -> int:

@@ -15,12 +15,14 @@ from jax.typing import DTypeLike
 from pydantic import model_validator
 
 from jaxgpt.models.model import Model, Trained, all_trained
+from jaxgpt.nn.adapter import Adapter
 from jaxgpt.nn.feed_forward import Sparse
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.remat import Remat
 from jaxgpt.nn.stack import Loop
 from jaxgpt.nn.trunk import Trunk, TrunkSpec
 from jaxgpt.ops.attention import Kernel
+from jaxgpt.spec import ConfigError
 
 MOST_PARAMETERS = 10**14
 """Fifty times what was ever trained; their state has more than a petabyte."""
@@ -48,12 +50,18 @@ class Transformer(TrunkSpec, Model):
         return self
 
     def init(self, key: jax.Array) -> dict[str, Any]:
-        """Fresh parameters: normal weights, zero biases, unit gains."""
+        """Fresh parameters: normal weights, zero biases, unit gains; the adapter's as it starts them.
+
+        Raises ConfigError for an adapter of which something fits no part of the model.
+        """
         first = self.model_copy(
             update={"pattern": self.pattern[:1]}
         )  # a cycle takes time, and parameters depend on none
         module = first.build(loop="scan")
-        return module.init(key, jnp.zeros((1, 1), jnp.int32), method="init_all_heads")["params"]
+        params: dict[str, Any] = module.init(key, jnp.zeros((1, 1), jnp.int32), method="init_all_heads")["params"]
+        if self.adapter is not None and (problems := self.adapter.problems(flatten_dict(params, sep="/"))):
+            raise ConfigError([f"model.adapter.{problem}" for problem in problems])
+        return params
 
     def trunk(self, kernel: Kernel, dtype: DTypeLike, loop: Loop, remat: Remat, **embedded: Any) -> Trunk:
         """The trunk's module, with `embedded` what is its embedding's own."""
@@ -110,6 +118,11 @@ class Transformer(TrunkSpec, Model):
     def _idle(self, path: str, size: int) -> int:
         layer = self.feed_forward
         return round((1 - layer.share) * size) if isinstance(layer, Sparse) and "/experts/" in path else 0
+
+    @property
+    def adaptation(self) -> Adapter | None:
+        """Its `adapter`."""
+        return self.adapter
 
     @property
     def depth(self) -> int:

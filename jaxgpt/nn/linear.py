@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
-from jaxgpt.ops.matmul import project
+from jaxgpt.nn.adapter import Adapter, Place
+from jaxgpt.nn.affine import Affine
 
 
 class Linear(nn.Module):
@@ -18,17 +18,23 @@ class Linear(nn.Module):
     dtype: DTypeLike
     std: float
     bias: bool
+    adapter: Adapter | None = None
+    below: str = ""
+    """Path of the module that its own path starts from, with a `/` behind it."""
 
     @nn.compact
     def __call__(self, x: jax.Array, columns: int | None = None) -> jax.Array:
-        """x W + b over the last axis; any leading axes. `columns`: as many features, those beyond its own 0."""
+        """x W + b over the last axis, or what the adapter makes of it; any leading axes. `columns`: as many features,
+        those beyond its own 0."""
         weight = self.param("weight", nn.initializers.normal(self.std), (x.shape[-1], self.features), jnp.float32)
-        beyond = 0 if columns is None else columns - self.features
-        y = project(x.astype(self.dtype), jnp.pad(weight.astype(self.dtype), ((0, 0), (0, beyond))))
+        bias = None
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
-            y = checkpoint_name(y + jnp.pad(bias, (0, beyond)), "linear")  # saved so: the product adds it for nothing
-        return y
+        affine = Affine(weight.astype(self.dtype), bias, 0 if columns is None else columns - self.features)
+        if self.adapter is None:
+            return affine(x)
+        place = Place(self.below + "/".join(self.path), name="adapter")
+        return place(self.adapter.project, x.astype(self.dtype), affine)
 
 
 class Linears(NamedTuple):
@@ -41,8 +47,17 @@ class Linears(NamedTuple):
     """The same for projections that write into the residual stream."""
     bias: bool
     """Whether they have biases where nothing else is said."""
+    adapter: Adapter | None = None
+    """What may stand on them."""
+    below: str = ""
+    """Path of the module that paths of projections start from, with a `/` behind it: `blocks/layers/` in a block."""
 
     def __call__(self, features: int, name: str, into_residual: bool = False, bias: bool | None = None) -> Linear:
         """A projection to `features`, a child of the module that calls. `bias` None: as the model has it."""
         std = self.residual_std if into_residual else self.std
-        return Linear(features, self.dtype, std, self.bias if bias is None else bias, name=name)
+        has_bias = self.bias if bias is None else bias
+        return Linear(features, self.dtype, std, has_bias, self.adapter, self.below, name=name)
+
+    def within(self, *names: str) -> "Linears":
+        """The same for modules that are applied apart, whose own paths start at the child of those names."""
+        return self._replace(below=self.below + "".join(f"{name}/" for name in names))

@@ -90,7 +90,7 @@ class _MoE(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         spec = self.spec
-        expert = spec.expert.module(self.linears, "expert").clone(parent=None)
+        expert = spec.expert.module(self.linears.within(*self.path, "experts"), "expert").clone(parent=None)
         if self.is_initializing():
             params = self.param("experts", self._init, expert, x_BTD[:1, :1])
         else:  # Linen's shape check would trace the start of every expert again

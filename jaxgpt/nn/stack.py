@@ -16,7 +16,6 @@ from jaxgpt.nn.remat import Remat, recomputed
 from jaxgpt.nn.sown import Losses, sown_losses
 from jaxgpt.ops.patterns import Pattern
 from jaxgpt.ops.positions import Biased
-from jaxgpt.spec.inputs import enabled
 
 Loop = Literal["scan", "unroll"] | Pipelined
 Layer = Callable[
@@ -66,7 +65,7 @@ class Stack(nn.Module):
             params = self.get_variable("params", "layers")
         # Declared last: an earlier parameter would change how the layers start.
         bias_H = self.param("bias", lambda _: start_H) if biased and biased.trained else start_H
-        key = self.make_rng("dropout") if train and enabled(block.spec.dropout) else None
+        key = self.make_rng("dropout") if train and self.has_rng("dropout") else None
 
         def layer(layout: Layout, loop: Literal["scan", "unroll"], repeat: jax.Array | None = None) -> Layer:
             def apply(

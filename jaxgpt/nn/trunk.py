@@ -11,6 +11,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from pydantic import PositiveFloat, field_validator, model_validator
 
+from jaxgpt.nn.adapter import Adapter
 from jaxgpt.nn.block import Block, BlockSpec
 from jaxgpt.nn.cache import KV, Cache, LayerCache
 from jaxgpt.nn.dropout import Dropout
@@ -48,6 +49,8 @@ class TrunkSpec(BlockSpec):
     init_std: PositiveFloat = 0.02
     residual_init: ResidualInit = "depth_scaled"
     """`depth_scaled` divides the start of projections into the residual stream by √(2·layers) (GPT-2, section 2.3)."""
+    adapter: Adapter | None = None
+    """What is trained in place of the model's own weights: `{kind: lora, rank: 8}`."""
 
     @field_validator("pattern", mode="before")
     @classmethod
@@ -137,7 +140,7 @@ class TrunkSpec(BlockSpec):
     def linears(self, dtype: DTypeLike) -> Linears:
         """How the projections of blocks and heads are made."""
         scale = (2 * self.num_layers) ** -0.5 if self.residual_init == "depth_scaled" else 1.0
-        return Linears(dtype, self.init_std, self.init_std * scale, self.bias)
+        return Linears(dtype, self.init_std, self.init_std * scale, self.bias, self.adapter)
 
     @property
     def position_table(self) -> int:
@@ -190,7 +193,8 @@ class Trunk(nn.Module):
             tokens_of=self.tokens_of,
         )
         self.norm_embed = None if spec.embed_norm is None else spec.embed_norm.module("norm_embed")
-        block = Block(spec, spec.linears(self.dtype), self.kernel, parent=None)
+        linears = spec.linears(self.dtype).within(*self.path, "blocks", "layers")
+        block = Block(spec, linears, self.kernel, parent=None)
         self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat)
         self.norm_final = spec.norm.module("norm_final") if spec.norm_place.final_norm else None
         self.drop = Dropout(spec.dropout)

@@ -141,7 +141,7 @@ class Contrastive(Objective):
                 texts.tokens_BCT.reshape(-1, T),
                 segments=texts.segments_BCT.reshape(-1, T),
                 train=train,
-                rngs={"dropout": key},
+                rngs={"dropout": key} if train else {},
                 method="represent",
                 mutable=["losses"] if more else [],
             )

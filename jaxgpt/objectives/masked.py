@@ -70,7 +70,7 @@ class Masking(Spec):
             segments=batch.get("segments"),
             train=train,
             token_types=batch.get("token_types"),
-            rngs={"dropout": dropout},
+            rngs={"dropout": dropout} if train else {},
             method="hidden",
         )
         all_BTD = hidden_BTD

@@ -1,5 +1,6 @@
 """What a run is, and what it leaves: its spec, how it is computed, its folder and checkpoints."""
 
+import jaxgpt.peft  # noqa: F401  its members, so that files may name them
 from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.objective_run import BatchRamp, Evaluation, ObjectiveRun
 from jaxgpt.runs.optimizers import Optimizer

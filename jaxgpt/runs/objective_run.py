@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from jaxgpt.models import Model
 from jaxgpt.models.model import Trained
@@ -14,14 +14,14 @@ from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.run import Cost, Row, Run
 from jaxgpt.runs.schedules import Cosine, Schedule
-from jaxgpt.runs.trainable import check_rule, is_trained
+from jaxgpt.runs.trainable import ADAPTED, Rules, is_trained
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.inputs import stand_in
+from jaxgpt.spec.rules import Rule
 from jaxgpt.spec.sizes import Length, Steps, Tokens
 from jaxgpt.text import Codec, Data, Tokenizer, batch_shapes, prepare
 from jaxgpt.text.batches.training_data import Shapes
 
-Rule = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(check_rule)]
 MOST_TOKENS = 2**36
 """The most tokens of a batch, which a host makes in memory."""
 
@@ -65,7 +65,8 @@ class ObjectiveRun(Run, kind="objective"):
     fresh. `{seed}` stands for this run's seed. None: from scratch."""
     trainable: tuple[Rule, ...] | None = None
     """Regular expressions over paths of parameters (`bias$`, `^text_head/`): those in whose path one is found are
-    trained, the others stay as `start` has them, without gradient, average or place in a checkpoint. None: all."""
+    trained, the others stay as `start` has them, without gradient, average or place in a checkpoint. None: all;
+    of a model with an adapter, that and text_head."""
     batch_size: Length
     """Rows of a batch, over all devices and accumulation parts."""
     batch_ramp: BatchRamp | None = None
@@ -87,6 +88,11 @@ class ObjectiveRun(Run, kind="objective"):
         return None if self.start is None else self.start.replace("{seed}", str(self.seed))
 
     @property
+    def trained(self) -> Rules | None:
+        """Rules over paths of parameters that name what is trained: `trainable`, or what it stands for; None: all."""
+        return ADAPTED if self.trainable is None and self.model.adaptation is not None else self.trainable
+
+    @property
     def seq_len(self) -> int:
         """Tokens of a row of a batch."""
         return self.data.seq_len or self.model.context
@@ -102,7 +108,7 @@ class ObjectiveRun(Run, kind="objective"):
 
     def flops_per_token(self, dense: bool = True) -> float:
         """FLOPs of training, forward and backward, for each of `row_tokens`; the vocabulary's size must be known."""
-        return self._flops(dense, lambda path: is_trained(path, self.trainable))
+        return self._flops(dense, lambda path: is_trained(path, self.trained))
 
     @property
     def forward_share(self) -> float:
@@ -156,8 +162,9 @@ class ObjectiveRun(Run, kind="objective"):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         problems = []
-        if self.trainable is not None and self.start is None:
-            problems.append("trainable: what is not trained comes from other weights; name them in start")
+        if self.trained is not None and self.start is None:
+            field = "model.adapter" if self.trainable is None else "trainable"
+            problems.append(f"{field}: what is not trained comes from other weights; name them in start")
         if self.seq_len > self.model.context:
             problems.append(f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}; shorten one")
         if self.batch_size % self.exec.accumulate:

@@ -1,7 +1,6 @@
 """Which parameters a run changes: rules over their paths. The others are frozen: nobody saves or averages them."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,23 +10,19 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
+from jaxgpt.spec.rules import names
 
 Rules = Sequence[str]
 """Regular expressions: a parameter in whose path one of them is found is trained."""
 
 
-def check_rule(rule: str) -> str:
-    """The rule as it is. Raises ValueError where it is no regular expression."""
-    try:
-        re.compile(rule)
-    except re.error as error:
-        raise ValueError(f"{quote(rule)} is no regular expression: {error}") from None
-    return rule
+ADAPTED = ("(^|/)adapter/|^text_head/",)
+"""What is trained of a model with an adapter where nothing else is said."""
 
 
 def is_trained(path: str, rules: Rules | None) -> bool:
     """Whether these rules train the parameter at a path; None trains all."""
-    return rules is None or any(re.search(rule, path) for rule in rules)
+    return rules is None or names(rules, path)
 
 
 def split_params(params: Any, rules: Rules | None) -> tuple[Any, Any]:
@@ -38,7 +33,7 @@ def split_params(params: Any, rules: Rules | None) -> tuple[Any, Any]:
     if rules is None:
         return params, None
     flat = flatten_dict(params, sep="/")
-    if idle := [rule for rule in rules if not any(re.search(rule, path) for path in flat)]:
+    if idle := [rule for rule in rules if not any(names([rule], path) for path in flat)]:
         known = ", ".join(dict.fromkeys(path.split("/")[0] for path in flat))
         raise ConfigError(
             [f"trainable: no parameter is named as {quote(rule)} says; there are {known}" for rule in idle]

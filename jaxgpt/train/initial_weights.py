@@ -35,6 +35,8 @@ SHAPED = frozenset({"d_ff", "d_head", "num_kv_heads", "qkv_bias", "o_bias"})
 """Fields that stand for a default where they are null; what they come to shows in the weights' shapes."""
 HEADS = ("text_head", "pooler", "next_sentence", "lm_head")
 """Parts of a parameter tree that the model may have and the weights lack, or the other way round."""
+ADAPTER = "adapter"
+"""The field, and the part of a path, of what a model may have beside all those weights."""
 PROBE = "The quick brown fox jumps over 13 lazy dogs; naïve, isn't it?"
 """A text whose ids tell two vocabularies apart."""
 
@@ -49,17 +51,24 @@ class Start:
         """SHA-256 of what is frozen, which no checkpoint of the run holds, by the field that names it."""
         return {} if self.frozen is None else {"start": frozen_digest(self.frozen)}
 
-    def begin(self, state: State) -> State:
-        """`state` with those weights, and its own for a head that they lack; as it is where there is no start.
+    def begin(self, state: State, key: jax.Array) -> State:
+        """`state` with those weights, and its own for a head that they lack and for an adapter, of which `key` draws
+        what starts from the weights themselves; as it is where there is no start.
 
         Raises ConfigError listing everything in which the model differs from the one those weights are of.
         """
         if self._run.start is None:
             return state
-        own = flatten_dict(state.params, sep="/")
-        params = unflatten_dict({name: self._weights.get(name, leaf) for name, leaf in own.items()}, sep="/")
+        own, frozen = flatten_dict(state.params, sep="/"), self.frozen
+        flat = {name: self._weights.get(name, leaf) for name, leaf in own.items()}
+        if (adapter := self._run.model.adaptation) is not None:
+            places = flatten_dict(self._like.params, sep="/")
+            begun = adapter.begin(flat | flatten_dict(frozen or {}, sep="/"), self._codec, key)
+            fresh = {name: leaf for name, leaf in begun.items() if name not in self._weights}
+            flat |= {name: jax.device_put(leaf, places[name].sharding) for name, leaf in fresh.items()}
+        params = unflatten_dict(flat, sep="/")
         average = None if state.ema is None else jax.tree.map(jnp.copy, params)
-        return state._replace(params=params, ema=average, frozen=self.frozen)
+        return state._replace(params=params, ema=average, frozen=frozen)
 
     @property
     def frozen(self) -> Any:
@@ -87,24 +96,31 @@ class Start:
                 weights[name] = jax.device_put(other, leaf.sharding)
             elif other is None and name in frozen:
                 problems.append(f"{name}: {path} lacks it, so it must be trained; let a rule of trainable name it")
-            elif other is not None or not _head(name):
+            elif other is not None or not _may_differ(name):
                 shape = None if other is None else other.shape
                 problems.append(f"{name}: {path} has {shape}, the model {leaf.shape}")
         extra = theirs.keys() - ours.keys()
-        problems += [f"{name}: the model has no place for it" for name in extra if not _head(name)]
+        problems += [f"{name}: the model has no place for it" for name in extra if not _may_differ(name)]
         if problems:
             raise ConfigError([f"start: {problem}" for problem in problems])
         return weights
 
 
-def _head(name: str) -> bool:
-    return name.split("/")[0] in HEADS
+def _may_differ(name: str) -> bool:
+    """Whether the model may have a parameter that the weights lack, or the other way round."""
+    parts = name.split("/")
+    return parts[0] in HEADS or ADAPTER in parts
 
 
 def _unlike(theirs: Model, ours: Model) -> list[str]:
     """Fields whose values make another function of the same weights."""
-    specs: list[dict[str, Any]] = [model.model_dump(mode="json", exclude={*OPEN, "kind"}) for model in (theirs, ours)]
-    return [
+    before, now = theirs.adaptation, ours.adaptation
+    free = {*OPEN, "kind"} if before and now else {*OPEN, "kind", ADAPTER}
+    specs: list[dict[str, Any]] = [model.model_dump(mode="json", exclude=free) for model in (theirs, ours)]
+    problems = []
+    if before and not now:
+        problems.append(f"model.adapter is {before.kind} in the weights' model; set it so, or merge it there first")
+    return problems + [
         f"model.{name} is {old!r} in the weights' model; set it so"
         for name, (old, new) in diff(*specs).items()
         if not (name.rpartition(".")[2] in SHAPED and None in (old, new))

@@ -128,7 +128,7 @@ def begin(opened: Opened, key: Any, values: Hyper) -> Beginning:
     hashes = sources(run, opened.data) | start.sources()
     restored = restore(out / "ckpt", compiled.state.saved, suits=partial(suits, run, out, hashes))
     if restored is None:
-        return Beginning(0, start.begin(compiled.init(key, values)), None, hashes)
+        return Beginning(0, start.begin(compiled.init(key, values), key), None, hashes)
     step, state, meta = restored
     if meta.get("mode", SOLO) != SOLO:
         raise ConfigError(

@@ -41,6 +41,6 @@ class State(NamedTuple):
 def init_state(run: ObjectiveRun, params: Any) -> State:
     """The state before the first update, of all the model's parameters. Raises ConfigError for `trainable` rules that
     no parameter follows."""
-    params, frozen = split_params(params, run.trainable)
+    params, frozen = split_params(params, run.trained)
     average = None if run.ema is None else jax.tree.map(jnp.copy, params)
     return State(jnp.zeros((), jnp.int32), params, run.optim.build().init(params), average, frozen)

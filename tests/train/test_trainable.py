@@ -151,7 +151,7 @@ def test_frozen_parameters_lie_where_trained_ones_would(some, little):
 def test_memory_counts_gradients_and_moments_of_what_is_trained(some, little):
     vocabulary = {"model.vocab_size": 32}
     every, part = summarize(little(**vocabulary)), summarize(some(**vocabulary, ema=None))
-    assert part["params"] == every["params"] == every["params_trainable"] > part["params_trainable"] > 0
+    assert part["params"] == every["params"] == every["trainable_params"] > part["trainable_params"] > 0
     assert part["memory_params_bytes"] == every["memory_params_bytes"]
-    assert part["memory_gradients_bytes"] == 4 * part["params_trainable"]
+    assert part["memory_gradients_bytes"] == 4 * part["trainable_params"]
     assert part["memory_optimizer_bytes"] < every["memory_optimizer_bytes"]

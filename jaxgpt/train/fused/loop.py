@@ -102,11 +102,12 @@ def _train(
     metas: Sequence[Row | None] = [None] * len(lanes)
     first = 0
     if restored is None:
-        state = compiled.init(fold(keys, 0), values)
+        init_keys = fold(keys, 0)
+        state = compiled.init(init_keys, values)
         if spec.start is not None:
             drawn = jax.device_get(state.saved)
             by_lane = [jax.tree.map(lambda x, i=i: x[i], drawn) for i in range(len(lanes))]
-            state = compiled.stack([own.begin(lane).saved for own, lane in zip(starts, by_lane, strict=True)])
+            state = compiled.stack([own.begin(by_lane[i], init_keys[i]).saved for i, own in enumerate(starts)])
     else:
         first, states, metas = restored
         state = compiled.stack(states)

@@ -50,7 +50,7 @@ def refusal(run: Any) -> str | None:
         return f"exec.mesh {mesh} spreads one run over devices, where fusing spreads runs"
     if run.eval.sts is not None:
         return "eval.sts is about one run's weights"
-    if run.trainable is not None and run.start_name != run.start:
+    if run.trained is not None and run.start_name != run.start:
         return "start names other weights for every seed, and what is not trained is shared"
     if run.batch_ramp is not None:
         return "batch_ramp changes the batch's shape while it trains"

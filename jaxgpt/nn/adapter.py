@@ -1,0 +1,66 @@
+"""The adapter seam: what is trained beside a model's own weights, which stay as they are.
+
+A member says with its hooks what it does at which places of a model; each does nothing unless a member says so. All its
+parameters lie below a child named `adapter` of what they belong to, so `(^|/)adapter/` means them all.
+B batch, T tokens, D model width, I inputs, O outputs, G key/value heads, K head width, n virtual tokens.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+from flax import linen as nn
+
+from jaxgpt.nn.affine import Affine
+from jaxgpt.nn.cache import KV
+from jaxgpt.spec import Seam
+from jaxgpt.text import Codec
+
+T = TypeVar("T")
+
+
+class Place(nn.Module):
+    """An adapter's parameters at one place of a model: hooks declare theirs by `place.param(name, start, shape)`."""
+
+    at: str
+    """Its path: `blocks/layers/attention/q`, of all layers at once."""
+
+    @nn.compact
+    def __call__(self, hook: Callable[..., T], *args: Any) -> T:
+        """`hook(place, *args)`."""
+        return hook(self, *args)
+
+
+class Adapter(Seam, seam="adapter"):
+    """Base of all ways to train a model by few parameters of their own."""
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Tokens in front of every row that are none of its text: positions of real ones start at as many."""
+        return 0
+
+    def project(self, place: Place, x: jax.Array, affine: Affine) -> jax.Array:
+        """What a projection gives for `x` (..., I): (..., O), by default `affine(x)`. `place.at` says which it is."""
+        return affine(x)
+
+    def sublayer(self, place: Place, y_BTD: jax.Array) -> jax.Array:
+        """What a part of a block gives to its norm place and the residual sum, from the part's own output. `place.at`
+        ends in the part's name, `attention` or `feed_forward`."""
+        return y_BTD
+
+    def embed(self, place: Place, width: int) -> jax.Array | None:
+        """Vectors (n, width) of virtual tokens, rows behind the token table; None: there are none."""
+        return None
+
+    def keys_and_values(self, place: Place, heads: int, width: int) -> KV | None:
+        """Keys and values (G, n, K) that every token of every row sees beside a layer's own; None: there are none."""
+        return None
+
+    def begin(self, params: Mapping[str, jax.Array], codec: Codec | None, key: jax.Array) -> Mapping[str, jax.Array]:
+        """By path, those of its parameters that start from the weights they are put on, given all parameters of the
+        model by path, those weights among them."""
+        return {}
+
+    def problems(self, shapes: Mapping[str, Any]) -> list[str]:
+        """What of it fits no part of a model, a line each, given the shapes of all the model's parameters by path."""
+        return []

@@ -1,0 +1,86 @@
+"""A run that trains an adapter: the base stays bit for bit and is saved by nobody; alone, as a lane, gone on with."""
+
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from jaxgpt import run
+from jaxgpt.inference.load import load
+from jaxgpt.runs.checkpoint.manifest import verify
+from jaxgpt.spec import ConfigError
+from jaxgpt.train.fused.loop import run_fused
+
+
+def flat(tree):
+    return {path: np.asarray(leaf) for path, leaf in flatten_dict(tree, sep="/").items()}
+
+
+@pytest.fixture(scope="module")
+def some(little, tmp_path_factory):
+    """`some(**overrides)`: a run that puts LoRA on a finished one, whose folder is `some.base`."""
+    base = tmp_path_factory.mktemp("adapted") / "base"
+    run(little(steps=2), base, quiet=True)
+
+    def get(**overrides):
+        fields = {"start": str(base), "model.adapter": {"kind": "lora", "rank": 2}, "steps": 4, "seed": 3}
+        return little(**(fields | overrides))
+
+    get.base = base
+    return get
+
+
+@pytest.fixture(scope="module")
+def whole(some, tmp_path_factory):
+    """The folder of such a run, ended."""
+    out = tmp_path_factory.mktemp("adapted") / "whole"
+    assert run(some(), out, quiet=True)["status"] == "finished"
+    return out
+
+
+def test_only_the_adapter_changes_and_is_saved(some, whole):
+    before, after = flat(load(some.base).params), flat(load(whole).params)
+    own = after.keys() - before.keys()
+    assert own == {f"blocks/layers/attention/{name}/adapter/{part}" for name in "qv" for part in "ab"}
+    for path, leaf in before.items():
+        np.testing.assert_array_equal(after[path], leaf, err_msg=path)
+    assert all(np.any(after[path]) for path in own), "b has left 0"
+    leaves = verify(whole / "ckpt" / "step_00000004").leaves
+    assert {path.split("/", 1)[1] for path in leaves if path.startswith("params/")} == own
+    assert sum(path.startswith("opt_state/") and "/mu/" in path for path in leaves) == len(own)
+
+
+def test_lanes_share_the_base(some, whole, tmp_path):
+    outs = [tmp_path / "a", tmp_path / "b"]
+    results = run_fused([some(), some(seed=4)], outs, quiet=True)
+    assert [result["status"] for result in results] == ["finished", "finished"]
+    first, alone, other = (flat(load(folder).params) for folder in (outs[0], whole, outs[1]))
+    for path, leaf in alone.items():
+        np.testing.assert_allclose(first[path], leaf, rtol=2e-3, atol=2e-4, err_msg=path)
+        assert ("/adapter/" in path) != np.array_equal(first[path], other[path]), path
+
+
+def test_another_run_goes_on_with_the_adapter(some, whole, tmp_path):
+    run(some(start=str(whole), trainable=["/adapter/b$"], steps=1), tmp_path / "run", quiet=True)
+    before, after = flat(load(whole).params), flat(load(tmp_path / "run").params)
+    assert {path for path in before if not np.array_equal(before[path], after[path])} == {
+        f"blocks/layers/attention/{name}/adapter/b" for name in "qv"
+    }
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"start": None}, r"^model\.adapter: what is not trained comes from other weights; name them in start"),
+        (
+            {"model.adapter.targets": ["here"]},
+            r"^model\.adapter\.targets: no projection is named as 'here' says; there",
+        ),
+        ({"trainable": ["bias$"]}, r"start: .*/adapter/a: .* lacks it, so it must be trained"),
+        ({"model.adapter": None, "start": "whole"}, r"^start: model\.adapter is .* in the weights' model; set it so"),
+    ],
+    ids=["no start", "no such projection", "a frozen adapter that is new", "an adapter that would be lost"],
+)
+def test_what_cannot_be_is_refused_in_one_line(some, whole, tmp_path, overrides, message):
+    overrides = {name: str(whole) if value == "whole" else value for name, value in overrides.items()}
+    with pytest.raises(ConfigError, match=message):
+        run(some(**overrides), tmp_path / "run", quiet=True)
