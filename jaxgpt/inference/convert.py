@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgpt.disk import resolve
-from jaxgpt.inference.load import DTYPES, Loaded, is_run, load
+from jaxgpt.inference.adapters import is_run
+from jaxgpt.inference.device_weights import DTYPES
+from jaxgpt.inference.load import Loaded, load
 from jaxgpt.interop.families.table import by_model
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.recognize import read_source

@@ -1,8 +1,8 @@
 """A trained model, ready to use: a run of ours, or another library's checkpoint."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -11,30 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax.sharding import SingleDeviceSharding
 from jax.typing import ArrayLike
 
 from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.disk import resolve
+from jaxgpt.inference.adapters import DEFAULT, Adaptation, is_run, named_paths, read_run
+from jaxgpt.inference.device_weights import DTYPES, in_dtype, placed_shapes, put
 from jaxgpt.inference.encode import encode, recipe_for
-from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.models import Model
-from jaxgpt.nn.stack import unstack
+from jaxgpt.nn.stack import overlay, unstack
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.pooling import Recipe
-from jaxgpt.parallel import Mesh, Rules, Standard, keep_freed_memory, shardings
+from jaxgpt.parallel import Mesh, Rules, keep_freed_memory
 from jaxgpt.parallel.backend import start
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.objective_run import ObjectiveRun
-from jaxgpt.runs.trainable import frozen_digest, merge_params, split_params
-from jaxgpt.spec import ConfigError, JaxgptError, load_yaml
+from jaxgpt.spec import ConfigError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
-from jaxgpt.spec.errors import quote
+from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.text import Codec
 from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +52,34 @@ class Loaded:
     """How texts become vectors, where the checkpoint says so."""
     chat_templates: Mapping[str, str] = field(default_factory=dict)
     """Text by name, `default` among them, that makes one text of a conversation; carried along, never run."""
+    adapter: str | None = None
+    """Which of `adapters` is in use; None: none."""
+    adapters: Mapping[str, Adaptation] = field(default_factory=dict, repr=False)
+    """Those that were read for these weights, by name."""
+    views: dict[str | None, "Loaded"] = field(default_factory=dict, repr=False)
+    """The same weights with each adapter that was ever in use, and without."""
+
+    def with_adapter(self, name: str | None) -> "Loaded":
+        """The same weights with another of `adapters`, or with none. The base's arrays are shared, nothing is read, and
+        adapters of one kind and size share their compiled programs. Raises ConfigError for a name that is not there."""
+        if name == self.adapter:
+            return self
+        if name is not None and name not in self.adapters:
+            raise ConfigError(
+                f"adapter: no {quote(name)}{did_you_mean(str(name), self.adapters) or '; there are none'}"
+            )
+        if name not in self.views:
+            base, adaptation = self.views[None], self.adapters[str(name)]
+            self.views[name] = replace(
+                base,
+                spec=adaptation.spec,
+                model=adaptation.model,
+                params=adaptation.params(flatten_dict(base.params, sep="/")),
+                codec=adaptation.codec or base.codec,
+                recipe=base.recipe if adaptation.model.text_head is None else None,
+                adapter=name,
+            )
+        return self.views[name]
 
     @property
     def tokenizer(self) -> Codec:
@@ -68,13 +93,11 @@ class Loaded:
         return self.model.build(Auto(), self.dtype)
 
     @cached_property
-    def _apply(self) -> Any:
-        module = self._module
-        return jax.jit(lambda params, tokens: module.apply({"params": params}, tokens).astype(jnp.float32))
-
-    @cached_property
     def _unstacked(self) -> Any:
-        return unstack(self.params)
+        if self.adapter is None:
+            return unstack(self.params)
+        own = unflatten_dict(dict(self.adapters[self.adapter].leaves), sep="/")
+        return overlay(self.views[None]._unstacked, unstack(own))
 
     @property
     def _ends(self) -> tuple[int, ...]:
@@ -100,7 +123,7 @@ class Loaded:
             )
         if ids.min() < 0 or ids.max() >= (self.model.vocab_size or 0):
             raise ConfigError(f"tokens: ids outside the vocabulary of {self.model.vocab_size}; use m.tokenizer")
-        return self._apply(self.params, ids)
+        return _logits(self._module, self.params, ids)
 
     def generate(
         self,
@@ -176,7 +199,12 @@ class Loaded:
 
 
 def load(
-    path: str | Path, best: bool = True, dtype: str | None = None, mesh: Mesh | None = None, rules: Rules | None = None
+    path: str | Path,
+    best: bool = True,
+    dtype: str | None = None,
+    mesh: Mesh | None = None,
+    rules: Rules | None = None,
+    adapter: str | Path | Mapping[str, str | Path] | None = None,
 ) -> Loaded:
     """Loads a run (its best checkpoint, or its last), a Hugging Face folder, a .gguf file or a .bin of llama2.c.
 
@@ -184,7 +212,11 @@ def load(
     what it trained in. With a `mesh` the weights are split over all devices as `rules` say (None: `Standard`), else the
     first device has them. Other libraries' weights come tensor by tensor: host memory holds one copy and the largest.
 
-    Raises ConfigError when there is no such thing at `path`, and JaxgptError listing all tensors that do not fit.
+    `adapter` is a run that trained a part of these weights; of several, by name, the first is in use (see
+    `Loaded.with_adapter`). A run that trained a part of others' weights is loaded with those.
+
+    Raises ConfigError when there is no such thing at `path`, or an adapter is another model's, and JaxgptError listing
+    all tensors that do not fit.
     """
     start()
     path = resolve(path)
@@ -194,93 +226,62 @@ def load(
     instance("best", best, "True or False", bool)
     instance("mesh", mesh, "a Mesh, as of Mesh(fsdp=8), or None", Mesh, NoneType)
     instance("rules", rules, "Rules, as of Standard(), or None", Rules, NoneType)
-    if is_run(path):
-        return _load_run(path, best, dtype, mesh, rules)
+    if adapter is None:
+        return _load_run(path, best, dtype, mesh, rules) if is_run(path) else _load_other(path, dtype, mesh, rules)
+    paths = named_paths(adapter)
+    base = load(path, best, None if dtype is None else "float32", mesh, rules)  # a run knows its base by that
+    if base.adapter is not None:
+        raise ConfigError(f"adapter: {path} trained a part of other weights already; give those that it started from")
+    leaves, adaptations = flatten_dict(base.params, sep="/"), {}
+    for name, folder in paths.items():
+        adaptations[name] = read_run(folder, best, leaves, mesh, rules)
+    return _adapted(base, adaptations, dtype)
+
+
+def _load_other(path: Path, dtype: str | None, mesh: Mesh | None, rules: Rules | None) -> Loaded:
+    """Another library's checkpoint."""
     from jaxgpt.interop.recognize import read_source  # here: a run needs no other library's format
 
     source = read_source(path)
     dtype = dtype or "float32"
-    where = flatten_dict(_placed(source.model, mesh, rules), sep="/")
-
-    def put(name: str, leaf: np.ndarray) -> jax.Array:
-        return jax.make_array_from_callback(leaf.shape, where[name], lambda index: leaf[index])
-
-    params = source.read(dtype, put)
+    like = flatten_dict(placed_shapes(source.model, mesh, rules), sep="/")
+    params = source.read(dtype, lambda name, leaf: put(leaf, like[name]))
     model, rest = source.model, (source.generation, source.recipe, source.chat_templates)
     return Loaded(model, model, params, source.codec, dtype, *rest)
 
 
-def is_run(path: Path) -> bool:
-    """Whether `jaxgpt train` wrote that folder."""
-    return (path / "config.yaml").exists()
-
-
 def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rules: Rules | None) -> Loaded:
     run = load_yaml(ObjectiveRun, path / "config.yaml")
-    like = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        run.model.shapes(),
-        _placed(run.model, mesh, rules),
+    if run.trained is not None:
+        origin = locate(str(run.start_name), "start")
+        base = replace(load(origin, dtype="float32", mesh=mesh, rules=rules), dtype=run.dtype, adapter=None)
+        adaptation = read_run(path, best, flatten_dict(base.params, sep="/"), mesh, rules, origin)
+        return _adapted(base, {DEFAULT: adaptation}, dtype)
+    restored = restore(
+        path / "ckpt",
+        placed_shapes(run.model, mesh, rules),
+        best=best,
+        part="params" if run.ema is None else "ema",
     )
-    trained, frozen = split_params(like, run.trained)
-    restored = restore(path / "ckpt", trained, best=best, part="params" if run.ema is None else "ema")
     if restored is None:
         raise ConfigError(f"{path}: holds no checkpoint yet; train it first")
-    if dtype is not None and not computes(dtype):
-        raise ConfigError(f"dtype: XLA has no {dtype} for this processor; load in float32 or bfloat16")
-    stored = restored[1]
-    if frozen is not None:
-        stored = merge_params(stored, _frozen(path, run, frozen, restored[2], mesh, rules))
-    params = stored if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), stored)
-    _check_finite(params, stored)
+    params = in_dtype(restored[1], dtype)
     return Loaded(run, run.model, params, load_codec(path / "tokenizer"), dtype or run.dtype)
 
 
-def _frozen(
-    path: Path, run: ObjectiveRun, like: Any, meta: Mapping[str, Any], mesh: Mesh | None, rules: Rules | None
-) -> Any:
-    """The parameters that a run has left as they were, from where it started. Raises ConfigError where they changed."""
-    start = locate(str(run.start_name), "start")
-    base = flatten_dict(load(start, dtype="float32", mesh=mesh, rules=rules).params, sep="/")
-    own = {name: base[name] for name in flatten_dict(like, sep="/") if name in base}
-    frozen, before = unflatten_dict(own, sep="/"), str(meta.get("sources", {}).get("start"))
-    if (now := frozen_digest(frozen)) != before:
-        raise ConfigError(
-            f"start: {start} has changed since {path} was trained on its weights: SHA-256 {before[:16]}... then, "
-            f"{now[:16]}... now; put it back"
-        )
-    return frozen
+def _adapted(base: Loaded, adaptations: Mapping[str, Adaptation], dtype: str | None) -> Loaded:
+    """The base with the first of these adapters in use, in `dtype` (None: as they are)."""
+    if dtype is not None:
+        base = replace(base, params=in_dtype(base.params, dtype), dtype=dtype)
+        adaptations = {name: each._replace(leaves=in_dtype(each.leaves, dtype)) for name, each in adaptations.items()}
+    base = replace(base, adapters=adaptations, views={})
+    base.views[None] = base
+    return base.with_adapter(next(iter(adaptations)))
 
 
-def computes(dtype: str) -> bool:
-    """Whether XLA can bring numbers to `dtype` here: an x86 processor without F16C has no float16."""
-    try:
-        jnp.zeros((), jnp.float32).astype(dtype).block_until_ready()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
-
-
-def _check_finite(params: Any, stored: Any) -> None:
-    """Raises JaxgptError naming the first parameter that is not finite, as it is or in the dtype it was brought to."""
-
-    def parts(leaf: jax.Array) -> list[np.ndarray]:
-        return [np.asarray(shard.data) for shard in leaf.addressable_shards if shard.replica_id == 0]
-
-    for (path, leaf), own in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(stored), strict=True):
-        for part, original in zip(parts(leaf), parts(own), strict=True):
-            if not is_finite(part):
-                name = "/".join(str(key.key) for key in path)
-                raise JaxgptError(fault(name, original, str(leaf.dtype)))
-
-
-def _placed(model: Model, mesh: Mesh | None, rules: Rules | None) -> Any:
-    """The sharding of each parameter."""
-    shapes = model.shapes()
-    if mesh is None:
-        first = SingleDeviceSharding(jax.local_devices()[0])
-        return jax.tree.map(lambda _: first, shapes)
-    return shardings(shapes, rules or Standard(), mesh.build(), "params/")
+@partial(jax.jit, static_argnums=0)
+def _logits(module: Any, params: Any, tokens: jax.Array) -> jax.Array:
+    return module.apply({"params": params}, tokens).astype(jnp.float32)
 
 
 def _until(ids: list[int], ends: Sequence[int]) -> list[int]:

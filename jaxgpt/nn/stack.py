@@ -122,6 +122,15 @@ def unstack(params: Any) -> Any:
     return params if _is_unstacked(params) else jax.jit(_unstack)(params)
 
 
+def overlay(under: Any, over: Any) -> Any:
+    """Parameters whose layers are apart, with those of a second such tree beside them or in their place."""
+    if isinstance(under, tuple) and isinstance(over, tuple):
+        return tuple(overlay(a, b) for a, b in zip(under, over, strict=True))
+    if not isinstance(under, Mapping) or not isinstance(over, Mapping):
+        return over
+    return {**under, **{name: overlay(under[name], tree) if name in under else tree for name, tree in over.items()}}
+
+
 def _is_unstacked(params: Any) -> bool:
     if not isinstance(params, Mapping):
         return True

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxgpt
-from jaxgpt.inference.load import computes
+from jaxgpt.inference.device_weights import computes
 from jaxgpt.interop.finite import PIECE, is_finite
 from jaxgpt.interop.gguf.write import write_gguf
 from jaxgpt.interop.hugging_face.export import write_folder
