@@ -17,6 +17,7 @@ from jaxgpt.nn.text_head import Summary, TextHead
 from jaxgpt.ops.pooling import NAMES, layered, pool
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import did_you_mean, quote
+from jaxgpt.text import Target
 
 Label = Annotated[str, Field(max_length=1000)]
 
@@ -58,6 +59,10 @@ class TaskHead(TextHead, kind="task"):
     def layered(self) -> bool:
         """Whether the pooling mixes several layers' outputs, as `first_last` does."""
         return self.pooling is not None and layered([self.pooling])
+
+    def complete(self, target: Target | None) -> bool:
+        """Whether it has labels for classes, and a scale for numbers."""
+        return self.labels is not None if target == "class" else self.scale is not None or target != "number"
 
     def problems(self) -> list[str]:
         """Labels together with a scale, which belongs to one number."""

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxgpt.nn.linear import Linears
 from jaxgpt.spec import Seam
+from jaxgpt.text import Target
 
 Summary = Callable[[jax.Array, jax.Array], jax.Array]
 """`(hidden (B, T, D), real (B, T) bool) -> (B, D)`: how a model itself sums up a row, by its pooler, say."""
@@ -26,6 +27,10 @@ class TextHead(Seam, seam="text_head"):
     @abstractmethod
     def layered(self) -> bool:
         """Whether it reads the outputs of all layers; else it gets the last one's alone."""
+
+    def complete(self, target: Target | None) -> bool:
+        """Whether `settle` has nothing to add for rows with such labels."""
+        return True
 
     @abstractmethod
     def problems(self) -> list[str]:

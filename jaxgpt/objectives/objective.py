@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxgpt.models import Model
 from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.spec import Seam, Spec
-from jaxgpt.text import Codec, Data
+from jaxgpt.text import Arrangement, Codec, Data, RowPlan, Target
 
 Batch = Mapping[str, jax.Array]
 """What `TrainingData.batch` makes, on the devices."""
@@ -37,6 +37,18 @@ class Objective(Loss, Seam, seam="objective"):
     """Whether targets are the tokens that follow: then no pattern may show them."""
     texts: ClassVar[bool] = False
     """Whether a row is texts, each apart, rather than a window of a corpus (`data.columns`)."""
+
+    arrangement: ClassVar[Arrangement] = "apart"
+    """How a row's texts become rows of tokens: `tokens` and `segments`, and `token_types` where they are joined; with
+    `_1`, `_2` and so on for more than one."""
+    target: ClassVar[Target | None] = None
+    """What a row's label (`data.label`) is: then a batch has `label`, int32 (B,), of a class or of the right candidate,
+    or `score`, float32 (B,), of a number; rows that fill up a validation batch have segments 0 alone."""
+
+    @property
+    def row_plan(self) -> RowPlan:
+        """What it asks of its batches."""
+        return RowPlan(self.words, self.arrangement, self.target)
 
     @property
     def whole_batch(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,8 @@ from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.inputs import stand_in
 from jaxgpt.spec.rules import Rule
 from jaxgpt.spec.sizes import Length, Steps, Tokens
-from jaxgpt.text import Codec, Data, Tokenizer, batch_shapes, prepare
+from jaxgpt.text import Codec, Data, Tokenizer, TrainingData, batch_shapes, prepare
+from jaxgpt.text.batches.arrangement import row_problems, sequences
 from jaxgpt.text.batches.training_data import Shapes
 
 MOST_TOKENS = 2**36
@@ -99,12 +100,15 @@ class ObjectiveRun(Run, kind="objective"):
 
     @property
     def row_tokens(self) -> int:
-        """Tokens that a row puts through the model, padding included: of all its texts, a lone one twice."""
+        """Tokens that a row puts through the model, padding included: of all its texts, as they are joined or of two to
+        contrast, for which a lone one stands twice."""
+        if self.objective.arrangement != "apart":
+            return self.seq_len * max(1, sequences(self.objective.arrangement, self.data))
         return self.seq_len * (max(2, self.data.texts) if self.objective.texts else 1)
 
     def batch_shapes(self) -> Shapes:
         """What a full batch holds, by name; no text is read."""
-        return batch_shapes(self.data, self.seq_len, self.objective.words is not None, self.batch_size)
+        return batch_shapes(self.data, self.seq_len, self.objective.row_plan, self.batch_size)
 
     def flops_per_token(self, dense: bool = True) -> float:
         """FLOPs of training, forward and backward, for each of `row_tokens`; the vocabulary's size must be known."""
@@ -136,8 +140,10 @@ class ObjectiveRun(Run, kind="objective"):
 
     @property
     def complete(self) -> bool:
-        """Whether the vocabulary's size is known."""
-        return self.model.vocab_size is not None
+        """Whether what the data decide is known: the vocabulary's size, how many candidates a row has, its labels."""
+        objective, head = self.objective, self.model.text_head
+        counted = objective.arrangement != "candidates" or sequences(objective.arrangement, self.data) > 0
+        return self.model.vocab_size is not None and counted and (head is None or head.complete(objective.target))
 
     @property
     def even(self) -> bool:
@@ -149,11 +155,14 @@ class ObjectiveRun(Run, kind="objective"):
         """The run's `dtype`."""
         return self.dtype
 
-    def completed(self) -> "ObjectiveRun":
-        """The run with its vocabulary's size; tokenises the corpus when no earlier run did."""
-        if self.complete:
-            return self
-        return self.settled(prepare(self.data, self.tokenizer, self.model.context, quiet=True).codec)
+    def completed(self, quiet: bool = True) -> "ObjectiveRun":
+        """The run with what its data decide; tokenises the corpus when no earlier run did."""
+        return self if self.complete else self.settled(self.prepare(quiet))
+
+    def prepare(self, quiet: bool = False, codec: Codec | None = None) -> TrainingData:
+        """Its data, in batches as its objective asks for them; a `codec` takes the place of the tokenizer's."""
+        length, plan = self.model.context, self.objective.row_plan
+        return prepare(self.data, self.tokenizer, length, quiet=quiet, codec=codec, plan=plan)
 
     def shared_steps(self, steps: int) -> int:
         """The first steps whose learning rate does not depend on how many there will be."""
@@ -183,10 +192,11 @@ class ObjectiveRun(Run, kind="objective"):
         ]
         if self.exec.accumulate > 1 and (why := self.objective.whole_batch) is not None:
             problems.append(f"exec.accumulate {self.exec.accumulate}: objective {self.objective.kind} {why}")
+        problems += row_problems(self.objective.row_plan, self.data, self.objective.kind)
         problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
         if self.eval.patience and not self.eval.every:
             problems.append("eval.patience needs eval.every; set both or neither")
-        if self.eval.patience and not self.data.val_fraction and self.eval.sts is None:
+        if self.eval.patience and not self.data.holds_out and self.eval.sts is None:
             problems.append(
                 f"eval.patience {self.eval.patience} waits for a better val/loss, but data.val_fraction 0 holds out no "
                 "text; set it, or leave patience out"
@@ -219,7 +229,13 @@ class ObjectiveRun(Run, kind="objective"):
             )
         return self
 
-    def settled(self, codec: Codec) -> "ObjectiveRun":
-        """The run with all that its vocabulary decides. Raises ConfigError when they do not fit."""
-        run, objective = self.with_vocabulary(codec.vocab_size), self.objective.settle(codec)
-        return run if objective == run.objective else run.evolve(objective=objective)
+    def settled(self, data: TrainingData) -> "ObjectiveRun":
+        """The run with all that its data decide: sizes, special tokens, labels. Raises ConfigError where they do not
+        fit."""
+        run = self.with_vocabulary(data.codec.vocab_size)
+        changes: dict[str, Any] = {"objective": self.objective.settle(data.codec)}
+        if run.model.text_head is not None:
+            changes["model"] = run.model.evolve(text_head=run.model.text_head.settle(data.labels, data.scale))
+        if data.candidates is not None:
+            changes["data"] = self.data.evolve(candidates=data.candidates)
+        return run if all(getattr(run, name) == value for name, value in changes.items()) else run.evolve(**changes)

@@ -1,5 +1,6 @@
 """Text in, ids out. Tokenizers, corpora, token files, batches. Imports no jax until a batch is asked for."""
 
+from jaxgpt.text.batches.arrangement import Arrangement, RowPlan, Target
 from jaxgpt.text.batches.data import Data, Source
 from jaxgpt.text.batches.prepare import prepare
 from jaxgpt.text.batches.training_data import TrainingData, batch_shapes
@@ -14,12 +15,15 @@ from jaxgpt.text.tokenizers.wordpiece import WordPiece
 
 __all__ = [
     "BPE",
+    "Arrangement",
     "Byte",
     "ByteBPE",
     "Char",
     "Codec",
     "Data",
+    "RowPlan",
     "Source",
+    "Target",
     "Tokenizer",
     "TrainingData",
     "WordPiece",

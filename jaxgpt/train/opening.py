@@ -25,7 +25,7 @@ from jaxgpt.runs.run import Row
 from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError
 from jaxgpt.terminal import say
-from jaxgpt.text import TrainingData, prepare
+from jaxgpt.text import TrainingData
 from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.train.fitting import fitted
@@ -39,7 +39,7 @@ class Opened(NamedTuple):
     """A run that may train in its folder, which no other process has."""
 
     run: ObjectiveRun
-    """With its vocabulary settled."""
+    """With all settled that its data decide."""
     data: TrainingData
     program: Program
     out: Path
@@ -75,7 +75,7 @@ def opened(run: ObjectiveRun, out: Path, quiet: bool) -> Iterator[Opened]:
     with raise_together("prepare"):
         data = ready(run, quiet, out)
     agree({"data.corpus": data.corpus_hash}, "give all hosts the same text")
-    run = run.settled(data.codec)
+    run = run.settled(data)
     compiled = program(run)
     with ExitStack() as locks:
         with raise_together("claim"):
@@ -117,8 +117,7 @@ def ready(run: ObjectiveRun, quiet: bool, out: Path | None = None) -> TrainingDa
             say(f"warning: {remark}")
     saved = None if out is None or not run.exec.accept_data else out / "tokenizer"
     codec = load_codec(saved) if saved is not None and saved.is_dir() else None
-    words = run.objective.words
-    return prepare(run.data, run.tokenizer, run.model.context, quiet=quiet, codec=codec, words=words)
+    return run.prepare(quiet, codec)
 
 
 def begin(opened: Opened, key: Any, values: Hyper) -> Beginning:

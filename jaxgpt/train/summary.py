@@ -6,7 +6,6 @@ import jax
 
 from jaxgpt.runs.batch_rows import Rows
 from jaxgpt.runs.objective_run import ObjectiveRun
-from jaxgpt.text import prepare
 from jaxgpt.train.state import init_state
 
 
@@ -19,8 +18,7 @@ def summarize(run: ObjectiveRun) -> dict[str, Any]:
     only the keys that the patterns keep, `params_active` only the experts that a token meets. Activations are not in
     the memory.
     """
-    if run.model.vocab_size is None:
-        run = run.settled(prepare(run.data, run.tokenizer, run.model.context).codec)
+    run = run.completed(quiet=False)
     model = run.model
     state = jax.eval_shape(lambda params: init_state(run, params), model.shapes())
     tokens = Rows(run).span(run.steps - 1)[1] * run.row_tokens

@@ -80,7 +80,8 @@ def test_goes_on_from_the_weights_and_is_scored(home, monkeypatch):
     again = run(spec, home / "second", quiet=True)
     assert again == result
     codec = load(home / "first").codec
-    frame = made(home, objective="masked_language_model", eval={}).settled(codec).objective.frame
+    masked = made(home, objective="masked_language_model", eval={})
+    frame = masked.settled(masked.prepare(True, codec)).objective.frame
     assert frame == codec.frame and all(frame), "windows of a corpus are read within [CLS] and [SEP]"
 
 

@@ -40,7 +40,7 @@ def solo_pace(run: Any) -> Pace:
     from jaxgpt.train.program import hyper, program
 
     prepared = ready(run, quiet=True)
-    run = run.settled(prepared.codec)
+    run = run.settled(prepared)
     compiled, values, key = program(run), hyper(run), jax.random.key(run.seed)
 
     def step(state: Any, number: int) -> Any:
@@ -58,7 +58,7 @@ def fused_pace(runs: Sequence[Any]) -> Pace:
     from jaxgpt.train.opening import ready
 
     prepared = ready(runs[0], quiet=True)
-    runs = [run.settled(prepared.codec) for run in runs]
+    runs = [run.settled(prepared) for run in runs]
     compiled = fused_program(runs[0], len(runs))
     keys, values = keys_and_inputs(runs, compiled)
 

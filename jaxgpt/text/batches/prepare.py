@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgpt.disk import cache_dir, clear_drafts
 from jaxgpt.spec import ConfigError, canonical, digest
+from jaxgpt.text.batches.arrangement import PLAIN, RowPlan
 from jaxgpt.text.batches.data import Data
 from jaxgpt.text.batches.text_batches import prepare_texts, read_rows
 from jaxgpt.text.batches.tokenfile import TokenFile, TokenWriter, open_token_file
@@ -21,6 +22,7 @@ from jaxgpt.text.tokenizers.cut import LONGEST, between_words
 from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.text.tokenizers.tokenizer import Tokenizer
 
+VAL_FIELD = "data.val_corpus"
 CHUNK = LONGEST
 """Characters encoded at a time: enough to keep all cores busy, little enough to hold in memory."""
 
@@ -32,39 +34,53 @@ def prepare(
     cache: Path | None = None,
     quiet: bool = False,
     codec: Codec | None = None,
-    words: bool | None = None,
+    plan: RowPlan = PLAIN,
 ) -> TrainingData:
     """Token files for `data`, built or reused, checked, and ready to batch.
 
     `seq_len` is the model's context, used where `data.seq_len` is None. `cache` defaults to the folder JAXGPT_CACHE,
     else ~/.cache/jaxgpt. A trained vocabulary and its ids are kept there under the digest of all they depend on, so a
-    changed corpus or spec never meets an old file. A `codec` takes the place of `tokenizer`. `words`: whether
-    batches number their words (True) or tokens (False) too. Raises ConfigError, one line, on any bad input.
+    changed corpus or spec never meets an old file. A `codec` takes the place of `tokenizer`. `plan`: what
+    the objective asks of its batches. Raises ConfigError, one line, on any bad input.
     """
     cache = cache or cache_dir()
     length = data.seq_len or seq_len
     sources = data.sources
     corpora = [open_corpus(source.corpus, data.text_field, data.val_fraction) for source in sources]
     hashes = [corpus.hash() for corpus in corpora]
+    val_corpus = None if data.val_corpus is None else open_corpus(data.val_corpus, data.text_field, 1, VAL_FIELD)
+    if val_corpus is not None:
+        if (val_hash := val_corpus.hash()) in hashes:
+            raise ConfigError(f"{VAL_FIELD}: '{data.val_corpus}' is what data.corpus trains on; give another text")
+        hashes.append(val_hash)
     rules: dict[str, object] = {"val_fraction": data.val_fraction, "text_field": data.text_field}
     if data.texts:
         rules |= {"columns": data.columns, "apart": data.apart}
+    learned = [*corpora, *([val_corpus] if val_corpus is not None and tokenizer.covers_held_out else [])]
     codec = codec or _codec(
-        tokenizer, corpora, cache / "tokenizers" / digest([canonical(tokenizer), hashes, rules], 16), data, quiet
+        tokenizer,
+        learned,
+        cache / "tokenizers" / digest([canonical(tokenizer), hashes, rules], 16),
+        data,
+        plan.arrangement == "candidates",
+        quiet,
     )
-    starts_V = None if words is None else codec.word_starts(words)
-
     if data.texts:
-        return prepare_texts(data, codec, corpora, hashes, length, starts_V)
+        return prepare_texts(data, plan, codec, corpora, val_corpus, hashes, length)
+    starts_V = None if plan.words is None else codec.word_starts(plan.words)
     train, val = [], []
-    for corpus, corpus_hash in zip(corpora, hashes, strict=True):
-        made_of = digest({"corpus": corpus_hash, "codec": codec.digest, **rules}, 64)
-        folder = cache / "tokens" / made_of[:16]
-        if not ((folder / "train.tokens").exists() and (folder / "val.tokens").exists()):
-            _encode(corpus, codec, folder, made_of, quiet)
-        train.append(open_token_file(folder / "train.tokens", codec.vocab_size, made_of))
-        val.append(open_token_file(folder / "val.tokens", codec.vocab_size, made_of))
-        _check_sizes(corpus, train[-1], val[-1], length, data)
+    for corpus, corpus_hash in zip(corpora, hashes, strict=False):
+        files = _token_files(
+            corpus, codec, cache, digest({"corpus": corpus_hash, "codec": codec.digest, **rules}, 64), quiet
+        )
+        train.append(files.train)
+        val.append(files.val)
+        _check_sizes(corpus, *files, length, data)
+    if val_corpus is not None:
+        whole = {"corpus": hashes[-1], "codec": codec.digest, **rules, "val_fraction": 1}
+        val = [_token_files(val_corpus, codec, cache, digest(whole, 64), quiet).val]
+        if len(val[0].ids_N) < 2:
+            raise ConfigError(f"{VAL_FIELD}: '{data.val_corpus}' has no two tokens to predict one of; give more text")
 
     return WindowBatches(
         codec=codec,
@@ -82,7 +98,19 @@ def prepare(
     )
 
 
-def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data, quiet: bool) -> Codec:
+class _Files(NamedTuple):
+    train: TokenFile
+    val: TokenFile
+
+
+def _token_files(corpus: Corpus, codec: Codec, cache: Path, made_of: str, quiet: bool) -> _Files:
+    folder = cache / "tokens" / made_of[:16]
+    if not ((folder / "train.tokens").exists() and (folder / "val.tokens").exists()):
+        _encode(corpus, codec, folder, made_of, quiet)
+    return _Files(*(open_token_file(folder / f"{name}.tokens", codec.vocab_size, made_of) for name in _Files._fields))
+
+
+def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data, spread: bool, quiet: bool) -> Codec:
     if not tokenizer.needs_text:
         return tokenizer.train(lambda: ())
     if not (folder / "tokenizer_config.json").exists():  # the last file that `save` writes
@@ -91,9 +119,9 @@ def _codec(tokenizer: Tokenizer, corpora: list[Corpus], folder: Path, data: Data
         def texts() -> Iterable[str]:
             for corpus in corpora:
                 if data.texts:
-                    rows = read_rows(corpus, data)
+                    rows = read_rows(corpus, data, spread)
                     keep = data.val_fraction if not tokenizer.covers_held_out else 0.0
-                    yield from (text for row in rows if not is_held_out(row[0], keep) for text in row)
+                    yield from (text for row in rows if not is_held_out(row.texts[0], keep) for text in row.texts)
                     continue
                 with Watch(f"read {corpus.name}", total=100, unit="%", quiet=quiet) as watch:
                     for piece in _pieces(corpus.documents(), between_words):
@@ -175,8 +203,8 @@ def _check_sizes(corpus: Corpus, train: TokenFile, val: TokenFile, length: int, 
 def _val_limits(data: Data, val: list[TokenFile], codec: Codec) -> tuple[int, ...]:
     """How many held-out tokens to predict from each source: all but the first one, or its share of `val_tokens` or of
     `val_bytes`."""
-    total = sum(source.weight for source in data.sources)
-    shares = [round((data.val_bytes or data.val_tokens or 2**62) * source.weight / total) for source in data.sources]
+    weights = [source.weight for source in data.sources] if data.val_corpus is None else [1.0]
+    shares = [round((data.val_bytes or data.val_tokens or 2**62) * weight / sum(weights)) for weight in weights]
     if data.val_bytes is not None:
         bytes_V = spelled(codec)
         if bytes_V is None:

@@ -1,51 +1,28 @@
-"""What training on separate texts reads: rows of one or more short texts, each within its vocabulary's frame.
+"""What training on separate texts reads: rows of texts, as their objective arranges them in rows of tokens.
 
-B rows, T tokens, C texts a row, N rows of a corpus.
+B rows, T tokens, K rows of tokens for each row of texts.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from jaxgpt.spec import ConfigError
+from jaxgpt.text.batches.arrangement import RowPlan
+from jaxgpt.text.batches.balance import BalancedRows
 from jaxgpt.text.batches.data import Data
+from jaxgpt.text.batches.encoded_rows import EncodedRows, encode_rows
+from jaxgpt.text.batches.labels import Targets, targets
 from jaxgpt.text.batches.training_data import Shapes, TrainingData, text_shapes
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.batches.windows import Batch, window_order, with_words
-from jaxgpt.text.corpora.columns import read_columns
+from jaxgpt.text.corpora.columns import TextRow, text_rows
 from jaxgpt.text.corpora.corpus import Corpus, is_held_out
 from jaxgpt.text.corpora.file_corpus import FileCorpus
 from jaxgpt.text.tokenizers.codec import Codec
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedRows:
-    """One source's rows, encoded: text i is `ids[starts[i] : starts[i + 1]]`; a row's C texts follow one another."""
-
-    ids: np.ndarray
-    starts: np.ndarray
-    columns: int
-
-    def __len__(self) -> int:
-        """How many rows of texts there are."""
-        return (len(self.starts) - 1) // self.columns
-
-    def rows(self, index_B: np.ndarray, length: int) -> Batch:
-        """`tokens` and `segments`, 1 where a token is the text's own, int32 (B, T), of a row's first text;
-        `tokens_1`, `segments_1` of its second, and so on. Padding is 0."""
-        batch: Batch = {}
-        for column in range(self.columns):
-            text_B = index_B * self.columns + column
-            at_BT = self.starts[text_B][:, None] + np.arange(length)
-            real_BT = at_BT < self.starts[text_B + 1][:, None]
-            name = f"_{column}" if column else ""
-            batch["tokens" + name] = np.where(real_BT, self.ids[np.minimum(at_BT, len(self.ids) - 1)], 0).astype(
-                np.int32
-            )
-            batch["segments" + name] = real_BT.astype(np.int32)
-        return batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,25 +36,58 @@ class TextBatches(TrainingData):
     seq_len: int
     shuffle: bool
     weights: tuple[float, ...]
+    plan: RowPlan
     train: tuple[EncodedRows, ...]
     val: tuple[EncodedRows, ...]
+    targets: Targets | None
+    balanced: tuple[BalancedRows, ...] | None
+    """For each source the rows of an epoch, where classes are balanced."""
     starts_V: np.ndarray | None = None
     """`Codec.word_starts`, where batches are to tell words."""
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """Those of the training rows."""
+        return None if self.targets is None else self.targets.labels
+
+    @property
+    def scale(self) -> tuple[float, float] | None:  # type: ignore[override]
+        """That of the training rows' scores."""
+        return None if self.targets is None else self.targets.scale
+
+    @property
+    def candidates(self) -> int | None:  # type: ignore[override]
+        """K, where a row of tokens is a candidate."""
+        return self.train[0].columns if self.plan.arrangement == "candidates" else None
+
+    @cached_property
+    def epoch_rows(self) -> int:
+        """All training rows once, or as many as balance the classes."""
+        return sum(self._sizes)
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(len(part) for part in self.balanced or self.train)
 
     @property
     def val_tokens_per_byte(self) -> None:
         """None: bits per byte are for losses that score every token."""
 
     def shapes(self, rows: int) -> Shapes:
-        """The tokens and segments of each text of a row, and `words` where they are numbered."""
-        return text_shapes(self.train[0].columns, self.seq_len, self.starts_V is not None, rows)
+        """The arrays of a batch of rows of texts; see `text_shapes`."""
+        return text_shapes(self.train[0].columns, self.seq_len, self.plan, rows)
 
     def batch(self, seed: int, start: int, stop: int) -> Batch:
-        """Rows `start` to `stop - 1`, as `EncodedRows.rows` makes them; every row of a source comes once an epoch."""
-        order = window_order(tuple(len(part) for part in self.train), self.weights, seed, self.shuffle)
+        """Rows `start` to `stop - 1`, as `EncodedRows.rows` makes them; every row of a source comes once an epoch, but
+        where classes are balanced."""
+        order = window_order(self._sizes, self.weights, seed, self.shuffle)
         picked = [order[row] for row in range(start, stop)]
+        if self.balanced is not None:
+            picked = [(source, 0, self.balanced[source].row(seed, epoch, row)) for source, epoch, row in picked]
         sources_B = np.array([source for source, _, _ in picked], int)
-        return self._gather(self.train, sources_B, np.array([row for _, _, row in picked], int))
+        return self._gather(
+            self.train, self.targets and self.targets.train, sources_B, np.array([row for _, _, row in picked], int)
+        )
 
     def val_batches(self, rows: int) -> ValPass:
         """One pass over the held-out rows; rows that fill up the last batch have no token."""
@@ -86,50 +96,94 @@ class TextBatches(TrainingData):
         sources_R = np.repeat(np.arange(len(sizes)), sizes)
 
         def make(start: int, stop: int) -> Batch:
-            return self._gather(self.val, sources_R[start:stop], index_R[start:stop])
+            return self._gather(self.val, self.targets and self.targets.val, sources_R[start:stop], index_R[start:stop])
 
         return ValPass(make, len(index_R), rows)
 
-    def _gather(self, parts: Sequence[EncodedRows], sources_B: np.ndarray, index_B: np.ndarray) -> Batch:
+    def _gather(
+        self,
+        parts: Sequence[EncodedRows],
+        targets: Sequence[np.ndarray] | None,
+        sources_B: np.ndarray,
+        index_B: np.ndarray,
+    ) -> Batch:
+        """Rows of the sources `parts`, and what they are labelled with."""
         out: Batch = {}
-        for source in range(len(parts)):
+        for source, part in enumerate(parts):
             rows_B = sources_B == source
-            for name, rows in parts[source].rows(index_B[rows_B], self.seq_len).items():
+            arrays = part.rows(index_B[rows_B], self.seq_len)
+            if targets is not None:
+                arrays["score" if self.plan.target == "number" else "label"] = targets[source][index_B[rows_B]]
+            for name, rows in arrays.items():
                 out.setdefault(name, np.empty((len(index_B), *rows.shape[1:]), rows.dtype))[rows_B] = rows
         return with_words(out, self.starts_V)
 
 
-def read_rows(corpus: Corpus, data: Data) -> list[tuple[str, ...]]:
-    """The corpus's rows of texts, those of `apart` one text each. Raises ConfigError naming file and row."""
+def read_rows(corpus: Corpus, data: Data, spread: bool = False) -> list[TextRow]:
+    """The corpus's rows of texts, those of `apart` one text each; `spread` as in `text_rows`. Raises ConfigError naming
+    file and row."""
     if not isinstance(corpus, FileCorpus):
         raise ConfigError(f"data.columns: reads files, not {corpus.name}; save it as .jsonl, .csv, .tsv or .txt first")
     names, count = (None, data.columns) if isinstance(data.columns, int) else (data.columns, None)
     rows = []
     for _, path in corpus.files:
-        rows += read_columns(path, names, count)
+        rows += list(text_rows(path, names, count, data.label, spread))
         corpus.check_unchanged(path)
-    return [(text,) for row in rows for text in row] if data.apart else rows
+    return [TextRow(row.where, (text,)) for row in rows for text in row.texts] if data.apart else rows
+
+
+_NEWEST: dict[tuple[object, ...], TextBatches] = {}
 
 
 def prepare_texts(
     data: Data,
+    plan: RowPlan,
     codec: Codec,
     corpora: Sequence[Corpus],
+    val_corpus: Corpus | None,
     hashes: Sequence[str],
     length: int,
-    starts_V: np.ndarray | None,
 ) -> TextBatches:
-    """Rows encoded, and split by the hash of their first text. Raises ConfigError, one line, on any bad input."""
-    train, val = zip(
-        *(_encoded(data, codec, corpus, digest, length) for corpus, digest in zip(corpora, hashes, strict=True)),
-        strict=True,
+    """Rows of `corpora`, split by the hash of their first text, or with those of `val_corpus` held out; `hashes` are
+    those of all of them. Raises ConfigError, one line, on any bad input.
+
+    The newest are remembered: a sweep asks for the same many times.
+    """
+    key = (*hashes, codec.digest, length, data.model_dump_json(), plan)
+    if key not in _NEWEST:
+        batches = _prepare(data, plan, codec, corpora, val_corpus, hashes, length)
+        while len(_NEWEST) >= 4:
+            _NEWEST.pop(next(iter(_NEWEST)))
+        _NEWEST[key] = batches
+    return _NEWEST[key]
+
+
+def _prepare(
+    data: Data,
+    plan: RowPlan,
+    codec: Codec,
+    corpora: Sequence[Corpus],
+    val_corpus: Corpus | None,
+    hashes: Sequence[str],
+    length: int,
+) -> TextBatches:
+    spread = plan.arrangement == "candidates"
+    rows = [read_rows(corpus, data, spread) for corpus in corpora]
+    train_rows, val_rows = (
+        [[row for row in part if _held_out(row, data) is out] for part in rows] for out in (False, True)
     )
-    if len({part.columns for part in train}) > 1:
-        raise ConfigError("data.corpus: sources have rows of different numbers of texts; set data.columns")
-    for corpus, part, rest in zip(corpora, train, val, strict=True):
+    for corpus, part, rest in zip(corpora, train_rows, val_rows, strict=True):
         if not len(part) or (data.val_fraction and not len(rest)):
             what = "holds out all rows" if not len(part) else "holds out no row"
             raise ConfigError(f"data.val_fraction: {data.val_fraction} {what} of '{corpus.name}'; change it")
+    if val_corpus is not None:
+        val_rows = [read_rows(val_corpus, data, spread)]
+    columns = _columns(data, plan, [*train_rows, *val_rows])
+    train, val = (
+        tuple(encode_rows(codec, part, plan.arrangement, columns, length) for part in parts)
+        for parts in (train_rows, val_rows)
+    )
+    given = None if plan.target is None else targets(plan.target, train_rows, val_rows)
     return TextBatches(
         codec=codec,
         corpus_hash=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
@@ -138,31 +192,30 @@ def prepare_texts(
         seq_len=length,
         shuffle=data.shuffle,
         weights=tuple(source.weight for source in data.sources),
+        plan=plan,
         train=train,
         val=val,
-        starts_V=starts_V,
+        targets=given,
+        balanced=None
+        if given is None or data.balance == "none"
+        else tuple(BalancedRows(label_N, data.balance) for label_N in given.train),
+        starts_V=None if plan.words is None else codec.word_starts(plan.words),
     )
 
 
-_NEWEST: dict[tuple[str, ...], tuple[EncodedRows, EncodedRows]] = {}
+def _held_out(row: TextRow, data: Data) -> bool:
+    return is_held_out(row.texts[0], data.val_fraction)
 
 
-def _encoded(data: Data, codec: Codec, corpus: Corpus, digest: str, length: int) -> tuple[EncodedRows, EncodedRows]:
-    """Rows that train, and rows that are held out. The newest are remembered: a sweep asks for the same many times."""
-    key = (digest, codec.digest, str(length), data.model_dump_json())
-    if key not in _NEWEST:
-        rows = read_rows(corpus, data)
-        held_out = [is_held_out(row[0], data.val_fraction) for row in rows]
-        parts = [[row for row, out in zip(rows, held_out, strict=True) if out is which] for which in (False, True)]
-        columns = len(rows[0]) if rows else 1
-        while len(_NEWEST) >= 4:
-            _NEWEST.pop(next(iter(_NEWEST)))
-        _NEWEST[key] = (_texts(codec, parts[0], columns, length), _texts(codec, parts[1], columns, length))
-    return _NEWEST[key]
-
-
-def _texts(codec: Codec, rows: Sequence[tuple[str, ...]], columns: int, length: int) -> EncodedRows:
-    ids = codec.framed([text for row in rows for text in row], length)
-    starts = np.concatenate([[0], np.cumsum([len(text) for text in ids], dtype=np.int64)])
-    flat = np.concatenate(ids).astype(np.int32) if ids else np.zeros(1, np.int32)
-    return EncodedRows(flat, starts.astype(np.int64), columns)
+def _columns(data: Data, plan: RowPlan, parts: Sequence[Sequence[TextRow]]) -> int:
+    """How many rows of tokens a row becomes. Raises ConfigError where that is not the same in all parts."""
+    if plan.arrangement == "candidates":
+        counts = {len(row.texts) - 1: row.where for part in parts for row in reversed(part)}
+        most = max(counts)
+        if data.candidates is not None and most > data.candidates:
+            raise ConfigError(f"{counts[most]}: {most} candidates; data.candidates says {data.candidates} at most")
+        return data.candidates or most
+    texts = {len(part[0].texts) for part in parts if part}
+    if len(texts) > 1:
+        raise ConfigError("data.corpus: sources have rows of different numbers of texts; set data.columns")
+    return {"apart": texts.pop(), "joined": 1, "both_orders": 2}[plan.arrangement]

@@ -6,6 +6,8 @@ B rows, T tokens a row.
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from jaxgpt.spec import ConfigError
+from jaxgpt.text.batches.arrangement import RowPlan, sequences
 from jaxgpt.text.batches.data import Data
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.text.batches.windows import Batch
@@ -33,6 +35,17 @@ class TrainingData(ABC):
     """SHA-256 in hex over the text of all sources."""
     train_tokens: int
     val_tokens: int
+    labels: tuple[str, ...] | None = None
+    """The names of classes by the numbers that batches have for them, where rows are labelled with classes."""
+    scale: tuple[float, float] | None = None
+    """Mean and standard deviation of the training rows' scores, where rows are labelled with scores."""
+    candidates: int | None = None
+    """How many candidates the longest row has, where rows are made of candidates."""
+
+    @property
+    @abstractmethod
+    def epoch_rows(self) -> int:
+        """Rows that make an epoch, of all sources together."""
 
     @property
     @abstractmethod
@@ -53,11 +66,15 @@ class TrainingData(ABC):
         count nothing. Has the arrays of `batch`, and may have more. Empty where nothing is held out."""
 
 
-def batch_shapes(data: Data, length: int, words: bool, rows: int) -> Shapes:
-    """The `shapes` of data that are yet to be prepared; no text is read. `words`: whether words are numbered."""
+def batch_shapes(data: Data, length: int, plan: RowPlan, rows: int) -> Shapes:
+    """The `shapes` of data that are yet to be prepared; no text is read. Raises ConfigError where only the text tells
+    how many candidates a row has."""
     if data.texts:
-        return text_shapes(data.texts, length, words, rows)
-    return window_shapes(data.documents == "separate", length, words, rows)
+        count = sequences(plan.arrangement, data)
+        if not count:
+            raise ConfigError("data.candidates: known once the text is read; say how many the longest row has")
+        return text_shapes(count, length, plan, rows)
+    return window_shapes(data.documents == "separate", length, plan.words is not None, rows)
 
 
 def window_shapes(separate: bool, length: int, words: bool, rows: int) -> Shapes:
@@ -69,7 +86,15 @@ def window_shapes(separate: bool, length: int, words: bool, rows: int) -> Shapes
     return shapes | ({"words": whole} if words else {})
 
 
-def text_shapes(texts: int, length: int, words: bool, rows: int) -> Shapes:
-    """What a batch of rows of texts holds: `tokens` and `segments`, then `tokens_1` and `segments_1`, and so on."""
-    names = [f"{name}_{i}" if i else name for i in range(texts) for name in ("tokens", "segments")]
-    return dict.fromkeys([*names, *(["words"] if words else [])], ArrayShape((rows, length), "int32"))
+def text_shapes(count: int, length: int, plan: RowPlan, rows: int) -> Shapes:
+    """What a batch of rows of texts holds: `tokens` and `segments`, then `tokens_1` and `segments_1`, and so on; where
+    texts are joined their `token_types` too, and `label` or `score` where rows have one."""
+    kinds = ("tokens", "segments") if plan.arrangement == "apart" else ("tokens", "segments", "token_types")
+    names = [f"{name}_{i}" if i else name for i in range(count) for name in kinds]
+    shapes = dict.fromkeys(
+        [*names, *(["words"] if plan.words is not None else [])], ArrayShape((rows, length), "int32")
+    )
+    if plan.target is None:
+        return shapes
+    label = ("score", "float32") if plan.target == "number" else ("label", "int32")
+    return shapes | {label[0]: ArrayShape((rows,), label[1])}

@@ -37,6 +37,15 @@ class WindowBatches(TrainingData):
     starts_V: np.ndarray | None = None
     """`Codec.word_starts`, where batches are to tell words."""
 
+    @property
+    def epoch_rows(self) -> int:
+        """The windows of all sources."""
+        return sum(windows for windows, _ in self._grids)
+
+    @cached_property
+    def _grids(self) -> list[tuple[int, int]]:
+        return [grid(len(file.ids_N), self.seq_len, self.shuffle) for file in self.train]
+
     @cached_property
     def val_tokens_per_byte(self) -> float | None:
         """Tokens a byte of the held-out text, by which a loss compares between tokenizers.
@@ -64,7 +73,7 @@ class WindowBatches(TrainingData):
 
     def batch(self, seed: int, start: int, stop: int) -> Batch:
         """Rows `start` to `stop - 1`: windows as `windows.cut` makes them, in an order that the seed decides."""
-        grids = [grid(len(file.ids_N), self.seq_len, self.shuffle) for file in self.train]
+        grids = self._grids
         order = window_order(tuple(windows for windows, _ in grids), self.weights, seed, self.shuffle)
         picked = [order[row] for row in range(start, stop)]
         starts = [

@@ -19,8 +19,16 @@ from jaxgpt.text.corpora.utf8 import without_surrogates
 
 SCORED = (("sentence1", "sentence2", "score"), ("text1", "text2", "score"))
 """Names under which scored pairs are found."""
-Row = tuple[str, tuple[str, ...]]
-"""Where it stands, and its texts."""
+
+
+class TextRow(NamedTuple):
+    """A row of a file."""
+
+    where: str
+    """Its file and line or row, as errors name it."""
+    texts: tuple[str, ...]
+    label: str = ""
+    """As it is written, without white space around it, a truth value `true` or `false`; empty where none is read."""
 
 
 class ScoredPairs(NamedTuple):
@@ -37,7 +45,7 @@ def read_columns(path: Path, names: Sequence[str] | None = None, count: int | No
 
     Raises ConfigError for a missing column, an empty text, a row of another length, and what is not UTF-8.
     """
-    return [row for _, row in _rows(path, names, count)]
+    return [row.texts for row in text_rows(path, names, count)]
 
 
 def find_names(path: Path, known: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
@@ -63,7 +71,7 @@ def scored_pairs(path: Path) -> ScoredPairs:
     Raises ConfigError as `read_columns` does, and for a score that is no finite number.
     """
     first, second, scores = [], [], []
-    for where, (text, other, score) in _rows(path, find_names(path, SCORED), 3):
+    for where, (text, other, score), _ in text_rows(path, find_names(path, SCORED), 3):
         try:
             value = float(score)
         except ValueError:
@@ -76,24 +84,59 @@ def scored_pairs(path: Path) -> ScoredPairs:
     return ScoredPairs(first, second, np.array(scores))
 
 
-def _rows(path: Path, names: Sequence[str] | None, count: int | None) -> Iterator[Row]:
+def text_rows(
+    path: Path,
+    names: Sequence[str] | None = None,
+    count: int | None = None,
+    label: str | None = None,
+    spread: bool = False,
+) -> Iterator[TextRow]:
+    """The rows of a file, their texts as `read_columns` finds them, and their labels in the column or field `label`.
+
+    Of a table all names can be numbers of columns, from 1: then it has no header. `spread`: fields but the first may
+    hold a list, of which every text is one of the row's. Raises ConfigError as `read_columns` does.
+    """
     form = _format(path)
-    if form.one_column and (names or (count or 1) > 1):
+    if form.one_column and (names or (count or 1) > 1 or label is not None):
         raise ConfigError(f"{path}: plain text has one column, without a name; use .csv, .tsv or .jsonl")
     if form.named and not names:
         raise ConfigError(f"{path}: its fields go by name; say which ones to read")
-    records = form.records(path, names)
+    wanted = None if names is None else [*names, *([] if label is None else [label])]
+    by_number = not form.named and wanted is not None and all(name.isascii() and name.isdigit() for name in wanted)
+    records = form.records(path, None if by_number else wanted)
     first = _first(path, records)
     if not names and len(first.fields) < (count or 1):
         raise ConfigError(f"{first.where}: {len(first.fields)} columns, expected {count}")
-    wanted = names or list(first.fields)[:count]
+    if not form.named and (by_number or wanted is None):
+        missing = [name for name in (*(names or ()), label) if name is not None and name not in first.fields]
+        if missing:
+            raise ConfigError(f"{first.where}: no column {missing[0]} in a row of {len(first.fields)}")
+    columns = names or list(first.fields)[:count]
     for record in chain([first], records):
-        row = tuple(_field(record, name) for name in wanted)
-        for column, text in enumerate(row):
-            if not text.strip():
-                label = f"'{names[column]}'" if names else column + 1
-                raise ConfigError(f"{record.where}: column {label} is empty; fill it, or leave the row out")
-        yield record.where, row
+        texts = [text for i, name in enumerate(columns) for text in _texts(record, name, spread and i > 0)]
+        yield TextRow(record.where, tuple(texts), "" if label is None else _label(record, label))
+
+
+def _texts(record: Record, name: str, spread: bool) -> list[str]:
+    """What stands in a column or field: a text, or where `spread` the texts of a list."""
+    value = record.fields.get(name)
+    if spread and isinstance(value, list):
+        items = Record({f"{name}[{i}]": item for i, item in enumerate(value)}, record.where)
+        return [_text(items, item) for item in items.fields]
+    return [_text(record, name)]
+
+
+def _text(record: Record, name: str) -> str:
+    text = _field(record, name)
+    if not text.strip():
+        column = name if name.isdigit() else f"'{name}'"
+        raise ConfigError(f"{record.where}: column {column} is empty; fill it, or leave the row out")
+    return text
+
+
+def _label(record: Record, name: str) -> str:
+    value = record.fields.get(name)
+    return json.dumps(value) if isinstance(value, bool) else _text(record, name).strip()
 
 
 def _format(path: Path) -> Format:
@@ -112,7 +155,8 @@ def _field(record: Record, name: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     shown = json.dumps(value) if value is None or isinstance(value, bool) else f"a {type(value).__name__}"
-    raise ConfigError(f"{record.where}: field '{name}' is {shown}, expected text or a number")
+    hint = "; only an objective that chooses among candidates reads a list" if isinstance(value, list) else ""
+    raise ConfigError(f"{record.where}: field '{name}' is {shown}, expected text or a number{hint}")
 
 
 def _first(path: Path, records: Iterator[Record]) -> Record:

@@ -19,7 +19,6 @@ from jaxgpt.text.corpora.formats import endings, format_of
 from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.corpora.utf8 import check_regular
 
-FIELD = "data.corpus"
 STDLIB_SKIPS = frozenset({"site-packages", "dist-packages", "__pycache__"})
 Files = tuple[tuple[str, Path], ...]
 """`(key, path)` in order of the keys, the paths relative to what all of them have in common."""
@@ -35,24 +34,24 @@ def stdlib_files() -> Files:
     return tuple(sorted((path.relative_to(root).as_posix(), path) for path in paths if path.is_file()))
 
 
-def find_files(name: str) -> Files:
-    """The files of the corpus `name`: a file or folder of that very name comes before a glob.
+def find_files(name: str, field: str = "data.corpus") -> Files:
+    """The files of the corpus `name`, which stands in `field`: a file or folder of that very name comes before a glob.
 
     Raises ConfigError, one line, for what is not there or cannot be read.
     """
     try:
-        return _lookup(name)
+        return _lookup(name, field)
     except OSError as error:  # of a folder that may not be entered
-        raise ConfigError(f"{FIELD}: {quote(name, 200)}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{field}: {quote(name, 200)}: cannot be read: {error.strerror}") from None
 
 
-def _lookup(name: str) -> Files:
+def _lookup(name: str, field: str) -> Files:
     try:
-        path = locate(name, FIELD)
+        path = locate(name, field)
     except ConfigError:
         if not glob.has_magic(name) or "\0" in name:
             raise
-        return _keyed(_globbed(name))
+        return _keyed(_globbed(name, field))
     if not path.is_dir():
         check_regular(path, _status(path))
         return ((path.name, path),)
@@ -64,17 +63,17 @@ def _lookup(name: str) -> Files:
     ]
     if not paths:
         raise ConfigError(
-            f"{FIELD}: {path} holds no {endings()}; give a glob such as '{glob.escape(str(path))}/**/*.py'"
+            f"{field}: {path} holds no {endings()}; give a glob such as '{glob.escape(str(path))}/**/*.py'"
         )
     return _keyed(paths)
 
 
-def _globbed(name: str) -> list[Path]:
+def _globbed(name: str, field: str) -> list[Path]:
     given = os.environ.get("JAXGPT_DATA")
     roots = [*([resolve(given, "JAXGPT_DATA")] if given else []), Path.cwd()]
     head, *rest = Path(name).parts
     if head.startswith("~"):
-        roots, parts = [resolve(head, FIELD)], rest
+        roots, parts = [resolve(head, field)], rest
     elif Path(name).is_absolute():
         roots, parts = [Path(head)], rest
     else:
@@ -82,7 +81,7 @@ def _globbed(name: str) -> list[Path]:
     for root in roots:
         if paths := sorted({path for path in _matches(root, parts) if not path.is_dir()}):
             return paths
-    raise ConfigError(f"{FIELD}: no file matches {quote(name, 200)}" + (f" here or in {roots[0]}" if roots[1:] else ""))
+    raise ConfigError(f"{field}: no file matches {quote(name, 200)}" + (f" here or in {roots[0]}" if roots[1:] else ""))
 
 
 def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from jaxgpt.disk import atomic
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance, strings
 from jaxgpt.text.tokenizers.cut import between_words
+from jaxgpt.text.tokenizers.pair import Joined, PairTemplate
 from jaxgpt.text.tokenizers.tokenizer_json import vouch
 
 END_OF_TEXT = "<|endoftext|>"
@@ -39,6 +40,9 @@ class Codec(ABC):
     the vocabulary has one."""
     frame: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     """Ids that the vocabulary's template puts before and behind a text that is read as a whole: `[CLS]` and `[SEP]`."""
+    pair: PairTemplate | None = PairTemplate()
+    """What the template puts around two texts that are read as one; None where it cannot be told. A vocabulary without
+    template puts the second text right behind the first."""
     mask: int | None = None
     """Id of the token that stands for a hidden one, `[MASK]`; None unless the vocabulary has one."""
 
@@ -105,6 +109,20 @@ class Codec(ABC):
         before, behind = (np.array(ids, np.int64) for ids in self.frame)
         room = max(limit - len(before) - len(behind), 0)
         return [np.concatenate([before, ids[:room], behind])[:limit] for ids in self.arrays(texts)]
+
+    def joined(self, firsts: Sequence[str], seconds: Sequence[str] | None, limit: int) -> list[Joined]:
+        """Each first text and its second as one row of ids within the template, up to `limit`; without seconds, each
+        first text alone as `framed` has it, all of type 0. See `PairTemplate.join` for what a limit cuts.
+
+        Raises ConfigError where the template holds no such pair, or the limit is too small for it.
+        """
+        if seconds is None:
+            return [Joined(ids, np.zeros(len(ids), np.int8)) for ids in self.framed(firsts, limit)]
+        if self.pair is None:
+            raise ConfigError("tokenizer: its post-processor puts no two texts, each once and in order, into one row")
+        ids = self.arrays([*firsts, *seconds])
+        pairs = zip(ids[: len(firsts)], ids[len(firsts) :], strict=True)
+        return [self.pair.join(first, second, limit) for first, second in pairs]
 
     def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """The text that `ids` add to that of `before`, which may start with `bos`: a vocabulary may spell the first

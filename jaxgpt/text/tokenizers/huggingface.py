@@ -11,6 +11,7 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.text.tokenizers.codec import END_OF_TEXT, Codec
 from jaxgpt.text.tokenizers.cut import LONGEST, at_most, between_words
 from jaxgpt.text.tokenizers.interruptible import interruptible
+from jaxgpt.text.tokenizers.pair import PairTemplate
 from jaxgpt.text.tokenizers.tokenizer_json import one_line
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class HuggingFaceCodec(Codec):
             self.eot = tokenizer.token_to_id(end_of_text) if end_of_text is not None else None
             self.bos = tokenizer.token_to_id(begin) if begin is not None else None
             self.frame = _frame(tokenizer)
+            self.pair = _pair(tokenizer)
             known = (tokenizer.token_to_id(name) for name in MASKS)
             self.mask = next((index for index in known if index is not None), None)
 
@@ -138,6 +140,22 @@ def _frame(tokenizer: "hf.Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]
     plain, whole = (tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True))
     start = next((i for i in range(len(whole)) if plain and whole[i : i + len(plain)] == plain), len(whole))
     return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+
+
+def _pair(tokenizer: "hf.Tokenizer") -> PairTemplate | None:
+    """What its post-processor puts around two texts; None where it does not hold each once, the first one first."""
+    if tokenizer.post_processor is None:
+        return PairTemplate()
+    encoding = tokenizer.encode("a", "a", add_special_tokens=True)
+    texts = encoding.sequence_ids
+    runs = [text for i, text in enumerate(texts) if text is not None and (i == 0 or texts[i - 1] != text)]
+    if runs != [0, 1]:
+        return None
+    special = list(zip(encoding.ids, encoding.type_ids, strict=True))
+    first, second, end = texts.index(0), texts.index(1), len(texts) - texts[::-1].index(1)
+    between = first + texts.count(0)
+    types = encoding.type_ids[first], encoding.type_ids[second]
+    return PairTemplate(tuple(special[:first]), tuple(special[between:second]), tuple(special[end:]), types)
 
 
 def with_ends(tokenizer: "hf.Tokenizer", texts: Sequence[str], bos: int | None, eot: int | None) -> HuggingFaceCodec:

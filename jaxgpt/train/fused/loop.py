@@ -47,7 +47,7 @@ def run_fused(
     """
     start()
     prepared = ready(specs[0], quiet, outs[0])
-    runs = [spec.settled(prepared.codec) for spec in specs]
+    runs = [spec.settled(prepared) for spec in specs]
     if len({run.signature() for run in runs}) > 1:
         raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
     ended = [_ended(out) for out in outs]  # for good: not even their lock is touched

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgpt.spec import ConfigError
-from jaxgpt.text import BPE, ByteBPE, Data, WordPiece, prepare
+from jaxgpt.text import BPE, ByteBPE, Data, RowPlan, WordPiece, prepare
 from jaxgpt.text.tokenizers.byte import Byte
 
 WORDS = ["bandana", "banana", "an", "nab", "dab"]
@@ -20,7 +20,8 @@ def csv(tmp_path):
 
 
 def made(tmp_path, path, tokenizer=PIECES, words=None, **data):
-    return prepare(Data(corpus=str(path), **data), tokenizer, 12, cache=tmp_path / "cache", quiet=True, words=words)
+    plan = RowPlan(words)
+    return prepare(Data(corpus=str(path), **data), tokenizer, 12, cache=tmp_path / "cache", quiet=True, plan=plan)
 
 
 def test_a_row_is_its_texts_within_their_frame(tmp_path, csv):
