@@ -1,4 +1,4 @@
-"""How well vectors order texts: rank correlation, and the places of relevant documents. NumPy only.
+"""How vectors order texts: cosines, and the places of relevant documents. NumPy only.
 
 N pairs or documents, Q queries, D vector width.
 """
@@ -11,26 +11,6 @@ BLOCK = 1 << 23
 """Cosines held at a time, 4 bytes each."""
 SAME = 1e-6
 """Cosines nearer than this are equal: what float32 leaves of identical vectors."""
-
-
-def spearman(a_N: np.ndarray, b_N: np.ndarray) -> float:
-    """The correlation of ranks, -1 to 1; equal values share the mean of their ranks. NaN when a side is constant, has
-    a NaN, or is shorter than 2: then nothing is ordered. Raises ValueError for two lengths."""
-    a, b = np.asarray(a_N, np.float64), np.asarray(b_N, np.float64)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"spearman: shapes {a.shape} and {b.shape}; expected two of one length")
-    if a.size < 2 or np.isnan(a).any() or np.isnan(b).any():
-        return float("nan")
-    x, y = (ranks - ranks.mean() for ranks in (_ranks(a), _ranks(b)))
-    size = np.sqrt((x @ x) * (y @ y))
-    return float(np.clip(x @ y / size, -1, 1)) if size else float("nan")
-
-
-def _ranks(x_N: np.ndarray) -> np.ndarray:
-    """Ranks from 1, smallest first; equal values share the mean of their places. `scipy.stats` has it too, and takes a
-    second to import, which every training run would wait for."""
-    _, value_N, times = np.unique(x_N, return_inverse=True, return_counts=True)
-    return (np.cumsum(times) - (times - 1) / 2)[value_N]
 
 
 def cosine_pairs(a_ND: np.ndarray, b_ND: np.ndarray) -> np.ndarray:

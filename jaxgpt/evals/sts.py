@@ -9,9 +9,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgpt.evals.ranking import cosine_pairs, spearman
+from jaxgpt.evals.ranking import cosine_pairs
 from jaxgpt.evals.vectors import Encode, encode_once
 from jaxgpt.ops.contrastive import alignment, uniformity
+from jaxgpt.ops.metrics.correlation import spearman
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.corpora.columns import ScoredPairs, scored_pairs
 from jaxgpt.text.corpora.formats import endings, format_of

@@ -53,7 +53,8 @@ class Embed(nn.Module):
         elif isinstance(self.position, Added):
             x_BTD = x_BTD + self._at(jnp.asarray(self.position.table(self.context, self.d_model)), layout.pos)
         if self.token_types:
-            x_BTD = x_BTD + (self.type_table[0] if token_types is None else lookup(self.type_table, token_types))
+            alike = token_types is None or self.token_types == 1  # RoBERTa has one type, of pairs too
+            x_BTD = x_BTD + (self.type_table[0] if alike else lookup(self.type_table, token_types))
         return x_BTD.astype(self.dtype)
 
     def attend(self, h: jax.Array, columns: int | None = None) -> jax.Array:

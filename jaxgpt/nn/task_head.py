@@ -38,8 +38,8 @@ class TaskHead(TextHead, kind="task"):
     """Of the pooled state."""
     bias: bool = True
     scale: tuple[float, PositiveFloat] | None = None
-    """Mean and standard deviation of the scores that a single output stands for: it is trained on (score - mean) /
-    deviation. None: those of the training data, where it has scores."""
+    """Mean and standard deviation of the scores that a single output gives: the affine map gives it in deviations from
+    the mean. None: those of the training data, where it has scores."""
 
     @field_validator("pooling")
     @classmethod
@@ -105,4 +105,6 @@ class _TaskHead(nn.Module):
         shape = (*pooled.shape[:1], *(1 for _ in pooled.shape[1:-1]), pooled.shape[-1])
         drop = Dropout(self.spec.dropout)(jnp.ones(shape, pooled.dtype), deterministic=not train)
         linears = self.linears._replace(dtype=jnp.float32)
-        return linears(self.spec.size(pooled.shape[-1]), "out", bias=self.spec.bias)(pooled * drop)
+        outputs = linears(self.spec.size(pooled.shape[-1]), "out", bias=self.spec.bias)(pooled * drop)
+        mean, deviation = self.spec.scale or (0.0, 1.0)
+        return outputs if self.spec.scale is None else mean + deviation * outputs

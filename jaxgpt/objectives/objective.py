@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import jax
+import numpy as np
 from flax import linen as nn
 
 from jaxgpt.models import Model
@@ -14,6 +15,8 @@ from jaxgpt.text import Arrangement, Codec, Data, RowPlan, Target
 
 Batch = Mapping[str, jax.Array]
 """What `TrainingData.batch` makes, on the devices."""
+Figures = Mapping[str, float]
+"""Metrics by name."""
 
 
 class Loss(Spec):
@@ -26,7 +29,9 @@ class Loss(Spec):
         """The float32 scalar to minimise, and metrics.
 
         Both are means over the batch's weight, which `metrics["weight"]` holds: parts of a batch add up exactly.
-        `metrics["loss"]` is what is reported as train/loss and val/loss. A key turns dropout on; None is evaluation.
+        `metrics["loss"]` is what is reported as train/loss and val/loss. What is added to the loss is in `aux/<name>`:
+        a mean over rows, or over what `weight/<name>` counts. A key turns dropout on; None is evaluation, where arrays
+        in `rows/` have what each row got.
         """
 
 
@@ -44,6 +49,8 @@ class Objective(Loss, Seam, seam="objective"):
     target: ClassVar[Target | None] = None
     """What a row's label (`data.label`) is: then a batch has `label`, int32 (B,), of a class or of the right candidate,
     or `score`, float32 (B,), of a number; rows that fill up a validation batch have segments 0 alone."""
+    metric: ClassVar[str] = "loss"
+    """By which of its `measures`, or the loss, a run's checkpoints are judged."""
 
     @property
     def row_plan(self) -> RowPlan:
@@ -77,3 +84,11 @@ class Objective(Loss, Seam, seam="objective"):
     def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """What training costs by it for each token of `ObjectiveRun.row_tokens`, as `Model.flops_per_token` counts."""
         return model.flops_per_token(data.seq_len or model.context, dense, trained=trained)
+
+    def measures(self, outputs: int) -> tuple[str, ...]:
+        """The names of `figures` where the model's text head has so many outputs."""
+        return ()
+
+    def figures(self, outputs_NC: np.ndarray, target_N: np.ndarray) -> Figures:
+        """Metrics of all held-out rows, from the `rows/outputs` (N, C) and `rows/target` (N,) that evaluation gives."""
+        return {}

@@ -33,17 +33,19 @@ def gradient(loss: RowLoss, params: Any, batch: Batch, parts: int) -> Gradient:
     # Neighbouring rows go to different parts, so that every device keeps a share of each.
     sliced = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), (batch, rows))
     # Only the weights of this pass are read. No model decides them, so the compiler leaves the rest of it out.
-    weight_P = jax.lax.map(lambda part: loss(params, *part)[1]["weight"], sliced)
-    total = jnp.sum(weight_P)
+    weight_P = jax.lax.map(lambda part: _weights(loss(params, *part)[1]), sliced)
+    total = jax.tree.map(jnp.sum, weight_P)
 
-    def summand(p: Any, part: Any, weight: jax.Array) -> tuple[jax.Array, Metrics]:
-        """A part's share of the whole's loss and metrics: by weight, but for what layers add, by rows."""
-        by_weight = weight / jnp.maximum(total, 1e-9)
+    def summand(p: Any, part: Any, weight: Metrics) -> tuple[jax.Array, Metrics]:
+        """A part's share of the whole's loss and metrics: by weight, but for what is added, by a weight of its own or
+        else by rows."""
+        share = {name: w / jnp.maximum(total[name], 1e-9) for name, w in weight.items()}
         value, metrics = loss(p, *part)
-        added = {name: metrics.pop(name) for name in list(metrics) if name.startswith("aux/")}
+        added = {name: x for name, x in metrics.items() if name.startswith("aux/")}
         extra = sum(added.values(), jnp.float32(0.0))
-        shares = {name: x * by_weight for name, x in metrics.items()}
-        return (value - extra) * by_weight + extra / parts, shares | {n: x / parts for n, x in added.items()}
+        parts_of = {name: x * share.get(name.replace("aux", "weight", 1), 1 / parts) for name, x in added.items()}
+        main = {name: x * share["weight"] for name, x in metrics.items() if name not in added and name not in weight}
+        return sum(parts_of.values(), (value - extra) * share["weight"]), main | parts_of
 
     def add(sums: Any, part: Any) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, sums, _gradient(summand, params, *part)), None
@@ -56,7 +58,12 @@ def gradient(loss: RowLoss, params: Any, batch: Batch, parts: int) -> Gradient:
     def value_at(p: Any) -> jax.Array:
         return jnp.sum(jax.lax.map(lambda part: summand(p, *part)[0], (sliced, weight_P)))
 
-    return Gradient(value, grads, {**metrics, "weight": total}, value_at)
+    return Gradient(value, grads, metrics | total, value_at)
+
+
+def _weights(metrics: Metrics) -> Metrics:
+    """What the loss and what is added to it count by."""
+    return {name: x for name, x in metrics.items() if name.startswith("weight")}
 
 
 def _gradient(
