@@ -73,9 +73,10 @@ def stream(
     """
     max_new, seed = whole("max_new", max_new, 0, MOST_NEW), whole("seed", seed, 0, MOST_SEED)
     rows = _checked(model, prompts)
+    model, params = model.finished(params)
     inputs = Inputs(unstack(params), sampling.values, _drawable(model, has_text))
     program = Program(model.build(Auto(), dtype), sampling.steps, eot, piece=PIECE[platform()])
-    context = None if model.endless else model.context
+    context = None if model.endless else model.room
     ended, written = [False] * len(rows), 0
     while written < max_new and not all(ended):
         count = max_new - written
@@ -99,7 +100,7 @@ def _window(
 ) -> Iterator[list[list[int]]]:
     """`count` tokens for each row, `every` at a time, all within one cache."""
     tokens_BP, lengths_B = _pad(rows)
-    P = tokens_BP.shape[1]
+    P = program.slots(tokens_BP.shape[1])
     capacity = -(-(P + count) // GRAIN) * GRAIN
     state, written = BEGIN(program, capacity, inputs, tokens_BP, lengths_B, key), 1
     for start in range(0, count, every):
@@ -140,8 +141,9 @@ def _checked(model: Model, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
             raise ConfigError(f"prompt {row}: {quote(prompt)}, expected a list of token ids")
         if ids.min() < 0 or ids.max() >= vocab:
             raise ConfigError(f"prompt {row}: holds ids outside the vocabulary of {vocab}; use the model's tokenizer")
-        if len(ids) > model.context and not model.endless:
-            raise ConfigError(f"prompt {row}: {len(ids)} tokens exceed model.context {model.context}; shorten it")
+        if len(ids) > model.room and not model.endless:
+            less = "" if model.room == model.context else f" less {model.context - model.room} virtual tokens"
+            raise ConfigError(f"prompt {row}: {len(ids)} tokens exceed model.context {model.context}{less}; shorten it")
         rows.append(ids.tolist())
     return rows
 

@@ -28,6 +28,10 @@ class Program(NamedTuple):
     piece: int = 1
     """Tokens that are written before it is asked again whether all rows have ended."""
 
+    def slots(self, prompt: int) -> int:
+        """Slots that prompts of so many take, with the adapter's tokens in front."""
+        return prompt + int(self.module.spec.embedded_tokens)
+
 
 class Inputs(NamedTuple):
     """Arrays that a compiled program is given, the same for every token that it writes."""
@@ -66,9 +70,10 @@ def begin(
     key: jax.Array,
 ) -> Decoding:
     """Reads the prompts in one pass, writes the first token of each."""
-    B, P = tokens_BP.shape
     module = program.module
     spec = module.spec
+    tokens_BP, lengths_B = _with_virtual(tokens_BP, lengths_B, spec.vocab_size, spec.embedded_tokens)
+    B, P = tokens_BP.shape
     padding_B = P - lengths_B
     pos_BP = jnp.arange(P, dtype=jnp.int32) - padding_B[:, None]
     layout = Layout(pos_BP, cursor=jnp.int32(0), padding=padding_B, capacity=capacity)
@@ -90,6 +95,16 @@ def begin(
         key=key,
     )
     return _write(program, inputs, state, hidden[:, -1])
+
+
+def _with_virtual(tokens_BP: jax.Array, lengths_B: jax.Array, vocab: int, n: int) -> tuple[jax.Array, jax.Array]:
+    """Prompts with the ids `vocab` to vocab + n - 1 in front of each row's first token, and their lengths."""
+    if not n:
+        return tokens_BP, lengths_B
+    tokens_BP = jnp.pad(tokens_BP, ((0, 0), (n, 0)))
+    lengths_B = lengths_B + n
+    index_BP = jnp.arange(tokens_BP.shape[1], dtype=jnp.int32) - (tokens_BP.shape[1] - lengths_B)[:, None]
+    return jnp.where((index_BP >= 0) & (index_BP < n), vocab + index_BP, tokens_BP), lengths_B
 
 
 def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.Array) -> Decoding:

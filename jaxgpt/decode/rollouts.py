@@ -58,12 +58,18 @@ def rollout(
     that is not endless, and for an n below 1.
     """
     n, (_, P), spec = whole("n", n, 1, MOST_NEW), tokens_BP.shape, module.spec
-    if P + n > spec.context and not spec.endless:
-        raise ConfigError(f"n: {P} prompt slots and {n} new tokens exceed model.context {spec.context}; lower one")
+    if P + n > spec.room and not spec.endless:
+        less = "" if spec.room == spec.context else f" less {spec.context - spec.room} virtual tokens"
+        raise ConfigError(
+            f"n: {P} prompt slots and {n} new tokens exceed model.context {spec.context}{less}; lower one"
+        )
+    spec, params = spec.finished(params)
+    module = module.clone(spec=spec)
     inputs = Inputs(unstack(params), sampling.values if values is None else values, drawable_V)
     piece = whole_pieces(n - 1, PIECE[platform()])
     more = -(-(n - 1) // piece) * piece  # the last piece may write more than was asked for
     program = Program(module, sampling.steps, eot, log_probs=True, piece=piece)
+    P = program.slots(P)
     state = begin(program, P + 1 + more, inputs, tokens_BP, lengths_B, key)
     state = advance(program, inputs, state, more)
     assert state.log_probs_BS is not None

@@ -59,7 +59,7 @@ def encode(
     first, in batches of like length that come in few shapes: two widths an octave. Progress is shown once it has
     lasted a while. Raises ConfigError for what is not a list of strings, and for a text without any token.
     """
-    limit = min(recipe.max_length or module.spec.context, module.spec.context)
+    limit = min(recipe.max_length or module.spec.room, module.spec.room)
     rows = _rows(codec, _checked(texts, batch_size), recipe, limit)
     order = np.argsort([-len(row) for row in rows], kind="stable")
     height = min(batch_size, 1 << (len(rows) - 1).bit_length()) if rows else 0

@@ -117,9 +117,9 @@ class Loaded:
             raise ConfigError(
                 f"tokens: {quote(tokens)}, expected rows of one length; give them one by one, or pad them"
             ) from None
-        if ids.ndim != 2 or not ids.size or ids.dtype.kind not in "iu" or ids.shape[1] > self.model.context:
+        if ids.ndim != 2 or not ids.size or ids.dtype.kind not in "iu" or ids.shape[1] > self.model.room:
             raise ConfigError(
-                f"tokens: {ids.dtype} of shape {ids.shape}; expected integers (rows, up to {self.model.context})"
+                f"tokens: {ids.dtype} of shape {ids.shape}; expected integers (rows, up to {self.model.room})"
             )
         if ids.min() < 0 or ids.max() >= (self.model.vocab_size or 0):
             raise ConfigError(f"tokens: ids outside the vocabulary of {self.model.vocab_size}; use m.tokenizer")

@@ -95,6 +95,15 @@ class Model(Seam, seam="model"):
         return None
 
     @property
+    def room(self) -> int:
+        """The longest text, in tokens: `context`, less the positions of an adapter's virtual tokens."""
+        return self.context - (0 if self.adaptation is None else self.adaptation.virtual_tokens)
+
+    def finished(self, params: Any) -> tuple["Model", Any]:
+        """The model and its parameters without what serves training alone."""
+        return self, params
+
+    @property
     def period(self) -> int:
         """Layers after which patterns repeat."""
         return 1

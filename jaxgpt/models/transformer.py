@@ -78,24 +78,28 @@ class Transformer(TrunkSpec, Model):
         input 2 where anything below it is trained; of the 12, forward 4 and backward 8. The layers are one part, as in
         a loop over them: with anything in them or below them trained, the backward pass goes through all. (Unrolled,
         jax leaves out the lowest layer's part below what is trained in it.) Keys are `length`, or what patterns keep.
-        Parameters that score against the vocabulary meet a share `scored`.
+        Parameters that score against the vocabulary meet a share `scored`. What an adapter's virtual tokens cost is
+        shared out over the tokens of a row; the MLP of a prefix, once a step, is left out.
         """
         met, scoring, total = self.met(scored), self.scoring, 0.0
+        row = length + self.embedded_tokens
         lowest = min((_part(path) for path in met if trained(path)), default=SCORES)
         for path, numbers in met.items():
             part = SCORES if path in scoring else _part(path)
-            total += numbers * (2 + 2 * trained(path) + 2 * (lowest < part or part == lowest == LAYERS))
+            passes = numbers * (row / length if part == LAYERS else 1)
+            total += passes * (2 + 2 * trained(path) + 2 * (lowest < part or part == lowest == LAYERS))
         return total + self.attention_flops(length, dense) * (1 if lowest <= LAYERS else 1 / 3)
 
     def met(self, scored: float = 1.0) -> dict[str, float]:
         """How many numbers of each parameter a token is multiplied with, by path: none of tables that are only looked
         up and of what meets a row once, a share of the experts, all of the rest."""
-        met, scoring = dict[str, float](), self.scoring
+        met, scoring, virtual = dict[str, float](), self.scoring, self.virtual_tokens > 0
         for path, leaf in flatten_dict(self.shapes(), sep="/").items():
             if path in scoring:
                 met[path] = scored * leaf.size
             else:
-                met[path] = 0 if path.startswith(NOT_MET) else leaf.size - self._idle(path, leaf.size)
+                looked_up = path.startswith(NOT_MET) or (virtual and "adapter" in path.split("/"))
+                met[path] = 0 if looked_up else leaf.size - self._idle(path, leaf.size)
         return met
 
     @property
@@ -123,6 +127,13 @@ class Transformer(TrunkSpec, Model):
     def adaptation(self) -> Adapter | None:
         """Its `adapter`."""
         return self.adapter
+
+    def finished(self, params: Any) -> tuple[Model, Any]:
+        """The model with its adapter as that leaves it for use."""
+        if self.adapter is None:
+            return self, params
+        adapter, params = self.adapter.finished(params)
+        return (self if adapter is self.adapter else self.evolve(adapter=adapter)), params
 
     @property
     def depth(self) -> int:

@@ -2,7 +2,8 @@
 
 A member says with its hooks what it does at which places of a model; each does nothing unless a member says so. All its
 parameters lie below a child named `adapter` of what they belong to, so `(^|/)adapter/` means them all.
-B batch, T tokens, D model width, I inputs, O outputs, G key/value heads, K head width, n virtual tokens.
+B batch, T tokens, D model width, I inputs, O outputs, G key/value heads, K head width, L layers,
+n virtual tokens.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,6 +40,11 @@ class Adapter(Seam, seam="adapter"):
         """Tokens in front of every row that are none of its text: positions of real ones start at as many."""
         return 0
 
+    @property
+    def embedded_tokens(self) -> int:
+        """How many of those go through the model in front of a row, as ids behind the vocabulary's: all or none."""
+        return 0
+
     def project(self, place: Place, x: jax.Array, affine: Affine) -> jax.Array:
         """What a projection gives for `x` (..., I): (..., O), by default `affine(x)`. `place.at` says which it is."""
         return affine(x)
@@ -52,9 +58,14 @@ class Adapter(Seam, seam="adapter"):
         """Vectors (n, width) of virtual tokens, rows behind the token table; None: there are none."""
         return None
 
-    def keys_and_values(self, place: Place, heads: int, width: int) -> KV | None:
-        """Keys and values (G, n, K) that every token of every row sees beside a layer's own; None: there are none."""
+    def keys_and_values(self, place: Place, layers: int, heads: int, width: int) -> KV | None:
+        """Keys, as they are after norm and rotation, and values, (L, G, n, K): what every token of every row sees in
+        each layer beside its own. None: there are none."""
         return None
+
+    def finished(self, params: Any) -> tuple["Adapter", Any]:
+        """The adapter, and parameters of a whole model that has it, without what serves training alone."""
+        return self, params
 
     def begin(self, params: Mapping[str, jax.Array], codec: Codec | None, key: jax.Array) -> Mapping[str, jax.Array]:
         """By path, those of its parameters that start from the weights they are put on, given all parameters of the

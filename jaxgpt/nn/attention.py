@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from jaxgpt.nn.cache import KV, extend
-from jaxgpt.nn.layout import Layout, Memory
+from jaxgpt.nn.cache import KV, extend, join
+from jaxgpt.nn.layout import Layout, Memory, in_front
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.norm import Norm
 from jaxgpt.ops.attention import AttentionDropout, Kernel, Scores, Side
-from jaxgpt.ops.patterns import Pattern
+from jaxgpt.ops.patterns import Pattern, with_first
 from jaxgpt.ops.positions import Biased, Position, Rotated
 from jaxgpt.ops.random_masks import row_keys
 from jaxgpt.ops.sharding import constrain
@@ -46,12 +46,14 @@ class Attention(nn.Module):
         train: bool,
         memory: Memory | None = None,
         bias_H: jax.Array | None = None,
+        prefix: KV | None = None,
     ) -> tuple[jax.Array, KV | None]:
         """(B, T, D) -> (B, T, D), and the cache with this call's keys and values written at `layout.cursor`.
 
         With a memory, its tokens are what the queries see (cross-attention), and its keys and values are returned as
         the cache. A memory without states is read from the cache. `bias_H` is what the
-        `bias` of a position that biases scores reads."""
+        `bias` of a position that biases scores reads. `prefix`: keys and values (G, n, K) at the positions before the
+        first token's, which all tokens see and no cache holds."""
         q_BHTK = self._turned(self._heads(x_BTD, self.num_heads, "q"), "q_norm", layout.pos)
         if self.score_scale is not None:  # kernels divide by √K
             q_BHTK = q_BHTK * (self.score_scale * self.d_head**0.5)
@@ -67,6 +69,10 @@ class Attention(nn.Module):
                 k, numbering = Side(k_pos), "any"
         if q.segment is None or k.segment is None:
             q, k = Side(q.pos), Side(k.pos)
+        if prefix is not None:
+            seen, k, pattern = join(prefix, seen), in_front(k, layout.virtual), with_first(pattern, layout.virtual)
+            if cache is None:  # queries for them too: then positions are indices, by which kernels leave blocks out
+                q, q_BHTK = k, jnp.pad(q_BHTK, ((0, 0), (0, 0), (layout.virtual, 0), (0, 0)))
         dropout = None
         if train and enabled(self.dropout):
             key = jax.random.key_data(row_keys(self.make_rng("dropout")))
@@ -82,7 +88,7 @@ class Attention(nn.Module):
             numbering=numbering,
         )
         o_BHTK = constrain(self.kernel.attend(q_BHTK, seen.k, seen.v, scores), "heads")
-        o_BTD = rearrange(o_BHTK, "b h t k -> b t (h k)")
+        o_BTD = rearrange(o_BHTK[:, :, -x_BTD.shape[1] :], "b h t k -> b t (h k)")
         project = self.linears(x_BTD.shape[-1], "o", into_residual=True, bias=self.o_bias)
         return project(o_BTD), cache
 

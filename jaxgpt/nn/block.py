@@ -6,8 +6,9 @@ import jax
 from flax import linen as nn
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from jaxgpt.nn.adapter import Place
 from jaxgpt.nn.attention import Attention
-from jaxgpt.nn.cache import LayerCache
+from jaxgpt.nn.cache import KV, LayerCache
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.feed_forward import MLP, FeedForward
 from jaxgpt.nn.layout import Layout
@@ -92,9 +93,10 @@ class Block(nn.Module):
         cache: LayerCache | None = None,
         train: bool = False,
         bias_H: jax.Array | None = None,
+        prefix: KV | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         """(B, T, D) -> (B, T, D), and the layer's cache where one was given. `bias_H` float32 (H, ...) is the table of
-        a position that biases scores."""
+        a position that biases scores, `prefix` (G, n, K) what the tokens see besides themselves."""
         spec = self.spec
         attention = partial(
             Attention,
@@ -116,18 +118,27 @@ class Block(nn.Module):
         def drop(y_BTD: jax.Array) -> jax.Array:
             return dropout(y_BTD, deterministic=not train)
 
+        linears = self.linears
+        adapter = Place(linears.below.removesuffix("/"), name="adapter") if linears.adapter else None
+
+        def adapted(part: str, y_BTD: jax.Array) -> jax.Array:
+            if adapter is None or linears.adapter is None:
+                return y_BTD
+            hook = linears.adapter.sublayer
+            return adapter(lambda place: Place(f"{place.at}/{part}", name=part)(hook, y_BTD))
+
         around, read = partial(Sublayer, norm=spec.norm, norm_place=spec.norm_place, drop=drop), spec.residual.read
         itself, across, feed = around("attention"), around("cross_attention"), around("feed_forward")
         past, memory = cache or (None, None)
         start_BTD = x_BTD
         h_BTD = read(itself, x_BTD, start_BTD, None)
         attend = attention(position=spec.position, name=itself.name)
-        y_BTD, past = attend(h_BTD, layout, pattern, past, train, bias_H=bias_H)
-        x_BTD = itself.add(x_BTD, y_BTD)
+        y_BTD, past = attend(h_BTD, layout, pattern, past, train, bias_H=bias_H, prefix=prefix)
+        x_BTD = itself.add(x_BTD, adapted(itself.name, y_BTD))
         if layout.memory is not None:
             h_BTD = read(across, x_BTD, start_BTD, h_BTD)
             attend = attention(position=NoPosition(), name=across.name)
             y_BTD, memory = attend(h_BTD, layout, Bidirectional(), memory, train, layout.memory)
-            x_BTD = across.add(x_BTD, y_BTD)
-        y_BTD = feed_forward(read(feed, x_BTD, start_BTD, h_BTD))
+            x_BTD = across.add(x_BTD, adapted(across.name, y_BTD))
+        y_BTD = adapted(feed.name, feed_forward(read(feed, x_BTD, start_BTD, h_BTD)))
         return feed.add(x_BTD, y_BTD), None if past is None else LayerCache(past, memory)

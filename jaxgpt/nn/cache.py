@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgpt.nn.layout import Layout
+from jaxgpt.nn.layout import Layout, moved
+from jaxgpt.ops.sharding import constrain
 
 
 class KV(NamedTuple):
@@ -45,10 +46,20 @@ def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:
     R, T = cache.k.shape[2], new.k.shape[2]
     grown = KV(*(_write(old, x, layout.cursor) for old, x in zip(cache, new, strict=True)))
     if T == 1 or layout.capacity <= R:
-        return grown, grown, _slot_positions(R, layout.cursor + T - 1, layout.padding)
+        return grown, grown, _slot_positions(R, layout.cursor + T - 1, layout)
     seen = KV(*(jnp.concatenate([old, x.astype(old.dtype)], 2) for old, x in zip(cache, new, strict=True)))
     pos = jnp.broadcast_to(layout.pos, (cache.k.shape[0], T))
-    return grown, seen, jnp.concatenate([_slot_positions(R, layout.cursor - 1, layout.padding), pos], 1)
+    return grown, seen, jnp.concatenate([_slot_positions(R, layout.cursor - 1, layout), pos], 1)
+
+
+def join(prefix: KV, seen: KV) -> KV:
+    """Keys and values (G, n, K) in front of those of each row: (B, G, n + S, K), in the latter's dtype."""
+
+    def joined(first_GnK: jax.Array, x_BGSK: jax.Array) -> jax.Array:
+        first_BGnK = jnp.broadcast_to(first_GnK.astype(x_BGSK.dtype), (len(x_BGSK), *first_GnK.shape))
+        return constrain(jnp.concatenate([first_BGnK, x_BGSK], 2), "heads")
+
+    return KV(joined(prefix.k, seen.k), joined(prefix.v, seen.v))
 
 
 def squeeze(x_BGRK: jax.Array) -> jax.Array:
@@ -64,10 +75,11 @@ def _single(x_BGRK: jax.Array) -> tuple[int, ...]:
     return tuple(axis for axis in (0, 1) if x_BGRK.shape[axis] == 1)
 
 
-def _slot_positions(R: int, last: jax.Array, padding: jax.Array) -> jax.Array:
+def _slot_positions(R: int, last: jax.Array, layout: Layout) -> jax.Array:
     """int32 (B, R): the position in each slot when `last` is the latest token's; negative where there is none."""
+    assert layout.padding is not None
     number = last - jnp.mod(last - jnp.arange(R, dtype=jnp.int32), R)
-    return jnp.where(number < 0, -1, number - padding[:, None])
+    return moved(jnp.where(number < 0, -1, number - layout.padding[:, None]), layout.virtual)
 
 
 def _write(old_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.lookup import lookup, unproject
 from jaxgpt.ops.positions import Added, Position, PositionEmbedding
@@ -13,7 +14,7 @@ from jaxgpt.ops.sharding import constrain
 
 class Embed(nn.Module):
     """Parameters `token` (V, D), unless `tokens_of` has it; `position` (first_row + context, D) of a PositionEmbedding,
-    `token_type` (types, D) where tokens have types."""
+    `token_type` (types, D) where tokens have types, below `adapter` those of virtual tokens."""
 
     vocab_size: int
     d_model: int
@@ -26,6 +27,8 @@ class Embed(nn.Module):
     """What a token's vector is multiplied by on the way in, not where the output scores against it."""
     tokens_of: "Embed | None" = None
     """Whose token table it reads, in place of one of its own."""
+    virtual: Adapter | None = None
+    """What has vectors for ids from V on; None: there are no such ids."""
 
     def setup(self) -> None:
         """Declares the tables; a later one leaves the start of those before it as it was."""
@@ -40,12 +43,16 @@ class Embed(nn.Module):
         if self.token_types:
             shape = (self.token_types, self.d_model)
             self.type_table = self.param("token_type", nn.initializers.normal(self.std), shape, jnp.float32)
+        if self.virtual is not None:
+            self.adapter = Place("/".join(self.path))
 
     def __call__(self, tokens_BT: jax.Array, layout: Layout, token_types: jax.Array | None = None) -> jax.Array:
         """int (B, T) -> (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""
         x_BTD = constrain(
             lookup(self.token, tokens_BT, "vocabulary_gradient"), "sublayer"
         )  # summed over a split vocabulary before it is cut
+        if self.virtual is not None:
+            x_BTD = self._with_virtual(x_BTD, tokens_BT - self.vocab_size)
         if self.scale is not None:
             x_BTD = x_BTD * self.scale
         if isinstance(self.position, PositionEmbedding):
@@ -60,6 +67,14 @@ class Embed(nn.Module):
     def attend(self, h: jax.Array, columns: int | None = None) -> jax.Array:
         """(..., D) -> (..., V), or (..., columns): scores against the token table (tied output)."""
         return unproject(h.astype(self.dtype), self.token.astype(self.dtype), columns)
+
+    def _with_virtual(self, x_BTD: jax.Array, index_BT: jax.Array) -> jax.Array:
+        """The vectors where the index is negative, else the adapter's of that index."""
+        assert self.virtual is not None
+        vectors = self.adapter(self.virtual.embed, self.d_model)
+        if vectors is None:
+            return x_BTD
+        return jnp.where((index_BT < 0)[..., None], x_BTD, lookup(vectors, jnp.maximum(index_BT, 0)))
 
     def _at(self, table: jax.Array, pos: jax.Array, offset: int = 0) -> jax.Array:
         return lookup(table, jnp.clip(pos, 0, self.context - 1) + offset)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.ops.attention import Numbering
+from jaxgpt.ops.attention import Numbering, Side
+from jaxgpt.spec import ConfigError
 
 
 class Memory(NamedTuple):
@@ -37,8 +38,27 @@ class Layout(NamedTuple):
     """int32 (B,): empty slots on the left of each row's first token: a token's position is its slot less these."""
     capacity: int = 0
     """Slots that will ever be filled: a cache with fewer is a ring."""
+    virtual: int = 0
+    """Positions in front of the first token's, at which an adapter's tokens stand: their keys and values are nowhere in
+    a cache."""
     memory: Memory | None = None
     """What cross-attention sees; None: blocks have none."""
+
+    def behind(self, n: int) -> "Layout":
+        """The same tokens from position `n` on. Padding stays padding.
+
+        Raises ConfigError where rows hold documents apart: what stands in front of a row would be one document's.
+        """
+        if not n:
+            return self
+        if self.numbering == "documents":
+            raise ConfigError("data.documents: separate ones have positions of their own; virtual tokens need joined")
+        return self._replace(pos=moved(self.pos, n), virtual=n)
+
+    def with_virtual(self) -> "Layout":
+        """Of `virtual` tokens and the row's own behind them: virtual + T tokens."""
+        side = in_front(Side(self.pos, self.segment), self.virtual)
+        return self._replace(pos=side.pos, segment=side.segment, virtual=0)
 
     @classmethod
     def of_rows(cls, tokens_BT: jax.Array, positions: jax.Array | None, segments: jax.Array | None) -> "Layout":
@@ -47,3 +67,18 @@ class Layout(NamedTuple):
         numbering: Numbering = "row" if positions is None else "documents" if segments is not None else "any"
         pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
         return cls(pos, segments, numbering)
+
+
+def in_front(side: Side, n: int) -> Side:
+    """`n` virtual tokens at positions 0 to n - 1, and the given ones behind them, (n + S,) or (B, n + S). Their segment
+    is the row's largest: that of its tokens, where the others are padding."""
+    first = jnp.broadcast_to(jnp.arange(n, dtype=side.pos.dtype), (*side.pos.shape[:-1], n))
+    pos, segment = jnp.concatenate([first, side.pos], -1), side.segment
+    if segment is not None:
+        segment = jnp.concatenate([jnp.repeat(jnp.max(segment, 1, keepdims=True), n, 1), segment], 1)
+    return Side(pos, segment)
+
+
+def moved(pos: jax.Array, n: int) -> jax.Array:
+    """Positions `n` further on; negative ones, of padding, stay as they are."""
+    return jnp.where(pos < 0, pos, pos + n) if n else pos

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.block import Block
-from jaxgpt.nn.cache import Cache, LayerCache
+from jaxgpt.nn.cache import KV, Cache, LayerCache
 from jaxgpt.nn.layout import Layout, Memory
 from jaxgpt.nn.pipeline import Pipelined, pipeline
 from jaxgpt.nn.remat import Remat, recomputed
@@ -22,13 +23,14 @@ Layer = Callable[
     [Any, jax.Array, Any, Pattern, LayerCache | None, int | None], tuple[jax.Array, LayerCache | None, Losses]
 ]
 """Parameters, (B, T, D), index, pattern and cache of one layer to its output, its cache and its auxiliary losses. The
-parameters are the layer's own, or those of a group of layers and its place among them."""
+parameters, with the prefix or None, are the layer's own, or those of a group of layers and its place among them."""
 
 
 class Stack(nn.Module):
     """`num_layers` blocks whose patterns cycle through `patterns`.
 
-    Parameters `layers`, and `bias` (H, ...) where positions bias the scores by a trained table, one for all layers.
+    Parameters `layers`, and `bias` (H, ...) where positions bias the scores by a trained table, one for all layers;
+    below `adapter` those of a prefix.
     Layer i starts from a key folded with i, so a deeper stack starts with the same first layers; the parameters and the
     results do not depend on `loop` or `remat`. In a pipeline dropout is drawn row by row, as within `by_row`.
 
@@ -41,6 +43,8 @@ class Stack(nn.Module):
     patterns: tuple[Pattern, ...]
     loop: Loop
     remat: Remat
+    adapter: Adapter | None = None
+    """What may put keys and values beside the layers' own."""
 
     @nn.compact
     def __call__(
@@ -65,6 +69,7 @@ class Stack(nn.Module):
             params = self.get_variable("params", "layers")
         # Declared last: an earlier parameter would change how the layers start.
         bias_H = self.param("bias", lambda _: start_H) if biased and biased.trained else start_H
+        layers = params, self._prefix()
         key = self.make_rng("dropout") if train and self.has_rng("dropout") else None
 
         def layer(layout: Layout, loop: Literal["scan", "unroll"], repeat: jax.Array | None = None) -> Layer:
@@ -75,9 +80,10 @@ class Stack(nn.Module):
                     p = jax.tree.map(lambda a: a[place], p)
                 if repeat is not None:
                     p = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, repeat, keepdims=False), p)
+                p, prefix = p
                 rngs = {} if key is None else {"dropout": jax.random.fold_in(key, index)}
                 (x, cache), sown = block.apply(
-                    {"params": p}, x, layout, pattern, cache, train, bias_H, rngs=rngs, mutable=["losses"]
+                    {"params": p}, x, layout, pattern, cache, train, bias_H, prefix, rngs=rngs, mutable=["losses"]
                 )
                 return x, cache, sown_losses(sown)
 
@@ -92,15 +98,22 @@ class Stack(nn.Module):
             return x, losses
 
         if cache is None and isinstance(self.loop, Pipelined) and not every:
-            x_BTD, losses = pipeline(stage, params, x_BTD, layout, self.loop, self.remat == "stage")
+            x_BTD, losses = pipeline(stage, layers, x_BTD, layout, self.loop, self.remat == "stage")
         elif cache is None and self.loop == "scan" and self.num_layers % len(self.patterns) == 0:
-            x_BTD, losses = _scan(layer(layout, "scan"), params, x_BTD, 0, self.patterns, every)
+            x_BTD, losses = _scan(layer(layout, "scan"), layers, x_BTD, 0, self.patterns, every)
         else:
-            layers = params if isinstance(params, tuple) else split_layers(params)
-            x_BTD, cache, losses = _unroll(layer(layout, "unroll"), layers, x_BTD, 0, self.patterns, cache, every)
+            each = _each(*layers) if isinstance(params, tuple) else split_layers(layers)
+            x_BTD, cache, losses = _unroll(layer(layout, "unroll"), each, x_BTD, 0, self.patterns, cache, every)
         for name, total in losses.items():
             self.sow("losses", name, total)
         return x_BTD, cache
+
+    def _prefix(self) -> KV | None:
+        """(L, G, n, K): what an adapter puts beside the keys and values of the layers."""
+        if self.adapter is None:
+            return None
+        place, spec = Place("/".join(self.path), name="adapter"), self.block.spec
+        return place(self.adapter.keys_and_values, self.num_layers, spec.kv_heads, spec.head_width)
 
     def _init(self, key: jax.Array, block: Block, x_BTD: jax.Array, bias_H: jax.Array | None, memory: bool) -> Any:
         pos = jnp.zeros((1,), jnp.int32)
@@ -114,6 +127,12 @@ def split_layers(stacked: Any) -> tuple[Any, ...]:
     leaves, shape = jax.tree.flatten(stacked)
     split = [lax.split(leaf, [1] * leaf.shape[0], axis=0) for leaf in leaves]
     return tuple(jax.tree.unflatten(shape, [part[i][0] for part in split]) for i in range(len(split[0])))
+
+
+def _each(layers: tuple[Any, ...], prefix_L: KV | None) -> list[tuple[Any, KV | None]]:
+    """Each layer's parameters with its prefix, where the former are apart already."""
+    prefixes = [None] * len(layers) if prefix_L is None else split_layers(prefix_L)
+    return list(zip(layers, prefixes, strict=True))
 
 
 def unstack(params: Any) -> Any:

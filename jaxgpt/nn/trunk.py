@@ -23,7 +23,7 @@ from jaxgpt.nn.norm import Norm
 from jaxgpt.nn.remat import Remat
 from jaxgpt.nn.stack import Loop, Stack
 from jaxgpt.ops.attention import Case, Kernel, Numbering
-from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach
+from jaxgpt.ops.patterns import Pattern, beyond, mean_keys, reach, with_first
 from jaxgpt.ops.positions import Added, Biased, PositionEmbedding, Rotated
 from jaxgpt.ops.sharding import constrain
 from jaxgpt.spec.inputs import enabled
@@ -82,6 +82,10 @@ class TrunkSpec(BlockSpec):
                 f"position {self.position.kind} is a table of context {self.context} x d_model {self.d_model}: "
                 f"more than {MOST_IN_TABLE} numbers; use another, such as rotary"
             )
+        if self.virtual_tokens >= self.context:
+            problems.append(
+                f"adapter.tokens {self.virtual_tokens} leave no position of context {self.context} to a text; use fewer"
+            )
         if not self.pattern:
             problems.append("pattern needs at least one entry, for example causal")
         for i, pattern in enumerate(self.pattern):
@@ -97,9 +101,12 @@ class TrunkSpec(BlockSpec):
 
     def attention_flops(self, length: int, dense: bool) -> float:
         """Of a token, forward and backward, in products of queries and keys and of weights and values. `dense`: as if
-        every token saw `length` keys; else as many as the patterns keep."""
-        keys = sum(length if dense else mean_keys(pattern, length) for pattern in self.layer_patterns)
-        return 12 * self.num_heads * self.head_width * keys
+        every token saw `length` keys; else as many as the patterns keep. Those of an adapter's tokens are theirs who
+        see them, and what embedded ones compute is shared out over the row's."""
+        row = length + self.embedded_tokens
+        keys = sum(row if dense else mean_keys(pattern, row) for pattern in self.layer_patterns)
+        beside = self.num_layers * (self.virtual_tokens - self.embedded_tokens)
+        return 12 * self.num_heads * self.head_width * (keys * row / length + beside)
 
     def named_patterns(self) -> dict[str, Pattern]:
         """The patterns that layers have; of one that shares out heads, those of the shares (`pattern.0.of.1`)."""
@@ -113,9 +120,10 @@ class TrunkSpec(BlockSpec):
         self, length: int, dtype: str, platform: str, numbering: Numbering, segments: bool, token_parts: int = 1
     ) -> dict[str, Case]:
         """What the layers ask of a kernel in training on rows of `length`, for each of `named_patterns`."""
+        length, beside = length + self.virtual_tokens, self.virtual_tokens - self.embedded_tokens
         return {
             name: Case(
-                pattern,
+                with_first(pattern, beside) if beside else pattern,
                 queries=length,
                 keys=length,
                 d_head=self.head_width,
@@ -141,6 +149,16 @@ class TrunkSpec(BlockSpec):
         """How the projections of blocks and heads are made."""
         scale = (2 * self.num_layers) ** -0.5 if self.residual_init == "depth_scaled" else 1.0
         return Linears(dtype, self.init_std, self.init_std * scale, self.bias, self.adapter)
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Tokens of the adapter in front of every row, which take its first positions."""
+        return 0 if self.adapter is None else self.adapter.virtual_tokens
+
+    @property
+    def embedded_tokens(self) -> int:
+        """How many of them go through the model as a row's first tokens."""
+        return 0 if self.adapter is None else self.adapter.embedded_tokens
 
     @property
     def position_table(self) -> int:
@@ -191,11 +209,12 @@ class Trunk(nn.Module):
             token_types=self.token_types,
             scale=self.embed_scale,
             tokens_of=self.tokens_of,
+            virtual=spec.adapter if spec.embedded_tokens else None,
         )
         self.norm_embed = None if spec.embed_norm is None else spec.embed_norm.module("norm_embed")
         linears = spec.linears(self.dtype).within(*self.path, "blocks", "layers")
         block = Block(spec, linears, self.kernel, parent=None)
-        self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat)
+        self.blocks = Stack(block, spec.num_layers, spec.pattern, self.loop, self.remat, spec.adapter)
         self.norm_final = spec.norm.module("norm_final") if spec.norm_place.final_norm else None
         self.drop = Dropout(spec.dropout)
 
@@ -203,19 +222,32 @@ class Trunk(nn.Module):
         self, tokens_BT: jax.Array, layout: Layout, train: bool = False, token_types: jax.Array | None = None
     ) -> jax.Array:
         """int (B, T) -> final hidden states (B, T, D). `token_types` int (B, T): 0 everywhere where not given."""
-        return self._normed(self._run(tokens_BT, layout, None, train, token_types)[0])
+        x_BTD, _ = self._run(tokens_BT, layout, None, train, token_types)
+        return self._normed(x_BTD[:, -tokens_BT.shape[1] :])
 
     def states(
         self, tokens_BT: jax.Array, layout: Layout, train: bool = False, token_types: jax.Array | None = None
     ) -> list[jax.Array]:
         """The outputs (B, T, D) of all layers; the last is as the call gives it."""
         x_LBTD, _ = self._run(tokens_BT, layout, None, train, token_types, every=True)
+        x_LBTD = x_LBTD[:, :, -tokens_BT.shape[1] :]
         return [*x_LBTD[:-1], self._normed(x_LBTD[-1])]
 
     def extend(self, tokens_BT: jax.Array, layout: Layout, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
+        """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches. An adapter's embedded
+        tokens are among those given, as ids from the vocabulary's size on."""
         x_BTD, grown = self._run(tokens_BT, layout, cache, False)
         return self._normed(x_BTD), grown
+
+    def _led(
+        self, tokens_BT: jax.Array, layout: Layout, token_types: jax.Array | None
+    ) -> tuple[jax.Array, Layout, jax.Array | None]:
+        """The tokens, their layout and types with the adapter's embedded tokens in front, whose types are 0."""
+        n = self.spec.embedded_tokens
+        ids_n = self.vocab_size + jnp.arange(n, dtype=tokens_BT.dtype)
+        tokens = jnp.concatenate([jnp.broadcast_to(ids_n, (len(tokens_BT), n)), tokens_BT], 1)
+        types = None if token_types is None else jnp.pad(token_types, ((0, 0), (n, 0)))
+        return tokens, layout.behind(n).with_virtual(), types
 
     def _normed(self, x_BTD: jax.Array) -> jax.Array:
         return constrain(x_BTD if self.norm_final is None else self.norm_final(x_BTD), "sublayer")
@@ -229,6 +261,10 @@ class Trunk(nn.Module):
         token_types: jax.Array | None = None,
         every: bool = False,
     ) -> tuple[jax.Array, Any]:
+        if self.spec.embedded_tokens and cache is None:
+            tokens_BT, layout, token_types = self._led(tokens_BT, layout, token_types)
+        elif not self.spec.embedded_tokens:
+            layout = layout.behind(self.spec.virtual_tokens)
         x_BTD = constrain(self.embed(tokens_BT, layout, token_types), "residual")
         x_BTD = self.drop(x_BTD if self.norm_embed is None else self.norm_embed(x_BTD), deterministic=not train)
         return self.blocks(x_BTD, layout, cache, train, every)

@@ -106,7 +106,7 @@ class Contrastive(Objective):
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """FLOPs a token in training: none gets logits, but those of anchors that are filled in and read once more."""
-        length = data.seq_len or model.context
+        length = data.seq_len or model.room
         filled = 0.0 if self.masking is None else self.masking.flops_per_token(model, length, dense, trained)
         return model.flops_per_token(length, dense, 0.0, trained) + filled / max(2, data.texts)
 

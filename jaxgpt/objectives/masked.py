@@ -128,7 +128,7 @@ class MaskedLanguageModel(Objective):
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """Logits are made for `masking.predictions` tokens of a row alone."""
-        return self.masking.flops_per_token(model, data.seq_len or model.context, dense, trained)
+        return self.masking.flops_per_token(model, data.seq_len or model.room, dense, trained)
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None

@@ -38,7 +38,7 @@ class NextSentence(Spec):
             problems.append(
                 "objective.next_sentence cuts windows; leave data.columns out, and set data.documents cross"
             )
-        length = data.seq_len or model.context
+        length = data.seq_len or model.room
         if length < 5:
             problems.append(f"objective.next_sentence needs rows of 5 tokens; data.seq_len is {length}")
         if rows < 2:

@@ -83,7 +83,7 @@ class Objective(Loss, Seam, seam="objective"):
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """What training costs by it for each token of `ObjectiveRun.row_tokens`, as `Model.flops_per_token` counts."""
-        return model.flops_per_token(data.seq_len or model.context, dense, trained=trained)
+        return model.flops_per_token(data.seq_len or model.room, dense, trained=trained)
 
     def measures(self, outputs: int) -> tuple[str, ...]:
         """The names of `figures` where the model's text head has so many outputs."""

@@ -70,7 +70,7 @@ class Task(Objective):
         if self.lm_weight and not model.continues:
             problems.append(f"objective.lm_weight: model {model.kind} predicts no next token; leave it out")
         elif self.lm_weight:
-            length = data.seq_len or model.context
+            length = data.seq_len or model.room
             problems += [
                 f"objective.lm_weight predicts tokens that model.{name} '{pattern.kind}' shows; leave it out"
                 for name, pattern in model.named_patterns().items()
@@ -80,7 +80,7 @@ class Task(Objective):
 
     def flops_per_token(self, model: Model, data: Data, dense: bool = True, trained: Trained = all_trained) -> float:
         """FLOPs a token in training: tokens get logits where lm_weight is set, else none does."""
-        return model.flops_per_token(data.seq_len or model.context, dense, float(self.lm_weight > 0), trained)
+        return model.flops_per_token(data.seq_len or model.room, dense, float(self.lm_weight > 0), trained)
 
     def outputs(self, model: nn.Module, params: Any, batch: Batch) -> jax.Array:
         """float32 (B, C): what is said of each row, without dropout. The batch needs no label."""

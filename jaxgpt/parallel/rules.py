@@ -75,6 +75,7 @@ class Megatron(Rules):
         between: Axes = ("sequence", "tensor") if self.sequence_norms else "sequence"
         return (
             (
+                (r"(^|/)adapter/", (...,)),  # small, whatever they are named
                 (r"embed/token$", (..., "tensor", None)),
                 (r"(attention/[qkv]|feed_forward/(up|gate))/(weight|bias)$|lm_head/(weight|bias)$", (..., "tensor")),
                 (r"(attention/o|feed_forward/down)/weight$", (..., "tensor", None)),

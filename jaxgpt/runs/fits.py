@@ -10,6 +10,11 @@ def check_devices(run: ObjectiveRun, devices: int) -> None:
     """Raises ConfigError when the run does not divide over the mesh. Called before anything is compiled."""
     shape = run.exec.mesh.shape(devices)
     check_divides(run, shape)
+    if run.model.room < run.model.context and shape["sequence"] > 1:
+        raise ConfigError(
+            f"exec.mesh.sequence: {shape['sequence']}; model.adapter puts virtual tokens in front of whole rows; split "
+            "over data, fsdp or tensor"
+        )
     for axis in ("sequence", "pipeline") if run.objective.texts else ():
         if shape[axis] > 1:
             raise ConfigError(

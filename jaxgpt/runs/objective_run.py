@@ -96,7 +96,7 @@ class ObjectiveRun(Run, kind="objective"):
     @property
     def seq_len(self) -> int:
         """Tokens of a row of a batch."""
-        return self.data.seq_len or self.model.context
+        return self.data.seq_len or self.model.room
 
     @property
     def row_tokens(self) -> int:
@@ -161,7 +161,7 @@ class ObjectiveRun(Run, kind="objective"):
 
     def prepare(self, quiet: bool = False, codec: Codec | None = None) -> TrainingData:
         """Its data, in batches as its objective asks for them; a `codec` takes the place of the tokenizer's."""
-        length, plan = self.model.context, self.objective.row_plan
+        length, plan = self.model.room, self.objective.row_plan
         return prepare(self.data, self.tokenizer, length, quiet=quiet, codec=codec, plan=plan)
 
     def shared_steps(self, steps: int) -> int:
@@ -174,8 +174,16 @@ class ObjectiveRun(Run, kind="objective"):
         if self.trained is not None and self.start is None:
             field = "model.adapter" if self.trainable is None else "trainable"
             problems.append(f"{field}: what is not trained comes from other weights; name them in start")
-        if self.seq_len > self.model.context:
-            problems.append(f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}; shorten one")
+        virtual = self.model.context - self.model.room
+        if self.seq_len > self.model.room:
+            less = f" less {virtual} virtual tokens" if virtual else ""
+            problems.append(
+                f"data.seq_len {self.seq_len} exceeds model.context {self.model.context}{less}; shorten one"
+            )
+        if virtual and self.data.documents == "separate":
+            problems.append(
+                "data.documents separate: what model.adapter puts in front of a row is no document's; join them"
+            )
         if self.batch_size % self.exec.accumulate:
             problems.append(f"batch_size {self.batch_size} is not a multiple of exec.accumulate {self.exec.accumulate}")
         if self.batch_ramp and self.batch_ramp.start >= self.batch_size:

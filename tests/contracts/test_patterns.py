@@ -25,6 +25,7 @@ EXAMPLES = {
     "dilated": [{"window": 3, "dilation": 2}, {"window": 2, "dilation": 3, "right": 1}],
     "sinks": [{"window": 3, "count": 2}],
     "global_window": [{"window": 2, "count": 2}],
+    "first": [{"count": 3}],
     "strided": [{"stride": 3}, {"stride": 4, "factor": "local"}, {"stride": 4, "factor": "column"}],
     "fixed": [
         {"stride": 4, "summary": 2},
@@ -57,6 +58,7 @@ PLAIN = {
     "banded": lambda p, q, k: q - p.window + 1 <= k <= q + p.right,
     "dilated": lambda p, q, k: any(k == q - m * p.dilation for m in range(-p.right, p.window)),
     "sinks": lambda p, q, k: k <= q and (k > q - p.window or k < p.count),
+    "first": lambda p, q, k: k < p.count,
     "global_window": lambda p, q, k: abs(q - k) < p.window or min(q, k) < p.count,
     "strided": strided,
     "fixed": fixed,

@@ -169,7 +169,7 @@ class Unit(nn.Module):
     spec: BlockSpec
 
     @nn.compact
-    def __call__(self, x, layout, pattern, cache=None, train=False, bias_H=None):
+    def __call__(self, x, layout, pattern, cache=None, train=False, bias_H=None, prefix=None):
         y = Router(name="feed_forward")(x / jnp.sqrt(jnp.sum(x**2, -1, keepdims=True)), train)
         y = Dropout(self.spec.dropout)(y, deterministic=not train)
         if train:

@@ -3,6 +3,7 @@
 from jaxgpt.ops.patterns.call import Call, Composed, Keep, Mask, Tokens
 from jaxgpt.ops.patterns.combine import Combined, Intersection, PerHead, Union, is_relative
 from jaxgpt.ops.patterns.dense import Bidirectional, Causal, Prefix
+from jaxgpt.ops.patterns.first import First, with_first
 from jaxgpt.ops.patterns.layout import arrangements, band, calls, kept_blocks, mean_keys, reach, sees_ahead, strips
 from jaxgpt.ops.patterns.local import Banded, Dilated, GlobalWindow, Sinks
 from jaxgpt.ops.patterns.pattern import Arranged, Arrangement, Extent, Pattern, Relative, beyond
@@ -19,6 +20,7 @@ __all__ = [
     "Composed",
     "Dilated",
     "Extent",
+    "First",
     "Fixed",
     "GlobalWindow",
     "Intersection",
@@ -42,4 +44,5 @@ __all__ = [
     "reach",
     "sees_ahead",
     "strips",
+    "with_first",
 ]
