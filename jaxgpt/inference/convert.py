@@ -7,16 +7,19 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from jaxgpt.disk import resolve
 from jaxgpt.inference.adapters import is_run
 from jaxgpt.inference.device_weights import DTYPES
 from jaxgpt.inference.load import Loaded, load
 from jaxgpt.interop.families.table import by_model
-from jaxgpt.interop.hugging_face.export import write_folder
+from jaxgpt.interop.hugging_face.export import padding, write_folder
 from jaxgpt.interop.recognize import read_source
 from jaxgpt.interop.sentence_transformers.export import strip_head
-from jaxgpt.models import Model
+from jaxgpt.models import Decoder, Model
+from jaxgpt.nn.task_head import TaskHead
+from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import choice, instance
 from jaxgpt.terminal import Watch, say
@@ -49,6 +52,8 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
 
             if loaded.recipe is not None:
                 raise ConfigError(f"{target}: GGUF has no place for how texts become vectors; write a folder")
+            if loaded.model.text_head is not None:
+                raise ConfigError(f"{target}: GGUF has no place for a text head; write a folder")
             written = write_gguf(
                 target, loaded.model, loaded.params, loaded.codec, loaded.generation, dtype, loaded.chat_templates
             )
@@ -72,6 +77,11 @@ def _read(source: Path, dtype: str, best: bool) -> Loaded:
     """A model in host memory: its parameters are numpy's."""
     if is_run(source):
         run = load(source, best)
+        if isinstance(run.spec, ObjectiveRun) and run.spec.objective.arrangement == "both_orders":
+            raise ConfigError(
+                f"{source}: objective {run.spec.objective.kind} adds up both orders of a pair, which no class of other "
+                "libraries does; train on pairs by objective regress"
+            )
         model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, run.params))
         return replace(run, model=model, params=params, recipe=recipe)
     opened = read_source(source)
@@ -92,10 +102,22 @@ def _read(source: Path, dtype: str, best: bool) -> Loaded:
 def _notes(loaded: Loaded, target: Path, written: Model) -> list[str]:
     """What the target cannot hold, and would be lost or added without a word. `written`: the model it holds."""
     notes = []
-    if written != loaded.model:
+    ours, theirs = (set(flatten_dict(model.shapes(), sep="/")) for model in (loaded.model, written))
+    if theirs - ours:
         notes.append(
             "biases of zero were added, which this class always has: no number changes, and it loads with them"
         )
+    heads = loaded.model.text_head, written.text_head
+    if heads[0] != heads[1]:
+        notes.append("bias and scale of the task's output lie in the weights that this class has: it answers alike")
+    if (loaded.model.continues or loaded.model.fills_in) and not (written.continues or written.fills_in):
+        notes.append("the output over the vocabulary was left out, which this class does not have")
+    if (
+        isinstance(written.text_head, TaskHead)
+        and isinstance(written, Decoder)
+        and (loaded.codec is None or padding(loaded.codec) is None)
+    ):
+        notes.append("there is no token to fill rows up with, so transformers reads one text at a time")
     replaced = target.suffix != ".gguf" and by_model(written).model_type in REPLACED
     if replaced and loaded.codec and json.loads(loaded.codec.tokenizer_json())["pre_tokenizer"] is None:
         name = "transformers.PreTrainedTokenizerFast"

@@ -110,7 +110,8 @@ class Loaded:
     def logits(self, tokens: ArrayLike) -> jax.Array:
         """int (B, T) -> float32 (B, T, V). Raises ConfigError for ids outside the vocabulary or rows too long."""
         if not (self.model.continues or self.model.fills_in):
-            raise ConfigError("model.masked_head: false, so these weights score no vocabulary; m.encode gives vectors")
+            head = "lm_head" if hasattr(self.model, "lm_head") else "masked_head"
+            raise ConfigError(f"model.{head}: false, so these weights score no vocabulary; m.encode gives vectors")
         try:
             ids = np.asarray(tokens)
         except Exception:  # rows of uneven length; what else may be wrong is for the class of `tokens` to say
@@ -190,7 +191,7 @@ class Loaded:
     @property
     def _continuing(self) -> Model:
         if not self.model.continues:
-            raise ConfigError(f"{self.model.kind}: fills in and encodes text, but does not continue it; use a decoder")
+            raise ConfigError(f"{self.model.kind}: these weights continue no text; use a decoder with an output")
         return self.model
 
     def _rows(self, prompts: str | Sequence[str]) -> list[list[int]]:

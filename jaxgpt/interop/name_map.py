@@ -56,7 +56,7 @@ class NameMap(NamedTuple):
     buffers: str
     """Regular expression of names that are constants, not parameters: left out."""
     copies: Mapping[str, str]
-    """Names that may repeat another tensor (a tied output): taken in when equal to it, never written."""
+    """Names that may repeat another tensor (a tied output), or stand for it: taken in when equal, never written."""
     renames: tuple[tuple[str, str], ...] = ()
     """Regular expressions that older files' names hold, and what stands there today."""
 
@@ -85,7 +85,7 @@ class NameMap(NamedTuple):
         for copy, original in self.copies.items():
             if copy in given and copy not in expected:
                 tensor = given.pop(copy)
-                if original in given and not _equal(tensor, given[original]):
+                if not _equal(tensor, given.setdefault(original, tensor)):
                     problems.append(
                         f"{copy}: differs from {original}, but tie_word_embeddings says that they are one; "
                         "set it false in config.json"

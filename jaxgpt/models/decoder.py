@@ -27,6 +27,8 @@ class Decoder(Transformer):
 
     citation = "Vaswani et al. 2017; Radford et al. 2018, section 3.1"
     pattern: tuple[Pattern, ...] = (Causal(),)
+    lm_head: bool = True
+    """Whether hidden states are scored against the vocabulary; without it the model ends with them."""
     tied: bool = True
     """Whether the output scores against the token embedding (Press & Wolf 2017)."""
     head_bias: bool = False
@@ -50,13 +52,13 @@ class Decoder(Transformer):
 
     @property
     def scores_by_table(self) -> bool:
-        """Whether the output is tied to the token embedding."""
-        return self.tied
+        """Whether there is an output, and it is tied to the token embedding."""
+        return self.lm_head and self.tied
 
     @property
     def continues(self) -> bool:
-        """True: a decoder predicts what follows."""
-        return True
+        """Whether it predicts what follows: not without an output over the vocabulary."""
+        return self.lm_head
 
     @property
     def pooling(self) -> str:
@@ -73,22 +75,24 @@ class Decoder(Transformer):
 
 
 class DecoderLM(TransformerModule):
-    """The assembled language model. `apply({"params": p}, tokens)` gives logits."""
+    """The assembled language model. `apply({"params": p}, tokens)` gives logits, or hidden states without an output."""
 
     spec: Decoder
 
     def setup(self) -> None:
-        """Names the children: those of the trunk, lm_head (unless tied), text_head."""
+        """Names the children: those of the trunk, lm_head (unless tied, or left out), text_head."""
         spec = self.spec
         self.trunk = spec.trunk(self.kernel, self.dtype, self.loop, self.remat, embed_scale=spec.embed_scale)
         nn.share_scope(self, self.trunk)
         linears = spec.linears(self.dtype)
-        self.lm_head = None if spec.tied else linears(self.trunk.vocab_size, "lm_head", bias=spec.head_bias)
+        own = spec.lm_head and not spec.tied
+        self.lm_head = linears(self.trunk.vocab_size, "lm_head", bias=spec.head_bias) if own else None
         self.text_head = spec.text_head and spec.text_head.module(linears)
 
     def __call__(self, tokens_BT: jax.Array, train: bool = False) -> jax.Array:
-        """int (B, T) -> logits (B, T, V) in the compute dtype."""
-        return self.unembed(self.hidden(tokens_BT, train=train))
+        """int (B, T) -> logits (B, T, V), or (B, T, D) without an output, in the compute dtype."""
+        hidden_BTD = self.hidden(tokens_BT, train=train)
+        return self.unembed(hidden_BTD) if self.spec.lm_head else hidden_BTD
 
     def extend(self, tokens_BT: jax.Array, layout: Layout, cache: Cache) -> tuple[jax.Array, Cache]:
         """Continues cached sequences by T tokens: hidden states (B, T, D) and the grown caches."""
@@ -96,6 +100,8 @@ class DecoderLM(TransformerModule):
 
     def unembed(self, hidden: jax.Array, columns: int | None = None) -> jax.Array:
         """(..., D) -> logits (..., V), or (..., columns), of which those beyond V belong to no token."""
+        if not self.spec.lm_head:
+            raise ValueError("model.lm_head is off: the model has no logits")
         score = self.trunk.embed.attend if self.lm_head is None else self.lm_head
         logits = score(hidden, columns)
         cap = self.spec.logit_cap

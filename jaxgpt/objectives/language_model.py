@@ -32,8 +32,13 @@ class LanguageModel(Objective):
         return self.evolve(chunk=tokens or "all") if self.chunk == "auto" else None
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
-        """It needs windows of a corpus."""
-        return [f"objective {self.kind} reads windows of a corpus; leave data.columns out"] if data.texts else []
+        """It needs windows of a corpus, and a model with an output over the vocabulary."""
+        problems = [f"objective {self.kind} reads windows of a corpus; leave data.columns out"] if data.texts else []
+        if not (model.continues or model.fills_in):
+            problems.append(
+                f"objective {self.kind} scores tokens; model {model.kind} has no output over the vocabulary"
+            )
+        return problems
 
     def loss(
         self, model: nn.Module, params: Any, batch: Batch, key: jax.Array | None

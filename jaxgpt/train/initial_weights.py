@@ -23,6 +23,7 @@ OPEN = frozenset(
         "pooler",
         "next_sentence",
         "masked_head",
+        "lm_head",
         "context",
         "init_std",
         "residual_init",

@@ -123,3 +123,14 @@ def test_init_allocates_nothing_under_eval_shape():
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(decoder().shapes()))
     decoder().shapes()["embed"].clear()
     assert decoder().shapes()["embed"], "each call gives a tree of its own"
+
+
+def test_without_an_output_the_model_ends_with_hidden_states(weights):
+    spec = decoder(lm_head=False, tied=False)
+    params = weights(spec)
+    assert "lm_head" not in params and not spec.continues and not spec.scores_by_table
+    module = spec.build()
+    hidden = module.apply({"params": params}, TOKENS, method="hidden")
+    np.testing.assert_array_equal(module.apply({"params": params}, TOKENS), hidden)
+    with pytest.raises(ValueError, match=r"model\.lm_head is off"):
+        module.apply({"params": params}, hidden, method="unembed")

@@ -2,6 +2,7 @@
 
 from jaxgpt.interop.families.encoder_config import Dialect, Heads, encoder_family
 from jaxgpt.interop.families.rows import LAYER, dense, norm
+from jaxgpt.interop.families.task_classes import TaskClass, with_task_classes
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import BERT
 
@@ -52,6 +53,8 @@ DIALECT = Dialect(
         "BertForNextSentencePrediction": Heads(pooler=True, next_sentence=True),
     },
 )
-
-
-FAMILY = encoder_family(BERT, NAMES, DIALECT, masked_head="cls.predictions.bias")
+FAMILY = with_task_classes(
+    encoder_family(BERT, NAMES, DIALECT, masked_head="cls.predictions.bias"),
+    TaskClass("BertForSequenceClassification", "classifier", dropout="classifier_dropout"),
+    TaskClass("BertForMultipleChoice", "classifier", candidates=True, dropout="classifier_dropout"),
+)

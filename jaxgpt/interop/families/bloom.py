@@ -6,6 +6,7 @@ A head's queries, keys and values lie side by side in one matrix.
 from typing import Any
 
 from jaxgpt.interop.families.rows import LAYER, QKV, dense, norm
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.common_keys import CommonKeys
 from jaxgpt.interop.hugging_face.config import Config, family
 from jaxgpt.interop.name_map import NameMap, Row
@@ -59,4 +60,4 @@ def fields(config: Config) -> dict[str, Any]:
     return ours | {"position": "alibi", "embed_norm": ours["norm"]}
 
 
-FAMILY = family("bloom", "BloomForCausalLM", BLOOM, names, fields, COMMON.keys, words=COMMON.words)
+FAMILY = with_task_classes(family("bloom", "BloomForCausalLM", BLOOM, names, fields, COMMON.keys, words=COMMON.words))

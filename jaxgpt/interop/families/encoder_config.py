@@ -71,8 +71,8 @@ def encoder_family(kind: type[E], names: NameMap, dialect: Dialect, masked_head:
     """A family of encoders. `masked_head`: the tensor by which a file shows that it has one."""
 
     def named(model: Encoder) -> NameMap:
-        """A class without either head writes names without the prefix."""
-        if model.masked_head or model.next_sentence:
+        """A class without any head writes names without the prefix."""
+        if model.masked_head or model.next_sentence or model.text_head is not None:
             return names
         return names._replace(rows=tuple(row._replace(bare=True) for row in names.rows))
 

@@ -32,12 +32,19 @@ class Family(NamedTuple):
     """The model with the optional parts that the names of a file's tensors show: it may hold more heads than its
     config.json says, or fewer."""
     filled: Callable[[Any], Model] = lambda model: model
-    """The model with the biases that the class always has: one without them is it, with zeros there."""
+    """The model with the biases that the class always has: one without them is it, with zeros there. And one that
+    judges texts without the other heads, which no class of those has."""
+    folded: Callable[[Any, Any, Mapping[str, Any]], Mapping[str, Any]] = lambda model, fuller, params: params
+    """`(model, filled(model), params)`, with zeros for the biases -> the weights of the latter."""
+    task_classes: tuple[str, ...] = ()
+    """Names of the classes that judge texts."""
 
     def fill(self, model: Any, params: Mapping[str, Any]) -> tuple[Model, Mapping[str, Any]]:
-        """The model and its weights with the biases that the class always has."""
+        """The model and its weights as the class has them: what it says of a text is the same."""
         fuller = self.filled(model)
-        return (model, params) if fuller == model else (fuller, add_zeros(params, fuller.shapes()))
+        if fuller == model:
+            return model, params
+        return fuller, self.folded(model, fuller, add_zeros(params, fuller.shapes()))
 
     def read(
         self, tensors: Mapping[str, Any], model: Model, dtype: str = "float32", put: Put | None = None

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxgpt.interop.families import llama
 from jaxgpt.interop.families import llama_like as llama_type
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.config import Config, Small, family
 from jaxgpt.interop.hugging_face.sliding_window import layer_types, read_layer_types, width_of
 from jaxgpt.models import Decoder, Gemma2
@@ -57,4 +58,6 @@ def keys(model: Decoder) -> dict[str, Any]:
     }
 
 
-FAMILY = family("gemma2", "Gemma2ForCausalLM", Gemma2, llama_type.names, fields, keys, moves_pairs=True)
+FAMILY = with_task_classes(
+    family("gemma2", "Gemma2ForCausalLM", Gemma2, llama_type.names, fields, keys, moves_pairs=True)
+)

@@ -6,6 +6,7 @@ Blocks are named as in their GPT-2, but normalise after the residual sum, and th
 from typing import Any
 
 from jaxgpt.interop.families import gpt2
+from jaxgpt.interop.families.task_classes import double_heads, with_task_classes
 from jaxgpt.interop.hugging_face.config import Config, activation_name, family
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import GPT1, Decoder
@@ -38,4 +39,7 @@ def keys(model: Decoder) -> dict[str, Any]:
     return COMMON.keys(model) | {"afn": activation_name(model, ACTIVATIONS)}
 
 
-FAMILY = family("openai-gpt", "OpenAIGPTLMHeadModel", GPT1, lambda model: NAMES, fields, keys, words=COMMON.words)
+FAMILY = with_task_classes(
+    family("openai-gpt", "OpenAIGPTLMHeadModel", GPT1, lambda model: NAMES, fields, keys, words=COMMON.words),
+    double_heads("OpenAIGPTDoubleHeadsModel"),
+)

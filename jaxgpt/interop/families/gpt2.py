@@ -6,6 +6,7 @@ Their Conv1D stores (in, out) as we do; queries, keys and values are one matrix.
 from typing import Any
 
 from jaxgpt.interop.families.rows import LAYER, QKV, dense, norm
+from jaxgpt.interop.families.task_classes import double_heads, with_task_classes
 from jaxgpt.interop.hugging_face.common_keys import CommonKeys
 from jaxgpt.interop.hugging_face.config import Config, activation_name, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
@@ -60,4 +61,7 @@ def keys(model: Decoder) -> dict[str, Any]:
     return COMMON.keys(model) | {"n_inner": inner_width(model), "activation_function": activation_name(model)}
 
 
-FAMILY = family("gpt2", "GPT2LMHeadModel", GPT2, lambda model: NAMES, fields, keys, words=COMMON.words)
+FAMILY = with_task_classes(
+    family("gpt2", "GPT2LMHeadModel", GPT2, lambda model: NAMES, fields, keys, words=COMMON.words),
+    double_heads("GPT2DoubleHeadsModel"),
+)

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from typing import Any
 
 from jaxgpt.interop.families.rows import LAYER, dense, norm
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.common_keys import CommonKeys
 from jaxgpt.interop.hugging_face.config import Config, activation_name, cycle, family, inner_width
 from jaxgpt.interop.hugging_face.sliding_window import width_of, window
@@ -94,4 +95,6 @@ def _patterns(config: Config, layers: int, local: Pattern) -> tuple[Pattern, ...
     return cycle(patterns)
 
 
-FAMILY = family("gpt_neo", "GPTNeoForCausalLM", GPTNeo, lambda model: NAMES, fields, keys, words=COMMON.words)
+FAMILY = with_task_classes(
+    family("gpt_neo", "GPTNeoForCausalLM", GPTNeo, lambda model: NAMES, fields, keys, words=COMMON.words)
+)

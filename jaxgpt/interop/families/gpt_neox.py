@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from jaxgpt.interop.families.rows import LAYER, QKV, dense, norm
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.common_keys import CommonKeys
 from jaxgpt.interop.hugging_face.config import Config, activation_name, family, inner_width
 from jaxgpt.interop.hugging_face.rope import read_rope, rope_key, rope_keys, share
@@ -85,4 +86,4 @@ def keys(model: Decoder) -> dict[str, Any]:
     }
 
 
-FAMILY = family("gpt_neox", "GPTNeoXForCausalLM", GPTNeoX, names, fields, keys)
+FAMILY = with_task_classes(family("gpt_neox", "GPTNeoXForCausalLM", GPTNeoX, names, fields, keys))

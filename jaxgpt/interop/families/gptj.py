@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxgpt.interop.families.rows import LAYER, dense, norm
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.common_keys import CommonKeys
 from jaxgpt.interop.hugging_face.config import Config, activation_name, family, inner_width
 from jaxgpt.interop.name_map import NameMap, Row
@@ -71,4 +72,6 @@ def keys(model: Decoder) -> dict[str, Any]:
     }
 
 
-FAMILY = family("gptj", "GPTJForCausalLM", GPTJ, lambda model: NAMES, fields, keys, words=COMMON.words)
+FAMILY = with_task_classes(
+    family("gptj", "GPTJForCausalLM", GPTJ, lambda model: NAMES, fields, keys, words=COMMON.words)
+)

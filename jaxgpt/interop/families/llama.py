@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxgpt.interop.families import llama_like as llama_type
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.config import Config, family
 from jaxgpt.models import Decoder, Llama
 
@@ -34,4 +35,4 @@ def keys(model: Decoder) -> dict[str, Any]:
     return llama_type.keys(model) | biased
 
 
-FAMILY = family("llama", "LlamaForCausalLM", Llama, llama_type.names, fields, keys, moves_pairs=True)
+FAMILY = with_task_classes(family("llama", "LlamaForCausalLM", Llama, llama_type.names, fields, keys, moves_pairs=True))

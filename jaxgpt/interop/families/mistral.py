@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxgpt.interop.families import llama
 from jaxgpt.interop.families import llama_like as llama_type
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.config import Config, family
 from jaxgpt.interop.hugging_face.sliding_window import width_of, window
 from jaxgpt.models import Decoder, Mistral
@@ -26,4 +27,6 @@ def keys(model: Decoder) -> dict[str, Any]:
     return llama_type.keys(model) | {"sliding_window": width_of(model.layer_patterns)}
 
 
-FAMILY = family("mistral", "MistralForCausalLM", Mistral, llama_type.names, fields, keys, moves_pairs=True)
+FAMILY = with_task_classes(
+    family("mistral", "MistralForCausalLM", Mistral, llama_type.names, fields, keys, moves_pairs=True)
+)

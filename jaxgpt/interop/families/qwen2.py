@@ -6,6 +6,7 @@ from pydantic import NonNegativeInt
 
 from jaxgpt.interop.families import llama
 from jaxgpt.interop.families import llama_like as llama_type
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.config import Config, family
 from jaxgpt.interop.hugging_face.sliding_window import layer_type_keys, read_layer_types
 from jaxgpt.models import Decoder, Qwen2
@@ -38,4 +39,4 @@ def keys(model: Decoder) -> dict[str, Any]:
     return llama_type.keys(model) | layer_type_keys(model.layer_patterns)
 
 
-FAMILY = family("qwen2", "Qwen2ForCausalLM", Qwen2, llama_type.names, fields, keys, moves_pairs=True)
+FAMILY = with_task_classes(family("qwen2", "Qwen2ForCausalLM", Qwen2, llama_type.names, fields, keys, moves_pairs=True))

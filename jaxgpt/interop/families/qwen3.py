@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxgpt.interop.families import llama_like as llama_type
 from jaxgpt.interop.families import qwen2
+from jaxgpt.interop.families.task_classes import with_task_classes
 from jaxgpt.interop.hugging_face.config import Config, family
 from jaxgpt.models import Decoder, Qwen3
 
@@ -23,4 +24,4 @@ def keys(model: Decoder) -> dict[str, Any]:
     return qwen2.keys(model) | {"attention_bias": model.has_qkv_bias or model.has_o_bias}
 
 
-FAMILY = family("qwen3", "Qwen3ForCausalLM", Qwen3, llama_type.names, fields, keys, moves_pairs=True)
+FAMILY = with_task_classes(family("qwen3", "Qwen3ForCausalLM", Qwen3, llama_type.names, fields, keys, moves_pairs=True))

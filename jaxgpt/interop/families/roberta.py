@@ -6,6 +6,7 @@ Of their 514 positions the first two are never those of a token: positions start
 from jaxgpt.interop.families.bert import BODY, BUFFERS, OLD
 from jaxgpt.interop.families.encoder_config import Dialect, Heads, encoder_family
 from jaxgpt.interop.families.rows import dense, norm
+from jaxgpt.interop.families.task_classes import TaskClass, with_task_classes
 from jaxgpt.interop.name_map import NameMap, Row
 from jaxgpt.models import RoBERTa
 from jaxgpt.ops.activations import GELU
@@ -29,4 +30,13 @@ DIALECT = Dialect(
     head_activation=GELU(),
     heads={"RobertaModel": Heads(pooler=True), "RobertaForMaskedLM": Heads(masked=True)},
 )
-FAMILY = encoder_family(RoBERTa, NAMES, DIALECT, masked_head="lm_head.bias")
+FAMILY = with_task_classes(
+    encoder_family(RoBERTa, NAMES, DIALECT, masked_head="lm_head.bias"),
+    TaskClass(
+        "RobertaForSequenceClassification",
+        "classifier.out_proj",
+        pooler="classifier.dense",
+        dropout="classifier_dropout",
+    ),
+    TaskClass("RobertaForMultipleChoice", "classifier", candidates=True),
+)

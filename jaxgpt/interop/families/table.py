@@ -44,7 +44,9 @@ def by_config(config: Mapping[str, Any]) -> Family:
     """The family that a parsed config.json names. Raises ConfigError for one that we do not have."""
     named, classes = config.get("model_type"), config.get("architectures")
     for family in FAMILIES:
-        if named == family.model_type or (named is None and classes == [family.architecture]):
+        if named == family.model_type:
+            return family
+        if named is None and classes in [[name] for name in (family.architecture, *family.task_classes)]:
             return family
     known = ", ".join(sorted(family.model_type for family in FAMILIES))
     raise ConfigError(f"model_type: {quote(named)} is not supported; known: {known}")

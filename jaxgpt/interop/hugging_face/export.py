@@ -62,12 +62,15 @@ def write_folder(
     }  # null, for where a key lacks, transformers assumes its own
     if codec is not None:
         ends = {"bos_token_id": codec.bos, "eos_token_id": codec.eot}
+        if model.text_head is not None and "pad_token_id" not in config:
+            ends["pad_token_id"] = padding(codec)
     given = {key: value for key, value in (generation or {}).items() if value is not None}
     with new_folder(target) as draft:
         write_json_atomic(draft / CONFIG, {**config, **ends, "dtype": dtype})
         write_json_atomic(draft / GENERATION, {**ends, **given})
         if codec is not None:
-            _write_tokenizer(draft, codec, model.context, recipe is not None)
+            typed = config.get("type_vocab_size", 0) > 0
+            _write_tokenizer(draft, codec, model.context, recipe is not None, ends.get("pad_token_id"), typed)
         elif recipe is not None:
             raise ConfigError("tokenizer: there is no vocabulary beside the weights; sentence-transformers needs one")
         if recipe is not None:
@@ -80,11 +83,28 @@ def write_folder(
     return model
 
 
-def _write_tokenizer(draft: Path, codec: Codec, context: int, pads: bool) -> None:
-    """`pads`: what reads it fills batches up, with the end of text where there is no token for it."""
+def padding(codec: Codec) -> int | None:
+    """An id that fills rows up and that no row of a text ends with, for classes that look for the last token that is
+    another: the vocabulary's own, else the end of text, else another special token. None: there is none."""
+    added = {token["content"]: token["id"] for token in _special(codec)}
+    own = [token for name, token in added.items() if ROLES.get(name) == "pad_token"]
+    others = [token for token in added.values() if token != codec.bos]
+    last = {*codec.frame[1][-1:], *((index for index, _ in codec.pair.behind[-1:]) if codec.pair else ())}
+    return next((token for token in [*own, codec.eot, *others] if token is not None and token not in last), None)
+
+
+def _special(codec: Codec) -> list[dict[str, Any]]:
+    return [token for token in json.loads(codec.tokenizer_json()).get("added_tokens", ()) if token["special"]]
+
+
+def _write_tokenizer(draft: Path, codec: Codec, context: int, pads: bool, pad: int | None, typed: bool) -> None:
+    """`pads`: what reads it fills batches up, with the end of text where there is no token for it, or with the id
+    `pad`. `typed`: the model reads token types."""
     text = codec.tokenizer_json()
     added = {token["id"]: token["content"] for token in json.loads(text).get("added_tokens", ())}
     special = {ROLES[name]: name for name in added.values() if name in ROLES}
+    if pad is not None:
+        special["pad_token"] = added[pad]
     for role, token in {"bos_token": codec.bos, "eos_token": codec.eot}.items():
         if token is not None:
             special[role] = added.get(token) or codec.decode([token])
@@ -101,6 +121,8 @@ def _write_tokenizer(draft: Path, codec: Codec, context: int, pads: bool) -> Non
         "model_max_length": context,
         **special,
     }
+    if not typed:  # a GPT would look types up among its tokens
+        settings["model_input_names"] = ["input_ids", "attention_mask"]
     text = text if codec.bos is None else _starting(text, codec.bos, special["bos_token"])
     (draft / "tokenizer.json").write_text(text, encoding="utf-8")
     write_json_atomic(draft / "tokenizer_config.json", settings)

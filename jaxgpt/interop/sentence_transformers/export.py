@@ -16,6 +16,7 @@ from jaxgpt.interop.safetensors import write_tensors
 from jaxgpt.interop.sentence_transformers.read import MODES, MODULES, POOLINGS, PROMPTS, Dense
 from jaxgpt.models import Model
 from jaxgpt.nn.contrastive import Contrastive
+from jaxgpt.nn.task_head import TaskHead
 from jaxgpt.ops.pooling import Recipe, normalise
 from jaxgpt.spec import ConfigError
 
@@ -32,12 +33,13 @@ PROJECTIONS = {"none": {}, "linear": {"dense": "Identity"}, "tanh": {"dense": "T
 
 
 def strip_head(model: Model, params: Mapping[str, Any]) -> tuple[Model, Mapping[str, Any], Recipe | None]:
-    """A model without its head, its parameters, and the recipe that does what the head did; None: it had none.
+    """A model without a head that makes vectors, its parameters, and the recipe that does what the head did; None: it
+    had none. A head that judges texts stays, as a part of other libraries' classes.
 
     A learned temperature, which only training reads, is left behind. Raises ConfigError for a head of another kind.
     """
     head = model.text_head
-    if head is None:
+    if head is None or isinstance(head, TaskHead):
         return model, params, None
     if not isinstance(head, Contrastive):
         raise ConfigError(
