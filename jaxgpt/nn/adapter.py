@@ -26,6 +26,12 @@ class Place(nn.Module):
     at: str
     """Its path: `blocks/layers/attention/q`, of all layers at once."""
 
+    def beside(self, name: str) -> Mapping[str, Any]:
+        """The adapter's parameters on another child of what this place is a child of, one that was called before."""
+        around = self.parent.parent.variables["params"]
+        own: Mapping[str, Any] = around[name]["adapter"]
+        return own
+
     @nn.compact
     def __call__(self, hook: Callable[..., T], *args: Any) -> T:
         """`hook(place, *args)`."""

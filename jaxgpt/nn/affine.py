@@ -5,28 +5,39 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
 
 from jaxgpt.ops.matmul import project
 
 
 class Affine(NamedTuple):
-    """x ↦ x W + b from I to O numbers, in the dtype that W and b have."""
+    """x ↦ x W + b, from I numbers to O."""
 
     weight_IO: jax.Array
+    """As it is stored."""
     bias_O: jax.Array | None
+    dtype: DTypeLike
+    """What is computed in."""
     beyond: int = 0
     """Outputs behind its own, which are 0."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x W + b: (..., I) -> (..., O + beyond)."""
         y = self.product(x)
+        if self.bias_O is None:
+            return y
         # Saved so for the backward pass: the product adds a bias for nothing.
-        return y if self.bias_O is None else checkpoint_name(y + self.widen(self.bias_O), "linear")
+        return checkpoint_name(y + self.widened(self.bias_O), "linear")
 
     def product(self, x: jax.Array) -> jax.Array:
         """x W: (..., I) -> (..., O + beyond)."""
-        return project(x.astype(self.weight_IO.dtype), self.widen(self.weight_IO))
+        return project(x.astype(self.dtype), self.widened(self.weight_IO))
 
-    def widen(self, a: jax.Array) -> jax.Array:
-        """(..., O) -> (..., O + beyond), by zeros."""
-        return jnp.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, self.beyond)])
+    def widened(self, a: jax.Array) -> jax.Array:
+        """(..., O) -> (..., O + beyond) by zeros, in the dtype that is computed in."""
+        return jnp.pad(a.astype(self.dtype), [(0, 0)] * (a.ndim - 1) + [(0, self.beyond)])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(I, O)."""
+        return self.weight_IO.shape[0], self.weight_IO.shape[1]

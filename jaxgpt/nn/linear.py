@@ -27,10 +27,8 @@ class Linear(nn.Module):
         """x W + b over the last axis, or what the adapter makes of it; any leading axes. `columns`: as many features,
         those beyond its own 0."""
         weight = self.param("weight", nn.initializers.normal(self.std), (x.shape[-1], self.features), jnp.float32)
-        bias = None
-        if self.bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
-        affine = Affine(weight.astype(self.dtype), bias, 0 if columns is None else columns - self.features)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32) if self.bias else None
+        affine = Affine(weight, bias, self.dtype, 0 if columns is None else columns - self.features)
         if self.adapter is None:
             return affine(x)
         place = Place(self.below + "/".join(self.path), name="adapter")

@@ -1,46 +1,160 @@
-"""Low-rank adaptation. I inputs and O outputs of a projection, r rank."""
+"""Low-rank adaptation. I inputs and O outputs of a projection, r rank, R rows that exist."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.affine import Affine
+from jaxgpt.nn.dropout import Dropout
 from jaxgpt.ops.matmul import project
-from jaxgpt.peft.targets import projections, unmet
+from jaxgpt.peft.by_rule import Factors, Widths, at, rules
+from jaxgpt.peft.targets import adapted, projections, unmet
+from jaxgpt.spec.inputs import enabled
 from jaxgpt.spec.rules import Rule, names
 from jaxgpt.spec.sizes import Width
+from jaxgpt.text import Codec
+
+QKV = ("q", "k", "v")
+SHORTEST = 1e-15
+"""Length that a column has at least: one of zeros stays so."""
 
 
 class LoRA(Adapter, kind="lora"):
-    """Adds (α/r)·x A B to the projections that `targets` name: A (I, r) starts uniform within ±1/√I, B (r, O) at 0."""
+    """Adds (α/r)·x A B to the projections that `targets` name: A (I, r) starts uniform within ±1/√I, B (r, O) at 0.
 
-    citation = "Hu et al. 2021 (LoRA), section 4.1"
+    Parameters `a`, `b`; with `dora` `magnitude` (O,), with `bias` `bias` (O,).
+    """
+
+    citation = "Hu et al. 2021 (LoRA), section 4.1; Liu et al. 2024 (DoRA), section 4; Kalajdzievski 2023 (rsLoRA)"
+    switches = ("dropout",)
     targets: Annotated[tuple[Rule, ...], Field(min_length=1)] = ("attention/[qv]$",)
     """Regular expressions over paths of projections (`blocks/layers/attention/q`): those in whose path one is found."""
     rank: Width = 8
+    """r."""
     alpha: PositiveFloat = 16.0
+    """α."""
+    rank_pattern: Widths = ()
+    """Other ranks by rules over paths: `{attention/q$: 16}`. The first rule found counts."""
+    alpha_pattern: Factors = ()
+    """Other α in the same way."""
+    rslora: bool = False
+    """Whether the sum is scaled by α/√r, so that its size does not fall with the rank (rsLoRA)."""
+    dropout: NonNegativeFloat = Field(default=0.0, lt=1)
+    """Share of x that A does not see in training."""
+    dora: bool = False
+    """Whether W + (α/r)·A B gives columns their directions alone, and their lengths are parameters, which start as W's
+    (DoRA). The gradient takes the columns' own lengths as constants (section 4.3)."""
+    bias: bool = False
+    """Whether B has a bias, which starts at 0."""
+    fused_qkv: bool = False
+    """Whether queries, keys and values share one A, that of `q`, as where one matrix makes all three: GPT-2 in
+    huggingface/peft. Else each has its own, as in microsoft/LoRA."""
+    room: Width | None = None
+    """R, rows of A and B that exist, of which the first `rank` count: then runs of different rank are one program, as
+    of different α in any case. Optimisers that look at whole matrices see the other rows too, as zeros. None: r."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.room is not None and self.room < self.rank:
+            raise ValueError(f"room {self.room} is below rank {self.rank}; raise it")
+        return self
+
+    @property
+    def open_inputs(self) -> tuple[str, ...]:
+        """α, dropout, and the rank where there is room for others."""
+        return ("alpha", "dropout") if self.room is None else ("alpha", "dropout", "rank")
 
     def project(self, place: Place, x: jax.Array, affine: Affine) -> jax.Array:
         """x W + b + (α/r)·x A B, where targets name the projection."""
         if not names(self.targets, place.at):
             return affine(x)
-        inputs, outputs = affine.weight_IO.shape
-        a_IR = place.param("a", uniform_of_inputs, (inputs, self.rank), jnp.float32)
-        b_RO = place.param("b", nn.initializers.zeros, (self.rank, outputs), jnp.float32)
-        low = project(x, a_IR.astype(x.dtype))
-        return affine(x) + (self.alpha / self.rank) * project(low, affine.widen(b_RO.astype(x.dtype)))
+        a_IR, b_RO, scale = self._factors(place, affine)
+        bias_O = place.param("bias", nn.initializers.zeros, (affine.shape[1],), jnp.float32) if self.bias else None
+        drops = enabled(self.dropout) and place.has_rng("dropout")
+        seen = Dropout(self.dropout)(x, deterministic=False) if drops else x
+        low = (project(seen, a_IR.astype(x.dtype)) * scale).astype(x.dtype)
+        delta = Affine(b_RO, None if bias_O is None else scale * bias_O, affine.dtype, affine.beyond)(low)
+        if not self.dora:
+            return affine(x) + delta
+        magnitude_O = place.param("magnitude", lambda _: column_norms(affine.weight_IO))
+        norm_O = jax.lax.stop_gradient(summed_norms(affine.weight_IO, a_IR, b_RO, scale))
+        # In this form exactly 1 where both are equal: a plain quotient is rounded, as XLA takes 1/√ for √ below a line.
+        ratio = jnp.pad(1 + (magnitude_O - norm_O) / norm_O, (0, affine.beyond))
+        straight = affine.product(x)
+        # As in both of the method's own implementations: what is scaled beyond its own length is what A sees.
+        y = straight + (ratio - 1) * affine.product(seen) + ratio * delta if drops else ratio * (straight + delta)
+        y = y.astype(x.dtype)
+        return y if affine.bias_O is None else y + affine.widened(affine.bias_O)
+
+    def begin(self, params: Mapping[str, jax.Array], codec: Codec | None, key: jax.Array) -> Mapping[str, jax.Array]:
+        """Lengths of the columns that the weights have."""
+        end = "/adapter/magnitude"
+        starts = [path.removesuffix(end) for path in params if path.endswith(end)]
+        return {start + end: column_norms(params[f"{start}/weight"]) for start in starts}
 
     def problems(self, shapes: Mapping[str, Any]) -> list[str]:
-        """Targets that name no projection."""
-        return unmet("targets", self.targets, projections(shapes), "projection")
+        """Rules that name nothing, a part of what shares an A, and places where nothing would be dropped."""
+        paths = adapted(shapes)
+        owners = {self._owner(path) for path in paths}
+        found = unmet("targets", self.targets, projections(shapes), "projection")
+        for field, table in (("rank_pattern", self.rank_pattern), ("alpha_pattern", self.alpha_pattern)):
+            found += unmet(field, rules(table), owners, "adapted projection" + self.fused_qkv * " that has an A")
+        parts = {f"{owner.removesuffix('/q')}/{name}" for owner in owners if owner.endswith("/q") for name in QKV}
+        if self.fused_qkv and (missing := sorted(parts - {*paths})):
+            found.append(
+                f"fused_qkv: targets leave out {', '.join(missing)}, which shares an A with others; name it too"
+            )
+        undropped = [path for path in paths if "/experts/" in path or not path.startswith(("blocks/", "text_head/"))]
+        if enabled(self.dropout) and undropped:
+            found.append(
+                f"dropout: nothing is dropped in front of {undropped[0]}; set it to 0, or leave that out of targets"
+            )
+        return found
+
+    def _factors(self, place: Place, affine: Affine) -> tuple[jax.Array, jax.Array, Any]:
+        """A (I, R), B (R, O) and what their product is scaled by."""
+        owner = self._owner(place.at)
+        rank: Any = at(owner, self.rank_pattern, None)
+        rows, rank = (self.room or self.rank, self.rank) if rank is None else (rank, rank)
+        if owner == place.at:
+            a_IR = place.param("a", uniform_of_inputs, (affine.shape[0], rows), jnp.float32)
+        else:
+            a_IR = place.beside("q")["a"]
+        b_RO = place.param("b", nn.initializers.zeros, (rows, affine.shape[1]), jnp.float32)
+        if self.room is not None:
+            b_RO = jnp.where(jnp.arange(rows)[:, None] < rank, b_RO, 0)
+        return a_IR, b_RO, at(owner, self.alpha_pattern, self.alpha) / (rank**0.5 if self.rslora else rank)
+
+    def _owner(self, path: str) -> str:
+        """The path of the projection whose A serves this one."""
+        parent, _, name = path.rpartition("/")
+        return f"{parent}/q" if self.fused_qkv and name in QKV else path
+
+
+@jax.jit
+def column_norms(weight: jax.Array) -> jax.Array:
+    """(..., I, O) -> float32 (..., O): Euclidean lengths of what makes each output."""
+    return jnp.sqrt(_squares(weight))
+
+
+def summed_norms(weight_IO: jax.Array, a_IR: jax.Array, b_RO: jax.Array, scale: Any) -> jax.Array:
+    """float32 (O,): `column_norms` of W + scale·A B, which is never made; with B = 0 the same bits as W's."""
+    with jax.default_matmul_precision("highest"):
+        across_RO = 2 * a_IR.T @ weight_IO.astype(jnp.float32) + scale * ((a_IR.T @ a_IR) @ b_RO)
+    squares_O = _squares(weight_IO) + scale * jnp.sum(across_RO * b_RO, 0)
+    return jnp.sqrt(jnp.maximum(squares_O, SHORTEST**2))
+
+
+def _squares(weight: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.square(weight.astype(jnp.float32)), -2)
 
 
 def uniform_of_inputs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Uniform within ±1/√I for a shape (I, r): the start of torch's linear layers, and of A in microsoft/LoRA."""
+    """Uniform within ±1/√I for a shape (I, R): the start of torch's linear layers, and of A in microsoft/LoRA."""
     bound = shape[0] ** -0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)

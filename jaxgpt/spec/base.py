@@ -33,6 +33,11 @@ class Spec(BaseModel):
     def _plainly(cls, value: Any, info: ValidationInfo) -> Any:
         return plain(value, cls.model_fields[str(info.field_name)].annotation)
 
+    @property
+    def open_inputs(self) -> tuple[str, ...]:
+        """Fields that a program takes as inputs: `inputs`, where a class does not let others of them decide."""
+        return self.inputs
+
     @classmethod
     def class_of(cls, value: Any) -> type["Spec"]:
         """The class by which a field of this type validates `value`."""

@@ -1,7 +1,7 @@
 """Numbers of a spec that a compiled program takes as inputs, so that specs which differ in them share one program.
 
-A class names its own in `inputs`. Those named in `switches` too are compiled in only where they are not 0: a dropout
-of 0 is another program than one of 0.1, one of 0.2 is not.
+A class names its own in `inputs`, or says by `open_inputs` which they are of a value. Those named in `switches` too are
+compiled in only where they are not 0: a dropout of 0 is another program than one of 0.1, one of 0.2 is not.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def inputs(spec: Spec, prefix: str = "") -> dict[str, float]:
         value = getattr(spec, name)
         if isinstance(value, Spec):
             numbers |= inputs(value, f"{prefix}{name}.")
-        elif name in spec.inputs and not (name in spec.switches and value == 0):
+        elif name in spec.open_inputs and not (name in spec.switches and value == 0):
             numbers[prefix + name] = float(value)
     return numbers
 
