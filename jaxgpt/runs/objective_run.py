@@ -228,8 +228,9 @@ class ObjectiveRun(Run, kind="objective"):
         ]
 
     def with_vocabulary(self, size: int) -> "ObjectiveRun":
-        """The run with `model.vocab_size` settled. Raises ConfigError when the tokenizer's ids do not fit the table."""
-        if self.model.vocab_size is None:
+        """The run with `model.vocab_size` settled: as large as it is given, or larger by the tokenizer's marks. Raises
+        ConfigError when the tokenizer's ids do not fit the table."""
+        if self.model.vocab_size is None or 0 < size - self.model.vocab_size <= self.tokenizer.marks:
             return self.evolve(model=self.model.evolve(vocab_size=size))
         if size > self.model.vocab_size:
             raise ConfigError(

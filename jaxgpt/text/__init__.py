@@ -9,6 +9,7 @@ from jaxgpt.text.tokenizers.byte import Byte
 from jaxgpt.text.tokenizers.byte_bpe import ByteBPE
 from jaxgpt.text.tokenizers.char import Char
 from jaxgpt.text.tokenizers.codec import Codec
+from jaxgpt.text.tokenizers.marked import Marked
 from jaxgpt.text.tokenizers.saved import load_codec
 from jaxgpt.text.tokenizers.tokenizer import Tokenizer
 from jaxgpt.text.tokenizers.wordpiece import WordPiece
@@ -21,6 +22,7 @@ __all__ = [
     "Char",
     "Codec",
     "Data",
+    "Marked",
     "RowPlan",
     "Source",
     "Target",

@@ -14,6 +14,7 @@ from jaxgpt.runs.trainable import frozen_digest
 from jaxgpt.spec import ConfigError, diff
 from jaxgpt.text import Codec
 from jaxgpt.text.corpora.locate import locate
+from jaxgpt.train.new_rows import frozen_rows, new_rows
 from jaxgpt.train.state import State
 
 OPEN = frozenset(
@@ -47,6 +48,7 @@ class Start:
 
     def __init__(self, run: ObjectiveRun, codec: Codec, like: State):
         self._run, self._codec, self._like = run, codec, like
+        self._new = new_rows(run.tokenizer, codec)
 
     def sources(self) -> dict[str, str]:
         """SHA-256 of what is frozen, which no checkpoint of the run holds, by the field that names it."""
@@ -61,7 +63,7 @@ class Start:
         if self._run.start is None:
             return state
         own, frozen = flatten_dict(state.params, sep="/"), self.frozen
-        flat = {name: self._weights.get(name, leaf) for name, leaf in own.items()}
+        flat = {name: self._weight(name, leaf) if name in self._weights else leaf for name, leaf in own.items()}
         if (adapter := self._run.model.adaptation) is not None:
             places = flatten_dict(self._like.params, sep="/")
             begun = adapter.begin(flat | flatten_dict(frozen or {}, sep="/"), self._codec, key)
@@ -77,7 +79,16 @@ class Start:
         if self._like.frozen is None:
             return None
         names = flatten_dict(self._like.frozen, sep="/")
-        return unflatten_dict({name: self._weights[name] for name in names}, sep="/")
+        return unflatten_dict({name: self._weight(name, None) for name in names}, sep="/")
+
+    def _weight(self, name: str, own: jax.Array | None) -> jax.Array:
+        """The weight of a path; in a table that has rows for new tokens these are `own`'s, or where it is not trained
+        the same in every run."""
+        like, theirs = flatten_dict(self._like.model_params, sep="/")[name], self._weights[name]
+        if self._new is None or theirs.shape == like.shape:
+            return theirs
+        fresh = frozen_rows(like.shape) if own is None else own
+        return jax.device_put(self._new.fill(theirs, fresh), like.sharding)
 
     @cached_property
     def _weights(self) -> dict[str, jax.Array]:
@@ -95,6 +106,8 @@ class Start:
             other = theirs.get(name)
             if other is not None and other.shape == leaf.shape:
                 weights[name] = jax.device_put(other, leaf.sharding)
+            elif other is not None and self._new is not None and self._new.lie_between(other.shape, leaf.shape):
+                weights[name] = other
             elif other is None and name in frozen:
                 problems.append(f"{name}: {path} lacks it, so it must be trained; let a rule of trainable name it")
             elif other is not None or not _may_differ(name):

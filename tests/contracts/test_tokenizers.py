@@ -5,7 +5,12 @@ import pytest
 from jaxgpt.text.tokenizers.saved import load_codec
 
 SEAM = "tokenizer"
-EXAMPLES = {"bpe": [{"vocab_size": 300}], "byte_bpe": [{"vocab_size": 300}], "wordpiece": [{"vocab_size": 300}]}
+EXAMPLES = {
+    "bpe": [{"vocab_size": 300}],
+    "byte_bpe": [{"vocab_size": 300}],
+    "marked": [{"base": {"kind": "byte_bpe", "vocab_size": 300}}],
+    "wordpiece": [{"vocab_size": 300}],
+}
 TEXTS = ["the cat sat on the mat, and the dog sat on the cat.\n", "def f(x):\n    return x + 1  # naïve\n"] * 4
 LOSES_SPACES = {"bpe", "wordpiece"}
 

@@ -15,10 +15,13 @@ from jaxgpt.runs import Run
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, apply_overrides, parse
 from jaxgpt.train.initial_weights import _unlike
+from jaxgpt.train.opening import begin, opened
+from jaxgpt.train.program import hyper
 
 pytestmark = pytest.mark.usefixtures("one_device")
 WORDS = ["bandana", "banana", "an", "nab", "dab"]
 MODEL = {"kind": "bert", "num_layers": 1, "d_model": 16, "num_heads": 2, "context": 12, "dropout": 0.1, "pooler": False}
+DECODER = {"kind": "gpt2", "num_layers": 1, "d_model": 16, "num_heads": 2, "context": 12}
 HEAD = {"kind": "contrastive", "pooling": "cls_before_pooler", "projection": "tanh"}
 
 
@@ -151,3 +154,32 @@ def test_a_default_written_out_is_no_difference(home):
     assert _unlike(model.evolve(norm={"kind": "layer", "eps": 1e-5}), model) == [
         "model.norm.eps is 1e-05 in the weights' model; set it so"
     ]
+
+
+@pytest.mark.parametrize("trained", ["all", "all but the table"])
+def test_new_marks_get_fresh_rows_and_they_alone(home, trained):
+    """Drawn as the table's others are; where it is frozen the same for every seed, so that runs share it."""
+    fields = {"model": DECODER, "data.columns": None, "data.seq_len": 8, "eval": {}}
+    first = home / "decoder"
+    run(made(home, **fields, objective={"kind": "language_model"}), first, quiet=True)
+    old = load(first)
+    rows = old.model.vocab_size
+    marks = {"tokenizer": {"kind": "marked", "base": {"kind": "wordpiece", "path": str(first / "tokenizer")}}}
+    rules = {} if trained == "all" else {"trainable": ["blocks/"]}
+    tables = {}
+    for seed in (0, 1):
+        spec = made(home, **fields, **marks, **rules, start=str(first), seed=seed)
+        spec = spec.evolve(model=spec.model.evolve(vocab_size=rows))
+        with opened(spec, home / f"marks{trained}{seed}", True) as ready:
+            assert ready.run.model.vocab_size == rows + 3
+            state = begin(ready, jax.random.key(seed), hyper(ready.run)).state
+        table = tables[seed] = np.asarray(state.model_params["embed"]["token"])
+        np.testing.assert_array_equal(table[:rows], old.params["embed"]["token"])
+        assert table[rows:].std(1).min() > 0.001
+    assert np.array_equal(tables[0], tables[1]) is (trained != "all")
+    if trained == "all":
+        with pytest.raises(
+            ConfigError, match=rf"start: embed/token: .* has \({rows}, 16\), the model \({rows + 1}, 16\)"
+        ):
+            plain = made(home, **fields, start=str(first), **{"tokenizer.path": str(first / "tokenizer")})
+            run(plain.evolve(model=plain.model.evolve(vocab_size=rows + 1)), home / "larger", quiet=True)

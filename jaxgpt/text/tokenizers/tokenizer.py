@@ -17,6 +17,9 @@ class Tokenizer(Seam, seam="tokenizer"):
     covers_held_out: ClassVar[bool] = False
     """Whether the vocabulary must be made from held-out text too, because it has no way to spell a new symbol."""
 
+    marks: ClassVar[int] = 0
+    """How many ids, its last ones, it adds to another vocabulary: weights that know that one alone lack their rows."""
+
     @property
     def needs_text(self) -> bool:
         """Whether `train` reads its texts; when false the codec is the same for every corpus."""
