@@ -9,28 +9,38 @@ _QUANTITIES = {
     "train/loss": ("training loss", "nats/token"),
     "val/loss": ("validation loss", "nats/token"),
     "val/bpb": ("validation loss", "bits per byte"),
-    "best_val/loss": ("best validation loss", "nats/token"),
     "val/sts": ("semantic similarity", "points of Spearman"),
-    "best_val/sts": ("best semantic similarity", "points of Spearman"),
     "val/alignment": ("alignment", ""),
     "val/uniformity": ("uniformity", ""),
+    "val/accuracy": ("accuracy", ""),
+    "val/f1": ("F1", ""),
+    "val/f1_macro": ("macro F1", ""),
+    "val/matthews": ("Matthews correlation", ""),
+    "val/pearson": ("Pearson correlation", ""),
+    "val/spearman": ("Spearman correlation", ""),
+    "val/roc_auc": ("ROC-AUC", ""),
+    "val/average_precision": ("average precision", ""),
+    "val/calibration_error": ("expected calibration error", ""),
     "tokens_per_second": ("throughput", "tokens/s"),
     "mfu": ("model FLOPs utilisation", ""),
 }
 AMOUNTS = {"parameters": "parameters", "steps": "steps", "tokens": "tokens", "flops": "FLOPs", "seconds": "time"}
 """What runs have, take, or are given equal amounts of, in words."""
 NONE = "–"
+BEST = "best_"
+"""In front of a figure that a run is judged by: its best value."""
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def quantity(metric: str) -> str:
-    """The name of a metric in words: `val/loss` is "validation loss"."""
-    return _QUANTITIES.get(metric, (metric, ""))[0]
+    """The name of a metric in words: `val/loss` is "validation loss", `best_val/loss` "best validation loss"."""
+    known = _QUANTITIES.get(metric.removeprefix(BEST))
+    return metric if known is None else BEST.replace("_", " ") * metric.startswith(BEST) + known[0]
 
 
 def unit(metric: str) -> str:
     """The metric's unit, empty when it has none."""
-    return _QUANTITIES.get(metric, ("", ""))[1]
+    return _QUANTITIES.get(metric.removeprefix(BEST), ("", ""))[1]
 
 
 def with_unit(metric: str) -> str:

@@ -25,6 +25,7 @@ class Classify(Task):
     arrangement = "joined"
     target = "class"
     metric = "accuracy"
+    falling = ("loss", "calibration_error")
     inputs = switches = (*Task.inputs, "label_smoothing", "focal_gamma")
     class_weights: Literal["balanced"] | Annotated[tuple[PositiveFloat, ...], Field(max_length=2**16)] | None = None
     """How much rows of each label count, in the order of the labels: the loss is Σ weight·loss / Σ weight. `balanced`:

@@ -51,6 +51,8 @@ class Objective(Loss, Seam, seam="objective"):
     or `score`, float32 (B,), of a number; rows that fill up a validation batch have segments 0 alone."""
     metric: ClassVar[str] = "loss"
     """By which of its `measures`, or the loss, a run's checkpoints are judged."""
+    falling: ClassVar[tuple[str, ...]] = ("loss",)
+    """Those of which less is better."""
 
     @property
     def row_plan(self) -> RowPlan:

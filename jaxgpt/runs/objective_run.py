@@ -10,6 +10,7 @@ from jaxgpt.models import Model
 from jaxgpt.models.model import Trained
 from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
+from jaxgpt.runs.evaluation import Evaluation
 from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.run import Cost, Row, Run
@@ -36,20 +37,6 @@ class BatchRamp(Spec):
     """Tokens over which the batch grows to batch_size."""
     stairs: int = Field(default=8, gt=0, le=1000)
     """Sizes before the full one; every size compiles once."""
-
-
-class Evaluation(Spec):
-    """When validation runs, and what it decides."""
-
-    every: Steps | None = None
-    """Steps between passes over the held-out tokens; None: at the end only."""
-    batch_size: Length | None = None
-    """Rows at once; None: as in training."""
-    patience: Steps | None = None
-    """Passes without a better val/loss (or val/sts, where measured) before the run stops early; None: never."""
-    sts: str | None = None
-    """A file or folder of scored pairs, here or in JAXGPT_DATA: every pass measures `val/sts` too, how well cosines
-    order them (Spearman times 100), and judges by it which checkpoint is best."""
 
 
 class ObjectiveRun(Run, kind="objective"):
@@ -113,6 +100,17 @@ class ObjectiveRun(Run, kind="objective"):
     def flops_per_token(self, dense: bool = True) -> float:
         """FLOPs of training, forward and backward, for each of `row_tokens`; the vocabulary's size must be known."""
         return self._flops(dense, lambda path: is_trained(path, self.trained))
+
+    @property
+    def judged_by(self) -> str:
+        """The figure of a validation pass that decides which checkpoint is best: `val/loss`, or another."""
+        return self.eval.judge(self.objective)
+
+    @property
+    def _outputs(self) -> int:
+        """Of the text head; 2, which most metrics are of, until the data have named its labels."""
+        head = self.model.text_head
+        return 2 if head is None or not head.complete(self.objective.target) else head.size(self.model.width)
 
     @property
     def forward_share(self) -> float:
@@ -202,13 +200,7 @@ class ObjectiveRun(Run, kind="objective"):
             problems.append(f"exec.accumulate {self.exec.accumulate}: objective {self.objective.kind} {why}")
         problems += row_problems(self.objective.row_plan, self.data, self.objective.kind)
         problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
-        if self.eval.patience and not self.eval.every:
-            problems.append("eval.patience needs eval.every; set both or neither")
-        if self.eval.patience and not self.data.holds_out and self.eval.sts is None:
-            problems.append(
-                f"eval.patience {self.eval.patience} waits for a better val/loss, but data.val_fraction 0 holds out no "
-                "text; set it, or leave patience out"
-            )
+        problems += self.eval.problems(self.objective, self._outputs, self.data.holds_out)
         if self.batch_size * self.row_tokens > MOST_TOKENS:
             problems.append(
                 f"batch_size {self.batch_size} x {self.row_tokens} tokens a row exceed {MOST_TOKENS} tokens a batch; "

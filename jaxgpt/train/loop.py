@@ -71,7 +71,7 @@ def _train(opened: Opened, quiet: bool, watch: Callable[[Row], None] | None, wat
             if measure:
                 with record.paused():
                     measured = validation.measure(state.weights)
-                better = record.validation(*measured) and run.exec.keep_best
+                better = record.validation(measured) and run.exec.keep_best
             asked = stop.agreed()
             status = record.verdict() or ("finished" if now == run.steps else "stopped" if asked else None)
             if status is not None or better or due(now, run.exec.save_every) or now == shared:

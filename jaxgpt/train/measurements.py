@@ -40,8 +40,8 @@ class Record:
         objective is not to predict the next token, there is no `val/bpb`. `share` is the part of the machine that
         the run has, and so of the time that it is charged."""
         meta = meta or {}
-        self.best: float | None = meta.get("best_val/loss")
-        self.best_sts: float | None = meta.get("best_val/sts")
+        self.best: dict[str, float | None] = {name: meta.get(f"best_{name}") for name in ("val/loss", run.judged_by)}
+        """The best so far of the loss, and of the figure by which checkpoints are judged."""
         self.since_best: int = meta.get("since_best", 0)
         self.skips: int = meta.get("skips", 0)
         """How many updates before now were dropped, one after another."""
@@ -73,8 +73,7 @@ class Record:
     def meta(self) -> Row:
         """What a checkpoint keeps, so that a resumed run records as if it had never stopped."""
         return {
-            "best_val/loss": self.best,
-            "best_val/sts": self.best_sts,
+            **{f"best_{name}": value for name, value in self.best.items()},
             "since_best": self.since_best,
             "skips": self.skips,
             "seconds": self.seconds,
@@ -118,20 +117,20 @@ class Record:
             listen(row)
         self._line.update(step, **self._facts())
 
-    def validation(self, loss: float | None, more: Mapping[str, float] | None = None) -> bool:
-        """Writes the waiting row with `val/loss` (nats a token), `val/bpb` (bits per byte) and `more`; whether it is
-        the best so far: by `val/sts` where `more` has it, else by the loss."""
-        better = loss is not None and math.isfinite(loss) and (self.best is None or loss < self.best)
-        self.best = loss if better else self.best
-        value = None if more is None else more.get("val/sts")
-        if value is not None:
-            better = math.isfinite(value) and (self.best_sts is None or value > self.best_sts)
-            self.best_sts = value if better else self.best_sts
+    def validation(self, figures: Mapping[str, float]) -> bool:
+        """Writes the waiting row with what a pass measured: `val/loss` (nats a token, say), beside it `val/bpb` (bits
+        per byte), and others; whether it is the best so far by the figure that checkpoints are judged by."""
+        better = False
+        for name, best in self.best.items():
+            value = figures.get(name)
+            sign = -1 if name.removeprefix("val/") in self._run.objective.falling else 1
+            if value is not None and math.isfinite(value) and (best is None or sign * value > sign * best):
+                self.best[name] = value
+                better = better or name == self._run.judged_by
         self.since_best = 0 if better else self.since_best + 1
-        losses = {} if loss is None else {"val/loss": loss}
-        if loss is not None and self._bits is not None:
-            losses["val/bpb"] = loss * self._bits
-        self.flush(**losses, **(more or {}))
+        loss = figures.get("val/loss")
+        bits = {} if loss is None or self._bits is None else {"val/bpb": loss * self._bits}
+        self.flush(**figures, **bits)
         return better
 
     @contextmanager
@@ -153,15 +152,16 @@ class Record:
 
     def result(self, status: str) -> Row:
         """The content of result.json."""
-        best = {"best_val/loss": self.best} | ({} if self.best_sts is None else {"best_val/sts": self.best_sts})
+        best = {f"best_{name}": value for name, value in self.best.items()}
         return {**self.last, **best, "seconds": round(self.seconds, 3), "status": status}
 
     def _facts(self) -> dict[str, str]:
         facts = {"loss": _text(self.last["train/loss"])}
         if "val/loss" in self.last:
             facts["val"] = _text(self.last["val/loss"])
-        if self.last.get("val/sts") is not None:
-            facts["sts"] = f"{self.last['val/sts']:.2f}"
+        name = self._run.judged_by
+        if name != "val/loss" and self.last.get(name) is not None:
+            facts[name.removeprefix("val/")] = f"{self.last[name]:.4g}"
         if "tokens_per_second" in self.last:
             facts["tokens/s"] = f"{self.last['tokens_per_second']:,.0f}"
             mfu = self.last.get("mfu")

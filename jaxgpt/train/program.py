@@ -60,7 +60,7 @@ def same_functions(signature: ObjectiveRun) -> ObjectiveRun:
     """The signature that stands for all with the same functions: which text is read, and when a run is measured, is the
     host's alone."""
     text = {"corpus": "stdlib", "val_tokens": None, "val_bytes": None}
-    when = {"every": None, "patience": None, "sts": None}
+    when = {"every": None, "metric": None, "patience": None, "sts": None}
     return signature.evolve(data=signature.data.evolve(**text), eval=signature.eval.evolve(**when))
 
 

@@ -1,12 +1,13 @@
-"""Passes over what a run has held out: its loss there, and how well its vectors order pairs of texts."""
+"""Passes over what a run has held out: its loss, its task's metrics, and how well its vectors order pairs of texts."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 
+from jaxgpt.objectives import Objective
 from jaxgpt.text.batches.val_pass import ValPass
 from jaxgpt.train.device_batch import put
+from jaxgpt.train.figures import figures
 from jaxgpt.train.opening import Opened
 from jaxgpt.train.program import Hyper, Program
 from jaxgpt.train.val_sts import similarity
@@ -26,18 +27,21 @@ class Validation:
         asked = len(self._held_out) > 0 or self._run.eval.sts is not None
         return asked and (step == self._run.steps or due(step, self._run.eval.every))
 
-    def measure(self, weights: Any) -> tuple[float | None, Mapping[str, float]]:
-        """Mean loss in nats a token, None where nothing is held out, and what `eval.sts` asks for."""
-        loss = validate(self._program, weights, self._held_out, self._values) if self._held_out else None
-        return loss, self._similarity(weights)
+    def measure(self, weights: Any) -> dict[str, float]:
+        """`val/loss` and the objective's metrics, where something is held out, and what `eval.sts` asks for."""
+        if not self._held_out:
+            return self._similarity(weights)
+        measured = validate(self._program, self._run.objective, weights, self._held_out, self._values)
+        return measured | self._similarity(weights)
 
 
-def validate(program: Program, weights: Any, held_out: ValPass, values: Hyper) -> float:
-    """Mean loss in nats a token over every held-out token."""
+def validate(
+    program: Program, objective: Objective, weights: Any, held_out: ValPass, values: Hyper
+) -> dict[str, float]:
+    """`val/loss`, the mean by weight over everything held out (nats a token, say), and the objective's metrics."""
     batches = (put(held_out.rows, span, program.batch_shardings) for span in held_out.spans)
     parts = [program.evaluate(weights, batch, values) for batch in batches]
-    pairs = [(float(part["loss"]), float(part["weight"])) for part in jax.device_get(parts)]
-    return sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)
+    return figures(objective, jax.device_get(parts))
 
 
 def due(step: int, every: int | None) -> bool:

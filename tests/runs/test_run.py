@@ -112,7 +112,7 @@ def test_a_warm_up_longer_than_the_run_is_told(tiny):
 
 def test_patience_needs_something_to_wait_for(tiny):
     patient = {"eval.every": 2, "eval.patience": 1}
-    with pytest.raises(ConfigError, match=r"eval\.patience 1 waits .* data\.val_fraction 0"):
+    with pytest.raises(ConfigError, match=r"eval\.patience 1 waits .* data\.val_fraction"):
         tiny(**patient, **{"data.val_fraction": 0})
     tiny(**patient)
     tiny(**patient, **{"data.val_fraction": 0, "eval.sts": "pairs.csv"})

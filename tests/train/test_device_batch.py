@@ -36,6 +36,7 @@ class Rollouts(TrainingData):
     """Pairs of token rows, with an advantage for each token of the second and a reward for each pair."""
 
     val_tokens_per_byte = None
+    epoch_rows = 16
 
     def shapes(self, rows):
         target = ArrayShape((rows, T), "int32")
@@ -98,7 +99,7 @@ def test_a_step_and_a_validation_on_a_mesh_are_those_of_one_device(runs, weights
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), compiled.state)
         places = jax.tree.map(lambda leaf: leaf.sharding, compiled.state)
         state = jax.device_put(zeros._replace(params=weights(run.model)), places)
-        loss = validate(compiled, state.weights, DATA.val_batches(8), values)
+        loss = validate(compiled, run.objective, state.weights, DATA.val_batches(8), values)["val/loss"]
         batch = put(lambda *span: DATA.batch(0, *span), (8, 16), compiled.batch_shardings)
         state, metrics = compiled.step(state, batch, KEY, values)
         return jax.device_get((loss, metrics["loss"], metrics["grad_norm"], state.params))

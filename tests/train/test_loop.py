@@ -240,14 +240,17 @@ def test_the_best_checkpoint_is_the_best(spec, whole):
     compiled = program(spec.with_vocabulary(257))
     step, state, _ = restore(whole / "ckpt", compiled.state, best=True)
     held_out = prepare(spec.data, spec.tokenizer, spec.model.context).val_batches(32)
-    assert step == best and validate(compiled, state.weights, held_out, hyper(spec)) == scores[best]
+    assert step == best and validate(compiled, spec.objective, state.weights, held_out, hyper(spec)) == {
+        "val/loss": scores[best]
+    }
 
 
 def test_validation_is_the_same_number_in_batches_of_any_size(spec, whole):
     compiled = program(spec.with_vocabulary(257))
     _, state, _ = restore(whole / "ckpt", compiled.state)
     prepared = prepare(spec.data, spec.tokenizer, spec.model.context)
-    losses = [validate(compiled, state.weights, prepared.val_batches(rows), hyper(spec)) for rows in (8, 24)]
+    passes = [prepared.val_batches(rows) for rows in (8, 24)]
+    losses = [validate(compiled, spec.objective, state.weights, rows, hyper(spec))["val/loss"] for rows in passes]
     assert_close(losses, 2 * [read_metrics(whole)[-1]["val/loss"]], 1e-6)
 
 

@@ -100,7 +100,7 @@ def test_steps_between_logged_ones_write_no_row(start):
 def test_validation_joins_the_row_of_its_step(start):
     record, rows, step = start()
     step(1)
-    assert record.validation(1.5)
+    assert record.validation({"val/loss": 1.5})
     assert rows[-1]["step"] == 1 and rows[-1]["val/loss"] == 1.5 and len(rows) == 1
     step(2)
     record.flush()
@@ -110,7 +110,7 @@ def test_validation_joins_the_row_of_its_step(start):
 def test_bits_per_byte_stand_beside_the_loss(start):
     record, rows, step = start(tokens_per_byte=0.25)
     step(1)
-    record.validation(4 * math.log(2))
+    record.validation({"val/loss": 4 * math.log(2)})
     assert rows[-1]["val/bpb"] == record.result("finished")["val/bpb"] == pytest.approx(1.0)
     again, _, _ = start(json.loads(json.dumps(record.meta())), tokens_per_byte=0.25)
     assert again.last["val/bpb"] == record.last["val/bpb"]
@@ -121,22 +121,41 @@ def test_without_known_bytes_or_a_next_token_there_are_no_bits(known, start, mon
     monkeypatch.setattr(LanguageModel, "next_token", not known)
     record, rows, step = start(tokens_per_byte=0.25 if known else None)
     step(1)
-    record.validation(1.5)
+    record.validation({"val/loss": 1.5})
     assert rows[-1]["val/loss"] == 1.5 and "val/bpb" not in rows[-1]
 
 
 def test_the_best_and_the_wait_since_then(start):
     record, _, _ = start()
-    told = [record.validation(loss) for loss in (3.0, 2.0, 2.0, 2.5, 1.0)]
+    told = [record.validation({"val/loss": loss}) for loss in (3.0, 2.0, 2.0, 2.5, 1.0)]
     assert told == [True, True, False, False, True]
-    record.validation(1.1)
-    assert (record.best, record.since_best) == (1.0, 1)
+    record.validation({"val/loss": 1.1})
+    assert (record.best["val/loss"], record.since_best) == (1.0, 1)
 
 
 def test_a_validation_that_is_not_finite_is_never_the_best(start):
     record, _, _ = start()
-    told = [record.validation(loss) for loss in (math.nan, math.inf, 2.0, math.nan, 1.0)]
-    assert told == [False, False, True, False, True] and record.best == 1.0
+    told = [record.validation({"val/loss": loss}) for loss in (math.nan, math.inf, 2.0, math.nan, 1.0)]
+    assert told == [False, False, True, False, True] and record.best["val/loss"] == 1.0
+
+
+def test_a_task_is_judged_by_its_own_metric(start):
+    """More is better of an accuracy, less of a calibration error; the best loss is remembered beside it."""
+    task = {"objective": "classify", "model.text_head": "task", "data": {"columns": ["a"], "label": "b"}}
+    passes = [(1.0, 0.5), (0.5, 0.5), (2.0, 0.75), (2.0, math.nan), (0.4, 0.6)]
+    for metric, want in ((None, [True, False, True, False, False]), ("calibration_error", [True] + 4 * [False])):
+        record, _, step = start(**task | {"eval.metric": metric})
+        name = f"val/{metric or 'accuracy'}"
+        told = []
+        for number, (loss, value) in enumerate(passes):
+            step(number)
+            told.append(record.validation({"val/loss": loss, name: value}))
+        assert told == want and record.best["val/loss"] == 0.4
+        result = record.result("finished")
+        assert result[f"best_{name}"] == (0.5 if metric else 0.75) and result["best_val/loss"] == 0.4
+        assert f"{metric or 'accuracy'} 0.6" in record._line.line(2, **record._facts())
+        again, _, _ = start(json.loads(json.dumps(strict(record.meta())[0])), **task | {"eval.metric": metric})
+        assert (again.best, again.since_best) == (record.best, record.since_best)
 
 
 def test_skipped_updates_count_in_a_row(start):
@@ -166,7 +185,7 @@ def test_speed_is_that_of_the_device(start, clock, log_every, eval_every, steps,
         if number % eval_every == 0:
             with record.paused():
                 clock.now += 30
-            record.validation(1.0)
+            record.validation({"val/loss": 1.0})
     record.flush()
     speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
     assert speeds and max(speeds) <= 64 / step_seconds + 0.1
@@ -204,13 +223,13 @@ def test_weights_that_are_not_finite_end_the_run(start):
 def test_a_resumed_record_goes_on_from_its_meta(start, clock):
     record, _, step = start()
     step(1, skipped=1)
-    record.validation(2.0)
+    record.validation({"val/loss": 2.0})
     step(2, skipped=1)
-    record.validation(2.2)
+    record.validation({"val/loss": 2.2})
     clock.now += 7
     meta = json.loads(json.dumps(strict(record.meta())[0]))
     again, _, _ = start(meta)
-    assert (again.best, again.since_best, again.skips, again.last) == (2.0, 1, 2, record.last)
+    assert (again.best["val/loss"], again.since_best, again.skips, again.last) == (2.0, 1, 2, record.last)
     clock.now += 1
     assert again.seconds == 8 and again.result("finished")["best_val/loss"] == 2.0
 
@@ -218,17 +237,17 @@ def test_a_resumed_record_goes_on_from_its_meta(start, clock):
 def test_a_record_goes_on_from_losses_that_were_not_finite(start):
     record, _, step = start()
     step(1, math.nan, skipped=1)
-    record.validation(math.nan)
+    record.validation({"val/loss": math.nan})
     again, rows, step = start(strict(record.meta())[0])
     step(2)
     again.flush()
-    assert rows[-1]["train/loss"] == 2.0 and again.best is None
+    assert rows[-1]["train/loss"] == 2.0 and again.best["val/loss"] is None
 
 
 def test_the_result_holds_the_newest_of_each_figure(start):
     record, _, step = start()
     step(1, 3.0)
-    record.validation(2.0)
+    record.validation({"val/loss": 2.0})
     step(2, 2.5)
     record.flush()
     result = record.result("stopped")

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxgpt.disk import clear_drafts
+from jaxgpt.objectives import Objective
 from jaxgpt.parallel.backend import start
 from jaxgpt.runs.checkpoint.checkpoint import restore, steps
 from jaxgpt.runs.files.folder import check_logs
@@ -21,6 +22,7 @@ from jaxgpt.seal import read_result
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.terminal import Watch
 from jaxgpt.text import TrainingData
+from jaxgpt.train.figures import figures
 from jaxgpt.train.fused.lane_metrics import StepMetrics
 from jaxgpt.train.fused.program import FusedProgram, fused_program
 from jaxgpt.train.initial_weights import Start
@@ -143,9 +145,9 @@ def _train(
                 with ExitStack() as pauses:
                     for lane in open_lanes:
                         pauses.enter_context(lane.record.paused())
-                    losses = _validate(compiled, state.weights, held_out, values)
+                    passes = _validate(compiled, spec.objective, state.weights, held_out, values)
                 for lane in open_lanes:
-                    better[lane] = lane.record.validation(losses[index[lane]]) and spec.exec.keep_best
+                    better[lane] = lane.record.validation(passes[index[lane]]) and spec.exec.keep_best
             ended = "finished" if now == spec.steps else "stopped" if stop.asked else None
             status = {lane: lane.record.verdict() or ended for lane in open_lanes}
             # A step that one lane keeps, all keep: the group goes on from a step that all of them have.
@@ -205,9 +207,11 @@ def _restore(
     return None
 
 
-def _validate(compiled: FusedProgram, weights: Any, batches: Sequence[Any], values: Any) -> list[float]:
-    """Mean loss in nats a token over every held-out token, lane by lane."""
+def _validate(
+    compiled: FusedProgram, objective: Objective, weights: Any, batches: Sequence[Any], values: Any
+) -> list[dict[str, float]]:
+    """Lane by lane, what `figures` makes of a pass over everything held out."""
     parts = [compiled.evaluate(weights, jax.device_put(batch, compiled.whole), values) for batch in batches]
     host = jax.device_get(parts)
-    loss_NL, weight_NL = (np.array([part[name] for part in host], np.float64) for name in ("loss", "weight"))
-    return ((loss_NL * weight_NL).sum(0) / weight_NL.sum(0)).tolist()
+    lanes = range(compiled.size)
+    return [figures(objective, [{name: x[i] for name, x in part.items()} for part in host]) for i in lanes]
