@@ -29,6 +29,10 @@ Table = tuple[Entry, ...]
 """(pattern, axes): the first pattern found in a path counts. `...` stands for the dimensions in front or behind."""
 
 LAYERS = r"blocks/layers/"
+COLUMNS = r"attention/[qkv]|(feed_forward|experts)/(up|gate)|lm_head"
+"""Projections whose outputs Megatron splits: what adapters have for each output is split with them."""
+INNER = r"attention/o|(feed_forward|experts)/down"
+"""Those whose inputs are split."""
 WHOLE: Entry = (r"^gradients/", (...,))
 """Gradients that no rule splits are summed over the devices, which is not left to the compiler."""
 
@@ -75,6 +79,9 @@ class Megatron(Rules):
         between: Axes = ("sequence", "tensor") if self.sequence_norms else "sequence"
         return (
             (
+                (rf"({COLUMNS})/adapter/(b|magnitude|scale|bias)$", (..., "tensor")),
+                (rf"({INNER})/adapter/a$", (..., "tensor", None)),
+                (rf"({INNER})/adapter/scale$", (..., "tensor")),
                 (r"(^|/)adapter/", (...,)),  # small, whatever they are named
                 (r"embed/token$", (..., "tensor", None)),
                 (r"(attention/[qkv]|feed_forward/(up|gate))/(weight|bias)$|lm_head/(weight|bias)$", (..., "tensor")),
