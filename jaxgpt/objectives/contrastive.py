@@ -22,7 +22,7 @@ from jaxgpt.ops.contrastive import alignment, matryoshka, uniformity
 from jaxgpt.ops.pooling import normalise
 from jaxgpt.ops.random_masks import by_row
 from jaxgpt.spec.sizes import Length, Width
-from jaxgpt.text import Codec, Data
+from jaxgpt.text import Data, TrainingData
 
 COLDEST = 0.01
 """A learned temperature goes no lower (Radford et al. 2021, section 2.5)."""
@@ -81,9 +81,11 @@ class Contrastive(Objective):
         """What the masking hides, where there is one."""
         return None if self.masking is None else self.masking.whole_word
 
-    def settle(self, codec: Codec) -> Self:
+    def settle(self, data: TrainingData) -> Self:
         """With the vocabulary's `[MASK]`, where tokens are hidden."""
-        return self if self.masking is None else self.evolve(masking=self.masking.settle(codec, "objective.masking"))
+        return (
+            self if self.masking is None else self.evolve(masking=self.masking.settle(data.codec, "objective.masking"))
+        )
 
     def problems(self, model: Model, data: Data, rows: int) -> list[str]:
         """It needs texts, two rows or more, and a head that makes vectors as wide as `widths`."""

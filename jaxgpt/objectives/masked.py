@@ -16,7 +16,7 @@ from jaxgpt.objectives.token_losses import Chunk, token_losses
 from jaxgpt.objectives.token_masking import hide
 from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.sizes import Index, Length
-from jaxgpt.text import Codec, Data
+from jaxgpt.text import Codec, Data, TrainingData
 
 
 class Masking(Spec):
@@ -112,8 +112,9 @@ class MaskedLanguageModel(Objective):
         """Whole words where they are hidden whole, else tokens."""
         return self.masking.whole_word
 
-    def settle(self, codec: Codec) -> "MaskedLanguageModel":
+    def settle(self, data: TrainingData) -> "MaskedLanguageModel":
         """With the vocabulary's `[MASK]` and the frame of a row."""
+        codec = data.codec
         frame = codec.frame if self.frame is None else self.frame
         if self.next_sentence is not None and not all(frame):
             raise ConfigError("objective.frame: the tokenizer has no [CLS] and [SEP]; use wordpiece, or name their ids")

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxgpt.models import Model
 from jaxgpt.models.model import Trained, all_trained
 from jaxgpt.spec import Seam, Spec
-from jaxgpt.text import Arrangement, Codec, Data, RowPlan, Target
+from jaxgpt.text import Arrangement, Data, RowPlan, Target, TrainingData
 
 Batch = Mapping[str, jax.Array]
 """What `TrainingData.batch` makes, on the devices."""
@@ -70,8 +70,8 @@ class Objective(Loss, Seam, seam="objective"):
         """Whether the batch's `words` number whole words (True) or tokens (False); None: it needs none."""
         return None
 
-    def settle(self, codec: Codec) -> Self:
-        """With what the vocabulary decides. Raises ConfigError for a vocabulary that lacks what is needed."""
+    def settle(self, data: TrainingData) -> Self:
+        """With what the data and their vocabulary decide. Raises ConfigError where these lack what is needed."""
         return self
 
     def with_logits(self, tokens: int | None) -> Self | None:

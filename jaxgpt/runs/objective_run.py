@@ -234,7 +234,7 @@ class ObjectiveRun(Run, kind="objective"):
         """The run with all that its data decide: sizes, special tokens, labels. Raises ConfigError where they do not
         fit."""
         run = self.with_vocabulary(data.codec.vocab_size)
-        changes: dict[str, Any] = {"objective": self.objective.settle(data.codec)}
+        changes: dict[str, Any] = {"objective": self.objective.settle(data)}
         if run.model.text_head is not None:
             changes["model"] = run.model.evolve(text_head=run.model.text_head.settle(data.labels, data.scale))
         if data.candidates is not None:

@@ -1,5 +1,7 @@
 """Next-sentence prediction: scored on whole rows, added to the masked loss, the same on any mesh, refused early."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -84,4 +86,4 @@ def test_what_cannot_be_judged_is_refused_before_anything_runs():
 def test_a_vocabulary_without_a_frame_is_refused():
     wants = MaskedLanguageModel(masking={"mask_id": 3}, next_sentence={})
     with pytest.raises(ConfigError, match=r"objective.frame: the tokenizer has no \[CLS\] and \[SEP\]"):
-        wants.settle(ByteCodec())
+        wants.settle(SimpleNamespace(codec=ByteCodec()))

@@ -1,5 +1,7 @@
 """The tasks: what each reads of a row, the auxiliary language model's mean, and that parts of a batch add up."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -108,6 +110,14 @@ def test_class_weights_weigh_the_mean(weights):
     weight = np.array([1, 4, 0.5, 1])
     assert_close(plain["loss"], nll.mean())
     assert_close(weighted["loss"], (weight * nll).sum() / weight.sum())
+
+
+def test_balanced_weights_are_1_on_average_over_the_rows():
+    data = SimpleNamespace(labels=("a", "b"), label_counts=(30, 10))
+    weights = Classify(class_weights="balanced").settle(data).class_weights
+    assert weights == (40 / 60, 40 / 20) and np.dot(weights, data.label_counts) == 40
+    assert Classify(class_weights=(1.0, 2.0)).settle(data).class_weights == (1.0, 2.0)
+    assert Classify().settle(data) == Classify()
 
 
 def test_a_score_is_judged_in_the_deviations_of_the_data(weights):

@@ -125,6 +125,10 @@ def test_two_processes_measure_what_one_does(spec, trained, tmp_path):
         ({"eval.metric": "acuracy"}, r"eval\.metric 'acuracy' is not measured .* did you mean 'accuracy'"),
         ({"eval.metric": "sts"}, r"eval\.metric 'sts' is not measured of objective classify"),
         ({"data.val_corpus": None, "data.val_fraction": 0, "eval.metric": "f1"}, r"val/f1, but nothing is held out"),
+        (
+            {"objective": {"kind": "classify", "class_weights": (1.0, 2.0, 3.0)}},
+            r"weights: 3 weights for 2 labels: none",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(spec, changes, line, tmp_path):

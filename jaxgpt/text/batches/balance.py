@@ -17,12 +17,12 @@ class BalancedRows:
     def __init__(self, label_N: np.ndarray, balance: Balance):
         self._classes = [np.flatnonzero(label_N == label) for label in np.unique(label_N)]
         sizes = [len(rows) for rows in self._classes]
-        self._each = (max if balance == "over" else min)(sizes, default=0)
+        self.each = (max if balance == "over" else min)(sizes, default=0)
         self._epoch = lru_cache(maxsize=8)(self._draw)
 
     def __len__(self) -> int:
         """E: as many rows of each class as the largest has (`over`), or the smallest (`under`)."""
-        return self._each * len(self._classes)
+        return self.each * len(self._classes)
 
     def row(self, seed: int, epoch: int, place: int) -> int:
         """The row that stands at this place, 0 to E - 1, of an epoch before its order is drawn."""
@@ -34,7 +34,7 @@ class BalancedRows:
         return np.concatenate(
             [
                 np.concatenate(
-                    [np.tile(rows, self._each // len(rows)), chance.permutation(rows)[: self._each % len(rows)]]
+                    [np.tile(rows, self.each // len(rows)), chance.permutation(rows)[: self.each % len(rows)]]
                 )
                 for rows in self._classes
             ]

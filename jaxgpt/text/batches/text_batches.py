@@ -51,6 +51,20 @@ class TextBatches(TrainingData):
         return None if self.targets is None else self.targets.labels
 
     @property
+    def label_counts(self) -> tuple[int, ...] | None:  # type: ignore[override]
+        """Those of the rows of an epoch, balanced or not."""
+        if self.targets is None or self.labels is None:
+            return None
+        counts = np.zeros(len(self.labels), int)
+        for source, label_N in enumerate(self.targets.train):
+            counts += (
+                np.bincount(label_N, minlength=len(counts))
+                if self.balanced is None
+                else (self.balanced[source].each * np.bincount(np.unique(label_N), minlength=len(counts)))
+            )
+        return tuple(counts.tolist())
+
+    @property
     def scale(self) -> tuple[float, float] | None:  # type: ignore[override]
         """That of the training rows' scores."""
         return None if self.targets is None else self.targets.scale

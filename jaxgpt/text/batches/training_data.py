@@ -37,6 +37,8 @@ class TrainingData(ABC):
     val_tokens: int
     labels: tuple[str, ...] | None = None
     """The names of classes by the numbers that batches have for them, where rows are labelled with classes."""
+    label_counts: tuple[int, ...] | None = None
+    """How many rows of an epoch each of `labels` has."""
     scale: tuple[float, float] | None = None
     """Mean and standard deviation of the training rows' scores, where rows are labelled with scores."""
     candidates: int | None = None

@@ -51,7 +51,9 @@ def text(batches, batch, row, name=""):
 def test_a_text_and_its_class(tsv):
     """The first row is no header, its byte order mark no text, and labels are numbered in order of their names."""
     batches = made(tsv, CLASS, columns=("1",), label="2", val_fraction=0.3)
-    assert batches.labels == ("bad", "good") and batches.epoch_rows == len(batches.train[0])
+    assert batches.labels == ("bad", "good") and batches.epoch_rows == len(batches.train[0]) == sum(
+        batches.label_counts
+    )
     known = {text: label for text, label, _, _ in LINES}
     seen = {}
     for batch in [batches.batch(0, 0, batches.epoch_rows), *batches.val_batches(4)]:
@@ -110,6 +112,7 @@ def test_classes_come_equally_often(tsv, balance):
     """In every epoch; the rows of the larger class that `under` leaves out change from one to the next."""
     batches = made(tsv, CLASS, columns=("1",), label="2", val_fraction=0, balance=balance)
     size = {"over": 20, "under": 10}[balance]
+    assert batches.label_counts == (size, size)
     assert batches.epoch_rows == 2 * size
     epochs = []
     for epoch in range(2):
