@@ -39,6 +39,19 @@ def test_what_is_counted_is_what_is_computed(tiny, name):
     assert run.flops_per_token() == pytest.approx(computed, rel=0.08)
 
 
+@pytest.mark.parametrize("lm_weight", [0.0, 0.5])
+def test_a_task_is_counted_too(tiny, lm_weight):
+    """Of both orders of a pair, with logits of all tokens or of none."""
+    task = {"objective": {"kind": "similarity", "lm_weight": lm_weight}, "model.text_head": "task"}
+    run = tiny(**SHAPE, **task, data={"columns": ["a", "b"], "label": "c"})
+    module = build_model(run)
+    given = {name: jax.ShapeDtypeStruct((B, *shape[1:]), dtype) for name, (shape, dtype) in run.batch_shapes().items()}
+    step = jax.grad(lambda params, batch, key: run.objective.loss(module, params, batch, key)[0])
+    lowered = jax.jit(step).lower(run.model.shapes(), given, jax.random.key(0))
+    computed = lowered.compile().cost_analysis()["flops"] / (B * run.row_tokens)
+    assert run.row_tokens == 2 * T and run.flops_per_token() == pytest.approx(computed, rel=0.08)
+
+
 def test_the_forward_pass_takes_a_third_and_more_of_what_is_frozen(tiny):
     frozen = {"start": "elsewhere", "trainable": ("bias$",)}
     assert tiny(**SHAPE).forward_share == pytest.approx(1 / 3)
