@@ -53,7 +53,7 @@ class Attention(nn.Module):
         With a memory, its tokens are what the queries see (cross-attention), and its keys and values are returned as
         the cache. A memory without states is read from the cache. `bias_H` is what the
         `bias` of a position that biases scores reads. `prefix`: keys and values (G, n, K) at the positions before the
-        first token's, which all tokens see and no cache holds."""
+        first token's, which all tokens see."""
         q_BHTK = self._turned(self._heads(x_BTD, self.num_heads, "q"), "q_norm", layout.pos)
         if self.score_scale is not None:  # kernels divide by √K
             q_BHTK = q_BHTK * (self.score_scale * self.d_head**0.5)
@@ -65,20 +65,19 @@ class Attention(nn.Module):
         else:
             seen = self._keys_and_values(x_BTD, layout.pos)
             if cache is not None:
-                cache, seen, k_pos = extend(cache, seen, layout)
+                cache, seen, k_pos = extend(cache, seen, layout, prefix)
                 k, numbering = Side(k_pos), "any"
+            elif prefix is not None:  # queries for it too: then positions are indices, by which kernels skip blocks
+                seen, q = join(prefix, seen), in_front(q, layout.virtual)
+                k, q_BHTK = q, jnp.pad(q_BHTK, ((0, 0), (0, 0), (layout.virtual, 0), (0, 0)))
         if q.segment is None or k.segment is None:
             q, k = Side(q.pos), Side(k.pos)
-        if prefix is not None:
-            seen, k, pattern = join(prefix, seen), in_front(k, layout.virtual), with_first(pattern, layout.virtual)
-            if cache is None:  # queries for them too: then positions are indices, by which kernels leave blocks out
-                q, q_BHTK = k, jnp.pad(q_BHTK, ((0, 0), (0, 0), (layout.virtual, 0), (0, 0)))
         dropout = None
         if train and enabled(self.dropout):
             key = jax.random.key_data(row_keys(self.make_rng("dropout")))
             dropout = AttentionDropout(key, jnp.float32(self.dropout))
         scores = Scores(
-            pattern=pattern,
+            pattern=pattern if prefix is None else with_first(pattern, layout.virtual),
             q=q,
             k=k,
             position=self.position if isinstance(self.position, Biased) else None,

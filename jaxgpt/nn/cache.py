@@ -1,7 +1,7 @@
 """One layer's keys and values: of the tokens that are past, and of a memory.
 
 A cache has a slot for every token to come, or is a ring of as many slots as its pattern can see: token n then lies in
-slot n mod R, and a long row needs no more memory than a short one.
+slot n mod R, and a long row needs no more memory than a short one. Slots in front of the others hold a prefix.
 B batch, T new tokens, R slots of a cache, G key/value heads, K head width.
 """
 
@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgpt.nn.layout import Layout, moved
+from jaxgpt.nn.layout import Layout, in_front, moved
+from jaxgpt.ops.attention import Side
 from jaxgpt.ops.sharding import constrain
 
 
@@ -35,21 +36,26 @@ Cache = tuple[LayerCache, ...]
 """Of all layers."""
 
 
-def extend(cache: KV, new: KV, layout: Layout) -> tuple[KV, KV, jax.Array]:
+def extend(cache: KV, new: KV, layout: Layout, prefix: KV | None = None) -> tuple[KV, KV, jax.Array]:
     """The cache with the new tokens (B, G, T, K) written, the keys and values that they may see, and the positions of
-    those keys.
+    those keys. A prefix (G, n, K) lies in n slots in front of the others, so that seeing both copies neither.
 
     Several tokens written into a ring at once would push out what the first of them still see, so they see the ring
     as it was, with the new tokens behind it.
     """
     assert layout.cursor is not None and layout.padding is not None
-    R, T = cache.k.shape[2], new.k.shape[2]
-    grown = KV(*(_write(old, x, layout.cursor) for old, x in zip(cache, new, strict=True)))
+    first = 0 if prefix is None else prefix.k.shape[1]
+    R, T = cache.k.shape[2] - first, new.k.shape[2]
+    if prefix is not None:
+        cache = KV(*(_put_first(old, x) for old, x in zip(cache, prefix, strict=True)))
+    grown = KV(*(_write(old, x, layout.cursor, first) for old, x in zip(cache, new, strict=True)))
     if T == 1 or layout.capacity <= R:
-        return grown, grown, _slot_positions(R, layout.cursor + T - 1, layout)
+        pos = _slot_positions(R, layout.cursor + T - 1, layout)
+        return grown, grown, in_front(Side(pos), first).pos
     seen = KV(*(jnp.concatenate([old, x.astype(old.dtype)], 2) for old, x in zip(cache, new, strict=True)))
     pos = jnp.broadcast_to(layout.pos, (cache.k.shape[0], T))
-    return grown, seen, jnp.concatenate([_slot_positions(R, layout.cursor - 1, layout), pos], 1)
+    pos = jnp.concatenate([_slot_positions(R, layout.cursor - 1, layout), pos], 1)
+    return grown, seen, in_front(Side(pos), first).pos
 
 
 def join(prefix: KV, seen: KV) -> KV:
@@ -82,13 +88,25 @@ def _slot_positions(R: int, last: jax.Array, layout: Layout) -> jax.Array:
     return moved(jnp.where(number < 0, -1, number - layout.padding[:, None]), layout.virtual)
 
 
-def _write(old_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:
-    R, T = old_BGRK.shape[2], new_BGTK.shape[2]
+def _write(old_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array, first: int) -> jax.Array:
+    """`old` with the new tokens in the slots from `slot` on, of a ring that has `first` slots in front of it."""
+    R, T = old_BGRK.shape[2] - first, new_BGTK.shape[2]
     new_BGTK = new_BGTK.astype(old_BGRK.dtype)
     if T == 1:
-        old, zero = squeeze(old_BGRK), jnp.zeros((), slot.dtype)
-        start = (*[zero] * (old.ndim - 2), slot % R, zero)
-        return lax.expand_dims(lax.dynamic_update_slice(old, squeeze(new_BGTK), start), _single(old_BGRK))
+        return _put(old_BGRK, new_BGTK, first + slot % R)
     stay = min(R, T)  # of more tokens than the ring holds the last ones stay
-    at = (slot + T - stay + jnp.arange(stay, dtype=slot.dtype)) % R
+    at = first + (slot + T - stay + jnp.arange(stay, dtype=slot.dtype)) % R
     return old_BGRK.at[:, :, at].set(new_BGTK[:, :, T - stay :], mode="promise_in_bounds", unique_indices=True)
+
+
+def _put_first(old_BGRK: jax.Array, first_GnK: jax.Array) -> jax.Array:
+    rows = jnp.broadcast_to(first_GnK.astype(old_BGRK.dtype), (len(old_BGRK), *first_GnK.shape))
+    return _put(old_BGRK, rows, jnp.int32(0))
+
+
+def _put(old_BGRK: jax.Array, new_BGTK: jax.Array, slot: jax.Array) -> jax.Array:
+    """`old` with `new` in the T slots from `slot` on."""
+    old, zero = squeeze(old_BGRK), jnp.zeros((), slot.dtype)
+    start = (*[zero] * (old.ndim - 2), slot, zero)
+    new = lax.squeeze(new_BGTK, _single(old_BGRK))
+    return lax.expand_dims(lax.dynamic_update_slice(old, new, start), _single(old_BGRK))

@@ -39,8 +39,7 @@ class Layout(NamedTuple):
     capacity: int = 0
     """Slots that will ever be filled: a cache with fewer is a ring."""
     virtual: int = 0
-    """Positions in front of the first token's, at which an adapter's tokens stand: their keys and values are nowhere in
-    a cache."""
+    """Positions in front of the first token's, at which an adapter's tokens stand."""
     memory: Memory | None = None
     """What cross-attention sees; None: blocks have none."""
 

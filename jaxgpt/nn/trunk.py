@@ -140,8 +140,10 @@ class TrunkSpec(BlockSpec):
         }
 
     def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> Cache:
-        """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches."""
-        lengths = [reach(pattern, slots) for pattern in self.layer_patterns]
+        """Empty caches for `rows` sequences of up to `slots` tokens, one a layer, as long as its pattern reaches, and
+        slots for a prefix in front."""
+        beside = self.virtual_tokens - self.embedded_tokens
+        lengths = [beside + reach(pattern, slots) for pattern in self.layer_patterns]
         zeros = {R: jnp.zeros((rows, self.kv_heads, R, self.head_width), dtype) for R in set(lengths)}
         return tuple(LayerCache(KV(zeros[R], zeros[R])) for R in lengths)
 

@@ -22,7 +22,7 @@ ROOT = "blocks/adapter"
 
 class Prefix(Adapter, kind="prefix"):
     """Puts keys and values of `tokens` virtual tokens in front of each layer's own: every token sees them, whatever the
-    pattern, and no cache holds them. Keys are used as they are, without norm or rotation."""
+    pattern. Keys are used as they are, without norm or rotation."""
 
     citation = "Li & Liang 2021 (prefix tuning), section 4"
     tokens: Count = 20

@@ -16,6 +16,7 @@ from jaxgpt.nn.cache import KV, LayerCache
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.attention import Auto, Chunked, Reference, Spans
 from jaxgpt.peft.prefix import by_layer
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, parse
 
 N = 5
@@ -242,6 +243,10 @@ def test_what_does_not_fit_is_refused_in_one_line(adapter, little, weights):
     ]:
         with pytest.raises(ConfigError, match=message):
             run(**fields)
+    with pytest.raises(
+        ConfigError, match=r"^exec\.mesh\.sequence: 2; model\.adapter puts virtual tokens in front of whole"
+    ):
+        check_devices(run(**{"exec.mesh": {"sequence": 2}, "data.seq_len": 8}), 2)
     spec = decoder(adapter)
     with pytest.raises(ConfigError, match=r"28 tokens exceed model\.context 32 less 5 virtual tokens; shorten"):
         generate(spec, weights(spec), [[1] * 28], 1)
