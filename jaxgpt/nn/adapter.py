@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from flax import linen as nn
 
 from jaxgpt.nn.affine import Affine
 from jaxgpt.nn.cache import KV
-from jaxgpt.spec import Seam
+from jaxgpt.spec import ConfigError, Seam
 from jaxgpt.text import Codec
 
 T = TypeVar("T")
@@ -77,6 +78,15 @@ class Adapter(Seam, seam="adapter"):
         """By path, those of its parameters that start from the weights they are put on, given all parameters of the
         model by path, those weights among them."""
         return {}
+
+    def merged(self, at: str, params: Mapping[str, np.ndarray], back: bool = False) -> Mapping[str, np.ndarray]:
+        """By path, what stands in place of the base's weights at `at`, where the adapter has parameters, so that the
+        model without it computes the same; `back`: the base's weights again, from those.
+
+        All parameters are given by path, float64. Whatever else the way back needs is returned too, with a path below
+        the adapter's own. Raises ConfigError where the adapter is no change of weights.
+        """
+        raise ConfigError(f"model.adapter: {self.kind} is no change of weights, so it cannot be merged into them")
 
     def problems(self, shapes: Mapping[str, Any]) -> list[str]:
         """What of it fits no part of a model, a line each, given the shapes of all the model's parameters by path."""

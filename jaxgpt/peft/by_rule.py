@@ -27,6 +27,6 @@ def rules(table: Sequence[tuple[str, Any]]) -> list[str]:
     return [rule for rule, _ in table]
 
 
-def at(path: str, table: Sequence[tuple[str, N]], otherwise: N) -> N:
+def number_at(path: str, table: Sequence[tuple[str, N]], otherwise: N) -> N:
     """The number of the first rule that is found in the path."""
     return next((number for rule, number in table if re.search(rule, path)), otherwise)

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from pydantic import Field
 
 from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.affine import Affine
 from jaxgpt.peft.targets import adapted, projections, unmet
+from jaxgpt.spec import ConfigError
 from jaxgpt.spec.rules import Rule, names
 
 ENDS = "feed_forward/.*down$"
@@ -34,6 +36,18 @@ class IA3(Adapter, kind="ia3"):
         size = affine.shape[0 if of_input else 1]
         scale = place.param("scale", nn.initializers.ones, (size,), jnp.float32)
         return affine(x * scale.astype(x.dtype)) if of_input else affine(x) * affine.widened(scale)
+
+    def merged(self, at: str, params: Mapping[str, np.ndarray], back: bool = False) -> Mapping[str, np.ndarray]:
+        """Scaled rows, or scaled columns and bias. Raises ConfigError where a scale of 0 is to be undone."""
+        scale = params[f"{at}/adapter/scale"]
+        if back and not scale.all():
+            raise ConfigError(f"{at}/adapter/scale: is 0 somewhere, which nothing undoes; load the base again")
+        scale = 1 / scale if back else scale
+        weight, bias = params[f"{at}/weight"], params.get(f"{at}/bias")
+        if names(self.feed_forward, at):
+            return {f"{at}/weight": weight * scale[..., :, None]}
+        changed = {f"{at}/weight": weight * scale[..., None, :]}
+        return changed if bias is None else changed | {f"{at}/bias": bias * scale}
 
     def problems(self, shapes: Mapping[str, Any]) -> list[str]:
         """Rules that name nothing."""

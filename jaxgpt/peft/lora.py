@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
@@ -12,8 +13,9 @@ from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.affine import Affine
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.ops.matmul import project
-from jaxgpt.peft.by_rule import Factors, Widths, at, rules
+from jaxgpt.peft.by_rule import Factors, Widths, number_at, rules
 from jaxgpt.peft.targets import adapted, projections, unmet
+from jaxgpt.spec import ConfigError
 from jaxgpt.spec.inputs import enabled
 from jaxgpt.spec.rules import Rule, names
 from jaxgpt.spec.sizes import Width
@@ -97,6 +99,27 @@ class LoRA(Adapter, kind="lora"):
         starts = [path.removesuffix(end) for path in params if path.endswith(end)]
         return {start + end: column_norms(params[f"{start}/weight"]) for start in starts}
 
+    def merged(self, at: str, params: Mapping[str, np.ndarray], back: bool = False) -> Mapping[str, np.ndarray]:
+        """W + (α/r)·A B, with `dora` at its own lengths; the way back needs `length`, those that the sum has."""
+        own, weight, bias = f"{at}/adapter", params[f"{at}/weight"], params.get(f"{at}/bias")
+        owner = self._owner(at)
+        rank, scale = self._rank_and_scale(owner)
+        low = params[f"{owner}/adapter/a"][..., :rank] @ params[f"{own}/b"][..., :rank, :] * scale
+        shift = scale * params[f"{own}/bias"] if self.bias else None
+        if shift is not None and bias is None:
+            raise ConfigError(f"{own}/bias: {at} has no bias that it could be merged into")
+        if back:
+            ratio = params[f"{own}/magnitude"] / params[f"{own}/length"] if self.dora else np.ones(weight.shape[-1])
+            changed = {f"{at}/weight": weight / ratio[..., None, :] - low}
+        else:
+            length = np.linalg.norm(weight + low, axis=-2)
+            ratio = params[f"{own}/magnitude"] / length if self.dora else np.ones(weight.shape[-1])
+            changed = {f"{at}/weight": (weight + low) * ratio[..., None, :]}
+            changed |= {f"{own}/length": length} if self.dora else {}
+        if shift is not None and bias is not None:
+            changed[f"{at}/bias"] = bias - ratio * shift if back else bias + ratio * shift
+        return changed
+
     def problems(self, shapes: Mapping[str, Any]) -> list[str]:
         """Rules that name nothing, a part of what shares an A, and places where nothing would be dropped."""
         paths = adapted(shapes)
@@ -119,8 +142,8 @@ class LoRA(Adapter, kind="lora"):
     def _factors(self, place: Place, affine: Affine) -> tuple[jax.Array, jax.Array, Any]:
         """A (I, R), B (R, O) and what their product is scaled by."""
         owner = self._owner(place.at)
-        rank: Any = at(owner, self.rank_pattern, None)
-        rows, rank = (self.room or self.rank, self.rank) if rank is None else (rank, rank)
+        rank, scale = self._rank_and_scale(owner)
+        rows = number_at(owner, self.rank_pattern, self.room or self.rank)
         if owner == place.at:
             a_IR = place.param("a", uniform_of_inputs, (affine.shape[0], rows), jnp.float32)
         else:
@@ -128,7 +151,12 @@ class LoRA(Adapter, kind="lora"):
         b_RO = place.param("b", nn.initializers.zeros, (rows, affine.shape[1]), jnp.float32)
         if self.room is not None:
             b_RO = jnp.where(jnp.arange(rows)[:, None] < rank, b_RO, 0)
-        return a_IR, b_RO, at(owner, self.alpha_pattern, self.alpha) / (rank**0.5 if self.rslora else rank)
+        return a_IR, b_RO, scale
+
+    def _rank_and_scale(self, path: str) -> tuple[Any, Any]:
+        """The rank there, and what A B is scaled by; either may be a program's input."""
+        rank = number_at(path, self.rank_pattern, self.rank)
+        return rank, number_at(path, self.alpha_pattern, self.alpha) / (rank**0.5 if self.rslora else rank)
 
     def _owner(self, path: str) -> str:
         """The path of the projection whose A serves this one."""
