@@ -1,5 +1,6 @@
 """What the verbs take. Paths are resolved here, where they come in; names of what comes with the package are found."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,13 @@ import typer
 from jaxgpt import shipped
 from jaxgpt.disk import read_json, resolve, typed
 from jaxgpt.spec import ConfigError
+
+
+def before_jax() -> None:
+    """Before jax starts: bad XLA_FLAGS would abort the process."""
+    from jaxgpt.parallel.backend import check_flags
+
+    check_flags()
 
 
 def config_file(word: str) -> Path:
@@ -35,6 +43,30 @@ def figures_file(word: str) -> Path:
 def figures_or_output(word: str) -> Path:
     """A `figures_file`; `-` is standard output."""
     return Path(word) if word == "-" else figures_file(word)
+
+
+def predictions_file(word: str) -> Path:
+    """Where a task's predictions go: a new .jsonl, or one of predictions that `eval` wrote before. Raises ConfigError,
+    before anything is computed, for anything else."""
+    path = resolve(word)
+    if path.suffix != ".jsonl":
+        raise ConfigError(f"--predictions: '{typed(path)}' does not end in .jsonl; predictions are an object a line")
+    if path.is_file() and not _holds_predictions(path):
+        raise ConfigError(
+            f"--predictions: '{typed(path)}' is there already, holds no predictions and is not written over; choose "
+            "another name"
+        )
+    return path
+
+
+def _holds_predictions(path: Path) -> bool:
+    """Whether a file's first line is what `eval` writes of a row."""
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline(1 << 24))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and {"row", "texts", "predicted"} <= first.keys()
 
 
 def _holds_figures(path: Path) -> bool:

@@ -1,7 +1,6 @@
 """The verbs. Frozen; every knob lives in a spec and is reached by `a.b=c`."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +8,24 @@ from typing import Annotated, Any
 import typer
 
 from jaxgpt import __version__, shipped
-from jaxgpt.arguments import Config, Folder, Json, Out, Overrides, Seeds, Source, Target, figures_file
+from jaxgpt.arguments import (
+    Config,
+    Json,
+    Out,
+    Overrides,
+    Seeds,
+    Source,
+    Target,
+    before_jax,
+    figures_file,
+    predictions_file,
+)
 from jaxgpt.disk import resolve, typed
+from jaxgpt.lab_verbs import STOPPED, lab
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import say
 
 UsageError: Any = typer.BadParameter.__base__  # typer brings its own click in some releases
-STOPPED = 75
-"""Exit status of a run that a signal stopped after saving (EX_TEMPFAIL): the same command continues it."""
 DIVERGED = 3
 """Exit status of a run whose updates were not finite too often, so that `train && eval` stops."""
 
@@ -29,13 +38,6 @@ app = typer.Typer(
     "after saving (the same command continues), 130 Ctrl-C, 141 nobody reads the output. `--debug`, anywhere, shows "
     "tracebacks.",
 )
-
-
-def _jax() -> None:
-    """Before jax starts: bad XLA_FLAGS would abort the process."""
-    from jaxgpt.parallel.backend import check_flags
-
-    check_flags()
 
 
 def _version(asked: bool) -> None:
@@ -97,73 +99,12 @@ def ablate(
     from jaxgpt.lab import ablate as run_experiment
     from jaxgpt.lab.workers.engines import FAILED
 
-    _jax()
+    before_jax()
     if run_experiment(experiment, overrides or [], seeds, out).left:
         raise typer.Exit(FAILED)
 
 
-lab = typer.Typer(help="A sweep in parts, for many machines: DIR is its folder.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
-
-
-@lab.command("plan")
-def lab_plan(
-    target: Target,
-    overrides: Overrides = None,
-    seeds: Seeds = None,
-    out: Out = None,
-    detect: Annotated[float | None, typer.Option(help="the difference to find: how many seeds?", metavar="D")] = None,
-) -> None:
-    """Arms, runs, cost and time, before anything starts; writes the plan that workers follow."""
-    from jaxgpt.lab.commands.preview import preview
-
-    _jax()
-    preview(target, overrides or [], seeds, out, detect)
-
-
-@lab.command("work")
-def lab_work(folder: Folder) -> None:
-    """Join as a worker: claim runs until none is left. Start as many as you like. Exit status 4: some runs failed."""
-    from jaxgpt.lab.workers.engines import FAILED
-    from jaxgpt.lab.workers.worker import join
-
-    _jax()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run saves first; all else stops where it is
-    try:
-        left = join(folder)
-    except KeyboardInterrupt:
-        raise typer.Exit(STOPPED) from None
-    if left:
-        raise typer.Exit(FAILED)
-
-
-@lab.command("status")
-def lab_status(
-    folder: Folder, watch: Annotated[bool, typer.Option("--watch", help="refresh until all is done")] = False
-) -> None:
-    """What is done, running, failed and waiting, who works, and how long it will take."""
-    from jaxgpt.lab.commands.status import show_status
-
-    show_status(folder, watch)
-
-
-@lab.command("report")
-def lab_report(
-    folder: Folder, strict: Annotated[bool, typer.Option("--strict", help="drift between runs is an error")] = False
-) -> None:
-    """Write the report of what has ended so far, and print its table."""
-    from jaxgpt.lab.commands.ablate import report
-
-    report(folder, strict)
-
-
-@lab.command("why")
-def lab_why(target: Target, overrides: Overrides = None, seeds: Seeds = None, out: Out = None) -> None:
-    """Why each run would be done, continued or left alone by the next call."""
-    from jaxgpt.lab.commands.why import explain
-
-    _jax()
-    explain(target, overrides or [], seeds, out)
 
 
 @app.command()
@@ -191,7 +132,9 @@ def sample(
 @app.command("eval")
 def evaluate(
     run: Source,
-    task: Annotated[str, typer.Argument(help="sts or retrieval", metavar="TASK")],
+    task: Annotated[
+        str, typer.Argument(help="sts, retrieval, classify, choice, similarity or regress", metavar="TASK")
+    ],
     *,
     path: Annotated[str, typer.Option(help="the task's data, here or in JAXGPT_DATA", metavar="FILE|DIR")],
     json_path: Json = None,
@@ -202,12 +145,24 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option(help="a heat map of sixteen pairs' cosines", metavar="FILE", parser=resolve)
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="a task's answers, an object a row", metavar="FILE.jsonl", parser=predictions_file),
+    ] = None,
 ) -> None:
-    """How good a model's sentence embeddings are: Spearman on scored pairs, or finding documents."""
-    from jaxgpt.evals import open_task, show
+    """How good a model's sentence embeddings are, or its answers: scored pairs, finding documents, labelled texts."""
+    from jaxgpt.evals import LABELLED, check_task, open_task, show
     from jaxgpt.evals.vectors import remembering
     from jaxgpt.inference.load import load
 
+    check_task(task, pooling=pooling, picture=picture, predictions=predictions)
+    if task in LABELLED:
+        from jaxgpt.inference.evaluate import evaluate as answered
+
+        show(answered(run, task, path, batch_size, predictions), json_path)
+        if predictions is not None:
+            say(f"predictions: {typed(predictions)}")
+        return
     measure = open_task(task, path)
     draw = None
     if picture is not None:
@@ -238,7 +193,7 @@ def convert(
     """Write a model for other libraries, whole or not at all; `jaxgpt.load` reads every format as it is."""
     from jaxgpt.inference.convert import convert as write
 
-    _jax()
+    before_jax()
     write(source, target, dtype)
     say(f"wrote {typed(target)}")
 
@@ -258,7 +213,7 @@ def show(
     from jaxgpt.spec import dump_yaml, load_yaml
     from jaxgpt.train.summary import summarize
 
-    _jax()
+    before_jax()
     spec = load_yaml(ObjectiveRun, config, overrides or [])
     for remark in spec.remarks():
         say(f"warning: {remark}")

@@ -22,6 +22,7 @@ FLOORS = [
     {"aot", "align"},
     {"lab"},
     {"arguments", "doctor", "seams"},
+    {"lab_verbs"},
     {"cli"},
     {"__main__"},
 ]

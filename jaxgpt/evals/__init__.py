@@ -1,6 +1,7 @@
-"""What a model's vectors are good for: semantic similarity (`evals.sts`), retrieval, and the adapter for mteb."""
+"""What a model's vectors are good for: semantic similarity (`evals.sts`), retrieval, and the adapter for mteb. And how
+well it answers about labelled texts (`evals.labelled`)."""
 
-from jaxgpt.evals.tasks import TASKS, open_task, show
+from jaxgpt.evals.tasks import LABELLED, TASKS, check_task, open_task, show
 from jaxgpt.evals.vectors import Encode
 
-__all__ = ["TASKS", "Encode", "open_task", "show"]
+__all__ = ["LABELLED", "TASKS", "Encode", "check_task", "open_task", "show"]

@@ -1,6 +1,5 @@
 """Texts to vectors, for encoders and decoders alike. B rows, T tokens, D model width, N texts."""
 
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,22 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxgpt.inference.by_length import MOST_ROWS, SHORTEST, by_length
 from jaxgpt.models import Model
 from jaxgpt.ops.pooling import NAMES, Recipe, layered
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import instance, strings, whole
 from jaxgpt.spec.errors import did_you_mean, quote
-from jaxgpt.terminal import Watch
 from jaxgpt.text import Codec
-
-SHORTEST = 8
-"""Tokens of the narrowest batch."""
-IN_FLIGHT = 2
-"""Batches that the device works on while the host prepares the next."""
-MOST_ROWS = 1_000_000
-"""Of a batch."""
-PATIENCE = 3.0
-"""Seconds before progress is shown."""
 
 
 def recipe_for(model: Model, given: Recipe | None, pooling: str | None) -> Recipe:
@@ -61,31 +51,16 @@ def encode(
     """
     limit = min(recipe.max_length or module.spec.room, module.spec.room)
     rows = _rows(codec, _checked(texts, batch_size), recipe, limit)
-    order = np.argsort([-len(row) for row in rows], kind="stable")
-    height = min(batch_size, 1 << (len(rows) - 1).bit_length()) if rows else 0
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
-    flying: deque[tuple[np.ndarray, jax.Array]] = deque()
-    done = 0
 
-    with Watch("encode", total=len(rows), unit="texts", quiet=quiet, after=PATIENCE) as watch:
-        for start in range(0, len(rows), batch_size):
-            index = order[start : start + batch_size]
-            tokens_BT, lengths_B = _batch([rows[i] for i in index], height, limit)
-            vectors = _pooled(module, recipe.poolings, params, tokens_BT, lengths_B)
-            for step in recipe.after:
-                vectors = step(vectors)
-            flying.append((index, vectors))
-            while len(flying) > IN_FLIGHT or (flying and start + batch_size >= len(rows)):
-                index, vectors = flying.popleft()
-                parts.append((index, np.asarray(vectors, np.float32)[: len(index)]))
-                done += len(index)
-                watch.update(done)
-    if not parts:
-        return np.zeros((0, _width(module, recipe, params)), np.float32)
-    out = np.empty((len(rows), parts[0][1].shape[1]), np.float32)
-    for index, part in parts:
-        out[index] = part
-    return out
+    def compute(index: np.ndarray, height: int, width: int) -> jax.Array:
+        tokens_BT, lengths_B = _batch([rows[i] for i in index], height, width)
+        vectors = _pooled(module, recipe.poolings, params, tokens_BT, lengths_B)
+        for step in recipe.after:
+            vectors = step(vectors)
+        return vectors
+
+    vectors = by_length([len(row) for row in rows], batch_size, limit, compute, "encode", quiet)
+    return np.zeros((0, _width(module, recipe, params)), np.float32) if vectors is None else vectors
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -128,19 +103,10 @@ def _rows(codec: Codec, texts: Sequence[str], recipe: Recipe, limit: int) -> lis
     return rows
 
 
-def _batch(rows: Sequence[np.ndarray], height: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """int32 (height, T) and (height,). Rows that fill up have one token, and nobody looks at them."""
-    width = _padded(max(map(len, rows)), limit)
+def _batch(rows: Sequence[np.ndarray], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """int32 (height, width) and (height,). Rows that fill up have one token, and nobody looks at them."""
     tokens, lengths = np.zeros((height, width), np.int32), np.ones(height, np.int32)
     for i, ids in enumerate(rows):
         tokens[i, : len(ids)] = ids
         lengths[i] = len(ids)
     return tokens, lengths
-
-
-def _padded(longest: int, limit: int) -> int:
-    """The next of 8, 12, 16, 24, 32, 48, ...: powers of two and those half as much again."""
-    width = SHORTEST
-    while width < longest:
-        width = width * 3 // 2 if width & (width - 1) == 0 else width * 4 // 3
-    return min(width, limit)

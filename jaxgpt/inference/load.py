@@ -16,11 +16,15 @@ from jax.typing import ArrayLike
 from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.disk import resolve
 from jaxgpt.inference.adapters import DEFAULT, Adaptation, is_run, named_paths, read_run
+from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
 from jaxgpt.inference.device_weights import DTYPES, in_dtype, placed_shapes, put
 from jaxgpt.inference.encode import encode, recipe_for
+from jaxgpt.inference.given_rows import candidate_rows, text_rows
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import overlay, unstack
+from jaxgpt.objectives.task import Task
 from jaxgpt.ops.attention import Auto
+from jaxgpt.ops.metrics.calibration import probabilities
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.parallel import Mesh, Rules, keep_freed_memory
 from jaxgpt.parallel.backend import start
@@ -30,8 +34,12 @@ from jaxgpt.spec import ConfigError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
 from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.text import Codec
+from jaxgpt.text.corpora.columns import TextRow
 from jaxgpt.text.corpora.locate import locate
 from jaxgpt.text.tokenizers.saved import load_codec
+
+Texts = Sequence[str] | Sequence[Sequence[str]]
+"""Texts, or pairs of texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +195,49 @@ class Loaded:
         decoder's last. `pooling` chooses another by its name in `jaxgpt.ops.pooling`. See `inference.encode`."""
         recipe = recipe_for(self.model, self.recipe, pooling)
         return encode(self._module, self._unstacked, self.tokenizer, texts, recipe, batch_size, quiet)
+
+    def classify(self, texts: Texts, batch_size: int = 32, quiet: bool = False) -> list[Classified]:
+        """The label of each text, or of each pair of texts, with the probability of every label by its name. Texts too
+        long lose their ends, as in training. Raises ConfigError where the weights have no head that does this."""
+        p_NC = probabilities(self.answers("classify", text_rows(texts, batch_size, self._texts), batch_size, quiet))
+        names = getattr(self.model.text_head, "labels", None) or ()
+        return [Classified(names[int(p_C.argmax())], dict(zip(names, p_C.tolist(), strict=True))) for p_C in p_NC]
+
+    def similarity(self, pairs: Sequence[Sequence[str]], batch_size: int = 32, quiet: bool = False) -> np.ndarray:
+        """float32 (N,): how alike the two texts of each pair are, whichever comes first, on the scale of the training
+        data's scores. Raises ConfigError as `classify` does."""
+        return self.answers("similarity", text_rows(pairs, batch_size, 2), batch_size, quiet)[:, 0]
+
+    def rate(self, texts: Texts, batch_size: int = 32, quiet: bool = False) -> np.ndarray:
+        """float32 (N,): the score of each text, or of each pair of texts, on the scale of the training data's scores.
+        Raises ConfigError as `classify` does."""
+        return self.answers("regress", text_rows(texts, batch_size, self._texts), batch_size, quiet)[:, 0]
+
+    def choose(
+        self, contexts: Sequence[str], candidates: Sequence[Sequence[str]], batch_size: int = 32, quiet: bool = False
+    ) -> list[Chosen]:
+        """The candidate that goes best with each context, of as many as there are for it, with the probability of each.
+        Raises ConfigError as `classify` does."""
+        rows = candidate_rows(contexts, candidates, batch_size)
+        p_NC = probabilities(self.answers("choice", rows, batch_size, quiet))
+        return [
+            Chosen(int(p_C.argmax()), tuple(p_C[: len(row.texts) - 1].tolist()))
+            for row, p_C in zip(rows, p_NC, strict=True)
+        ]
+
+    def answers(self, form: str, rows: Sequence[TextRow], batch_size: int = 32, quiet: bool = False) -> np.ndarray:
+        """float32 (N, C): what the text head gives for rows as a file has them; `form` is classify, similarity, regress
+        or choice. Raises ConfigError as `classify` does."""
+        run = self.spec if isinstance(self.spec, ObjectiveRun) else None
+        task = task_of(None if run is None else run.objective, self.model, form)
+        limit = min(self.model.room, self.model.context if run is None else run.seq_len)
+        return answers(self._module, self._unstacked, self.tokenizer, task, rows, limit, batch_size, quiet)
+
+    @property
+    def _texts(self) -> int | None:
+        """How many texts a row had in training, where that is known."""
+        trained = isinstance(self.spec, ObjectiveRun) and isinstance(self.spec.objective, Task)
+        return self.spec.data.texts if trained and isinstance(self.spec, ObjectiveRun) else None
 
     @property
     def _continuing(self) -> Model:

@@ -97,7 +97,17 @@ def test_a_picture_encodes_nothing_twice(call, monkeypatch, tmp_path):
     ("words", "line"),
     [
         (["nowhere", "stss", "--path", "pairs.csv"], "task: unknown 'stss'; did you mean 'sts'?"),
-        (["nowhere", "perplexed", "--path", "pairs.csv"], "task: unknown 'perplexed'; known: retrieval, sts"),
+        (["nowhere", "perplexed", "--path", "pairs.csv"], "task: unknown 'perplexed'; known: choice, classify, r"),
+        (["nowhere", "clasify", "--path", "pairs.csv"], "task: unknown 'clasify'; did you mean 'classify'?"),
+        (["nowhere", "classify", "--path", "pears.csv"], "--path: 'pears.csv' is not there: tried "),
+        (["nowhere", "classify", "--path", "pairs.csv", "--pooling", "cls"], "--pooling: task 'classify' reads what"),
+        (["nowhere", "choice", "--path", "pairs.csv", "--picture", "a.png"], "--picture: task 'choice' has no heat"),
+        (["nowhere", "sts", "--path", "pairs.csv", "--predictions", "a.jsonl"], "--predictions: task 'sts' answers no"),
+        (
+            ["nowhere", "regress", "--path", "pairs.csv", "--predictions", "a.csv"],
+            "--predictions: 'a.csv' does not end",
+        ),
+        (["MODEL", "classify", "--path", "pairs.csv"], "model.text_head: these weights have no head for tasks; train"),
         (["nowhere", "sts", "--path", "pears.csv"], "--path: 'pears.csv' is not there: tried "),
         (["nowhere", "sts", "--path", "odd.csv"], "{data}/odd.csv:1: score 'c' is no number"),
         (["nowhere", "sts", "--path", "pairs.csv"], "nowhere: is not there"),

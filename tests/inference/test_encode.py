@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt.inference import by_length
 from jaxgpt.inference import encode as encoding
 from jaxgpt.inference.load import Loaded
 from jaxgpt.models import BERT, GPT2
@@ -81,9 +82,9 @@ def test_few_shapes_are_compiled(bert):
     encoding._pooled.clear_cache()
     bert.encode([" ".join(["an"] * n) for n in rng.integers(0, 60, 300)], batch_size=4, quiet=True)
     assert 1 < encoding._pooled._cache_size() <= 4  # 8, 12, 16, 24
-    widths = {encoding._padded(n, 512) for n in range(1, 513)}
+    widths = {by_length.padded(n, 512) for n in range(1, 513)}
     assert widths == {8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}
-    assert all(n <= encoding._padded(n, 500) <= max(8, 1.5 * n) for n in range(1, 501))
+    assert all(n <= by_length.padded(n, 500) <= max(8, 1.5 * n) for n in range(1, 501))
 
 
 def test_a_recipe_is_followed(bert):
@@ -99,7 +100,7 @@ def test_a_recipe_is_followed(bert):
 def test_progress_is_told_once_it_lasts(bert, monkeypatch, capsys):
     bert.encode(TEXTS)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(encoding, "PATIENCE", 0.0)
+    monkeypatch.setattr(by_length, "PATIENCE", 0.0)
     bert.encode(TEXTS, batch_size=4)
     assert "21/21 texts" in capsys.readouterr().err
 

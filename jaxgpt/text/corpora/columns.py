@@ -65,6 +65,16 @@ def find_names(path: Path, known: Sequence[Sequence[str]]) -> tuple[str, ...] | 
     return None
 
 
+def first_fields(path: Path) -> tuple[list[str], bool]:
+    """The names of a file's fields, or of a table the cells of its first row, which may be a header; and whether they
+    are names. Raises ConfigError for plain text, which has one column, and for a file without rows."""
+    form = _format(path)
+    if form.one_column:
+        raise ConfigError(f"{path}: plain text has one column, without a name; use .csv, .tsv or .jsonl")
+    fields = _first(path, form.records(path)).fields
+    return list(fields) if form.named else [cell.strip() for cell in fields.values()], form.named
+
+
 def scored_pairs(path: Path) -> ScoredPairs:
     """A file of semantic similarity: columns or fields named as in SCORED, or three columns without a header.
 
