@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 
 from jaxgpt.aot.adaptation import adapted, changes
-from jaxgpt.aot.compilation import check_vocabulary, compile_adapted
+from jaxgpt.aot.compilation import compile_adapted, without_text
 from jaxgpt.aot.mesh_search import search
 from jaxgpt.aot.printing import print_answer, print_search
 from jaxgpt.disk import write_json_atomic
@@ -24,8 +24,8 @@ def compile_ahead(
     which the best is told. Prints, and writes JSON. Raises JaxgptError where the step fits on none."""
     where, sizes = parse_slice(topology), parse_mesh(mesh)
     jax.config.update("jax_platforms", "cpu")  # counting parameters asks for devices; libtpu would look for its own
-    run = load_yaml(ObjectiveRun, config, [*overrides, *([f"exec.mesh={json.dumps(sizes)}"] if sizes else [])])
-    check_vocabulary(run)
+    changes_of_mesh = [f"exec.mesh={json.dumps(sizes)}"] if sizes else []
+    run = without_text(load_yaml(ObjectiveRun, config, [*overrides, *changes_of_mesh]))
     if tries or run.exec.mesh == Mesh():
         tried = search(run, where, sizes)
         print_search(tried, run)

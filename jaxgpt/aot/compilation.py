@@ -47,15 +47,22 @@ class Answer(NamedTuple):
         }
 
 
-def check_vocabulary(run: ObjectiveRun) -> None:
-    """Raises ConfigError where the number of tokens is not known."""
+def without_text(run: ObjectiveRun) -> ObjectiveRun:
+    """The run, of one step where its text would tell how many. Raises ConfigError where the number of tokens, of labels
+    or of candidates is not known."""
     if run.model.vocab_size is None:
         raise ConfigError("model.vocab_size: not set, and no text is read to count it; add model.vocab_size=50257")
+    run = run if run.epochs is None else run.evolve(steps=1, epochs=None)
+    if not run.complete:
+        raise ConfigError(
+            "model.text_head, data: no text is read; add model.text_head.labels, or its scale, and data.candidates"
+        )
+    return run
 
 
 def check(run: ObjectiveRun, topology: Slice) -> ObjectiveRun:
     """The run. Raises ConfigError for a mesh, batch, vocabulary or kernel that does not fit the slice."""
-    check_vocabulary(run)
+    run = without_text(run)
     check_devices(run, topology.chips)
     kernels(run, "tpu", run.exec.mesh.shape(topology.chips)["sequence"])
     return run

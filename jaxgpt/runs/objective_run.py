@@ -1,8 +1,9 @@
 """ObjectiveRun: a model trained on one objective over one kind of data, by one loop. Most runs are."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -10,33 +11,23 @@ from jaxgpt.models import Model
 from jaxgpt.models.model import Trained
 from jaxgpt.objectives import LanguageModel, Objective
 from jaxgpt.ops.patterns import sees_ahead
+from jaxgpt.runs.batch_rows import BatchRamp, Rows
 from jaxgpt.runs.evaluation import Evaluation
 from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.run import Cost, Row, Run
 from jaxgpt.runs.schedules import Cosine, Schedule
 from jaxgpt.runs.trainable import ADAPTED, Rules, is_trained
-from jaxgpt.spec import ConfigError, Spec
+from jaxgpt.spec import ConfigError
 from jaxgpt.spec.inputs import stand_in
 from jaxgpt.spec.rules import Rule
-from jaxgpt.spec.sizes import Length, Steps, Tokens
+from jaxgpt.spec.sizes import INT32, Length, SettledSteps
 from jaxgpt.text import Codec, Data, Tokenizer, TrainingData, batch_shapes, prepare
 from jaxgpt.text.batches.arrangement import row_problems, sequences
 from jaxgpt.text.batches.training_data import Shapes
 
 MOST_TOKENS = 2**36
 """The most tokens of a batch, which a host makes in memory."""
-
-
-class BatchRamp(Spec):
-    """A batch that grows linearly, in equal stairs (Brown et al. 2020, appendix B)."""
-
-    start: Length
-    """Rows of the first batch; every later size is a multiple of it."""
-    tokens: Tokens
-    """Tokens over which the batch grows to batch_size."""
-    stairs: int = Field(default=8, gt=0, le=1000)
-    """Sizes before the full one; every size compiles once."""
 
 
 class ObjectiveRun(Run, kind="objective"):
@@ -58,7 +49,10 @@ class ObjectiveRun(Run, kind="objective"):
     batch_size: Length
     """Rows of a batch, over all devices and accumulation parts."""
     batch_ramp: BatchRamp | None = None
-    steps: Steps
+    steps: SettledSteps = cast(int, None)
+    """Updates of the parameters; either these are given or epochs."""
+    epochs: float | None = Field(default=None, gt=0, le=1e6)
+    """Passes over the training rows, of all sources together; they become steps, rounded up, once the data are read."""
     optim: Optimizer
     schedule: Schedule = Cosine()
     ema: float | None = Field(default=None, gt=0, lt=1)
@@ -138,8 +132,11 @@ class ObjectiveRun(Run, kind="objective"):
 
     @property
     def complete(self) -> bool:
-        """Whether what the data decide is known: the vocabulary's size, how many candidates a row has, its labels."""
+        """Whether what the data decide is known: the vocabulary's size, steps, how many candidates a row has, its
+        labels."""
         objective, head = self.objective, self.model.text_head
+        if self.steps is None:
+            return False
         counted = objective.arrangement != "candidates" or sequences(objective.arrangement, self.data) > 0
         return self.model.vocab_size is not None and counted and (head is None or head.complete(objective.target))
 
@@ -162,6 +159,20 @@ class ObjectiveRun(Run, kind="objective"):
         length, plan = self.model.room, self.objective.row_plan
         return prepare(self.data, self.tokenizer, length, quiet=quiet, codec=codec, plan=plan)
 
+    def sized(self) -> "ObjectiveRun":
+        """The run with its number of steps; reads the data where epochs are given."""
+        if self.steps is not None:
+            return self
+        return self.evolve(steps=self.settled(self.prepare(True)).steps, epochs=None)
+
+    def _steps_of(self, epochs: float, epoch_rows: int) -> int:
+        steps = Rows(self).steps(math.ceil(round(epochs * epoch_rows, 6)))
+        if steps > INT32:
+            raise ConfigError(
+                f"epochs: {epochs:g} of {epoch_rows:,} rows are {steps:,} steps; expected up to {INT32:,}"
+            )
+        return steps
+
     def shared_steps(self, steps: int) -> int:
         """The first steps whose learning rate does not depend on how many there will be."""
         return self.schedule.shared(steps)
@@ -169,6 +180,9 @@ class ObjectiveRun(Run, kind="objective"):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         problems = []
+        if (self.steps is None) is (self.epochs is None):
+            given = "missing" if self.epochs is None else "both set"
+            problems.append(f"steps or epochs: {given}; give one of them and leave the other null")
         if self.trained is not None and self.start is None:
             field = "model.adapter" if self.trainable is None else "trainable"
             problems.append(f"{field}: what is not trained comes from other weights; name them in start")
@@ -212,7 +226,7 @@ class ObjectiveRun(Run, kind="objective"):
 
     def remarks(self) -> list[str]:
         """What can be trained but is hardly meant, a line each."""
-        if self.schedule.warmup <= self.steps:
+        if self.steps is None or self.schedule.warmup <= self.steps:
             return []
         return [
             f"schedule.warmup: {self.schedule.warmup} steps of warm-up in a run of {self.steps}: the learning rate "
@@ -239,4 +253,6 @@ class ObjectiveRun(Run, kind="objective"):
             changes["model"] = run.model.evolve(text_head=run.model.text_head.settle(data.labels, data.scale))
         if data.candidates is not None:
             changes["data"] = self.data.evolve(candidates=data.candidates)
-        return run if all(getattr(run, name) == value for name, value in changes.items()) else run.evolve(**changes)
+        if any(getattr(run, name) != value for name, value in changes.items()):
+            run = run.evolve(**changes)
+        return run if run.epochs is None else run.evolve(steps=run._steps_of(run.epochs, data.epoch_rows), epochs=None)

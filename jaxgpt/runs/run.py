@@ -80,6 +80,10 @@ class Run(Seam, seam="run", default="objective"):
         """The run with the sizes that its data decide, which it reads where it is not `complete`."""
         return self
 
+    def sized(self) -> Self:
+        """The run with its number of steps, for which it reads its data where these decide it."""
+        return self
+
     def shared_steps(self, steps: int) -> int:
         """How many first steps this run has in common with one that is planned for `steps` and else equal."""
         return 0

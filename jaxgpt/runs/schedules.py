@@ -1,45 +1,64 @@
 """The schedule seam: the learning rate as a share of its peak, a pure function of the step."""
 
 from abc import abstractmethod
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from pydantic import Field, NonNegativeFloat
+from pydantic import AfterValidator, Field, NonNegativeFloat
 
 from jaxgpt.spec import Seam
 from jaxgpt.spec.sizes import INT32, Steps
 
 
+def _whole_or_share(value: float) -> float:
+    if value >= 1 and not float(value).is_integer():
+        raise ValueError(f"{value} is neither a whole number of steps nor, below 1, a share of them")
+    return int(value) if value >= 1 or value == 0 else value
+
+
+Warmup = Annotated[int | float, AfterValidator(_whole_or_share)]
+
+
 class Schedule(Seam, seam="schedule"):
     """Base of all schedules; every one starts with a linear warm-up."""
 
-    warmup: int = Field(default=0, ge=0, le=INT32)
-    """Steps in which the learning rate rises from 0 to its peak."""
+    warmup: Warmup = Field(default=0, ge=0, le=INT32)
+    """Steps in which the learning rate rises from 0 to its peak, or below 1 their share of all steps (`0.002`)."""
 
     @abstractmethod
-    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
-        """The share of the peak at `step` (float32, counted from 0) of `steps`, warm-up ignored."""
+    def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
+        """The share of the peak at `step` (float32, counted from 0) of `steps`, the rise in the first `warmup` of them
+        left out."""
+
+    def unchanging(self, steps: int) -> int:
+        """How many of the first steps have a rate that does not depend on how many there will be, but for the warm-up.
+        0, unless a member says more."""
+        return 0
 
     def shared(self, steps: int) -> int:
-        """How many of a run's first steps a longer run has alike, so that one can be made of the other. 0, unless a
-        member says more."""
-        return 0
+        """How many of a run's first steps a longer run has alike, so that one can be made of the other."""
+        return 0 if isinstance(self.warmup, float) else self.unchanging(steps)
+
+    def warmup_steps(self, steps: int) -> int:
+        """Steps of warm-up in a run of `steps`; a share is at least one."""
+        return max(1, round(self.warmup * steps)) if isinstance(self.warmup, float) else self.warmup
 
     def __call__(self, step: jax.Array, steps: int) -> jax.Array:
         """float32 scalar in [0, 1]; the first update already moves (step 0 of a warm-up of n has share 1/n)."""
-        step = jnp.asarray(step, jnp.float32)
-        share = self.after_warmup(step, steps)
-        return share * jnp.minimum(1.0, (step + 1) / self.warmup) if self.warmup else share
+        step, warmup = jnp.asarray(step, jnp.float32), self.warmup_steps(steps)
+        share = self.after_warmup(step, steps, warmup)
+        return share * jnp.minimum(1.0, (step + 1) / warmup) if warmup else share
 
 
 class Constant(Schedule):
     """The peak learning rate at every step after the warm-up."""
 
-    def shared(self, steps: int) -> int:
+    def unchanging(self, steps: int) -> int:
         """All steps: the rate of a step does not depend on how many there will be."""
         return steps
 
-    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+    def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
         """The share 1 at every step."""
         return jnp.ones_like(step)
 
@@ -50,9 +69,9 @@ class Linear(Schedule):
     citation = "Devlin et al. 2019, appendix A.2"
     final: NonNegativeFloat = Field(default=0.0, le=1)
 
-    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+    def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
         """Reaches `final` at the last step."""
-        return 1 - (1 - self.final) * _progress(step, self.warmup, steps)
+        return 1 - (1 - self.final) * _progress(step, warmup, steps)
 
 
 class Cosine(Schedule):
@@ -63,13 +82,13 @@ class Cosine(Schedule):
     decay_steps: Steps | None = None
     """Where `final` is reached; None: at the last step. GPT-3 decays over 260B of its 300B tokens."""
 
-    def shared(self, steps: int) -> int:
+    def unchanging(self, steps: int) -> int:
         """All steps where `decay_steps` is set, and none where the decay ends with the run."""
         return 0 if self.decay_steps is None else steps
 
-    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+    def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
         """Half a cosine from 1 to `final`, and `final` from then on."""
-        wave = 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, self.warmup, self.decay_steps or steps)))
+        wave = 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, warmup, self.decay_steps or steps)))
         return self.final + (1 - self.final) * wave
 
 
@@ -77,15 +96,15 @@ class InverseSqrt(Schedule):
     """Falls with 1/√step after the warm-up, which it needs."""
 
     citation = "Vaswani et al. 2017, section 5.3"
-    warmup: Steps = 4000
+    warmup: Warmup = Field(default=4000, gt=0, le=INT32)
 
-    def shared(self, steps: int) -> int:
+    def unchanging(self, steps: int) -> int:
         """All steps: the rate of a step does not depend on how many there will be."""
         return steps
 
-    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+    def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
         """The share of the peak: √(warmup / step)."""
-        return jnp.sqrt(self.warmup / jnp.maximum(step + 1, self.warmup))
+        return jnp.sqrt(warmup / jnp.maximum(step + 1, warmup))
 
 
 class WSD(Schedule, kind="wsd"):
@@ -95,13 +114,13 @@ class WSD(Schedule, kind="wsd"):
     decay: float = Field(default=0.2, gt=0, le=1)
     final: NonNegativeFloat = Field(default=0.0, le=1)
 
-    def shared(self, steps: int) -> int:
+    def unchanging(self, steps: int) -> int:
         """Those before the decay; a run keeps the checkpoint of where it begins."""
         return int(steps * (1 - self.decay))
 
-    def after_warmup(self, step: jax.Array, steps: int) -> jax.Array:
+    def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
         """Reaches `final` at the last step."""
-        return 1 - (1 - self.final) * _progress(step, self.shared(steps), steps)
+        return 1 - (1 - self.final) * _progress(step, self.unchanging(steps), steps)
 
 
 def _progress(step: jax.Array, start: int, end: int) -> jax.Array:

@@ -4,7 +4,7 @@ The bounds are far above anything that was ever trained. They are what lets a st
 instead of being built.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -22,5 +22,10 @@ Index = Annotated[int, Field(ge=0, le=2**24)]
 """Into a table of such a length: an id, a shift."""
 Steps = Annotated[int, Field(gt=0, le=INT32)]
 """Of training, and what is counted in steps: the device's counter has 31 bits."""
+if TYPE_CHECKING:
+    SettledSteps = int
+else:
+    SettledSteps = Steps | None
+"""Steps that may be left to the data to settle: None until then, and a number wherever a run is computed."""
 Tokens = Annotated[int, Field(gt=0, le=10**18)]
 """Of a corpus or a run, or its bytes."""

@@ -75,7 +75,7 @@ def opened(run: ObjectiveRun, out: Path, quiet: bool) -> Iterator[Opened]:
     with raise_together("prepare"):
         data = ready(run, quiet, out)
     agree({"data.corpus": data.corpus_hash}, "give all hosts the same text")
-    run = run.settled(data)
+    run = settled(run, data, quiet)
     compiled = program(run)
     with ExitStack() as locks:
         with raise_together("claim"):
@@ -112,12 +112,18 @@ def ready(run: ObjectiveRun, quiet: bool, out: Path | None = None) -> TrainingDa
     if run.exec.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    if not quiet:
-        for remark in run.remarks():
-            say(f"warning: {remark}")
     saved = None if out is None or not run.exec.accept_data else out / "tokenizer"
     codec = load_codec(saved) if saved is not None and saved.is_dir() else None
     return run.prepare(quiet, codec)
+
+
+def settled(run: ObjectiveRun, data: TrainingData, quiet: bool) -> ObjectiveRun:
+    """The run with what its data decide, and a warning for what is hardly meant."""
+    run = run.settled(data)
+    if not quiet:
+        for remark in run.remarks():
+            say(f"warning: {remark}")
+    return run
 
 
 def begin(opened: Opened, key: Any, values: Hyper) -> Beginning:

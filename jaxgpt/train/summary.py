@@ -29,6 +29,7 @@ def summarize(run: ObjectiveRun) -> dict[str, Any]:
         "params_active": model.count() - model.idle,
         "flops_per_token": run.flops_per_token(),
         "flops_per_token_true": run.flops_per_token(dense=False),
+        "steps": run.steps,
         "tokens_per_step": run.batch_size * run.row_tokens,
         "tokens": tokens,
         "flops": tokens * run.flops_per_token(),

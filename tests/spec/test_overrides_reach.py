@@ -115,7 +115,7 @@ def test_another_kind_drops_the_fields_of_the_default():
         ("steps=1_000", "steps: expected a number, got the text '1_000'; write digits alone, without '_'"),
         ("steps=10.5", "steps: input should be a valid integer"),
         ("steps=1:30", "steps: expected a number, got the text '1:30'"),
-        ("steps=null", "steps: input should be a valid integer, got null"),
+        ("steps=null", "steps or epochs: missing; give one of them and leave the other null"),
         ("start=None", "start: 'None' is a word in YAML; write null for none"),
         ("eval.every=None", "eval.every: 'None' is a word in YAML; write null for none"),
         ("exec.keep_best=1", "exec.keep_best: expected true or false, got 1"),

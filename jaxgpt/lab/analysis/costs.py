@@ -66,4 +66,5 @@ def _as_begun(run: Any, config: Path) -> Any:
     except ConfigError:
         return None
     differs = diff(run.settings(), begun.settings())
-    return begun if begun.complete and all(open is None for open, _ in differs.values()) else None
+    decided = (open is None or name == "model.vocab_size" for name, (open, _) in differs.items())  # or grown by marks
+    return begun if begun.complete and all(decided) else None

@@ -91,8 +91,11 @@ class Experiment(Spec):
             if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
                 problems.append(f"contrasts.{name}: weights {list(weights.values())} must sum to 0 and not all be 0")
         for arm, overrides in self.arms.items():
-            if self.budget and "steps" in overrides:
-                problems.append(f"arms.{arm}: sets 'steps', which budget decides; leave one of them out")
+            problems += [
+                f"arms.{arm}: sets '{length}', which budget decides; leave one of them out"
+                for length in ("steps", "epochs")
+                if self.budget and length in overrides
+            ]
             if self.tune and "optim.lr" in overrides:
                 problems.append(f"arms.{arm}: sets 'optim.lr', which tune decides; leave one of them out")
         if problems:

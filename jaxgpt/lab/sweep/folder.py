@@ -3,6 +3,7 @@
 plan.json       the question, the experiment with its base, and every run; replaced whole by each planning
 experiment.py   the experiment's file, for the mechanisms that it declares
 fuse.json       whether runs train as one program, once that is settled
+steps.json      the steps that an arm's epochs are, once its data were read, and of which run
 pace.json       measured seconds a step by arm, where a budget of seconds needs them, and of which program
 claims/         who does what
 ARM/sNN-ID/     the runs, and tune/ARM-lrRATE/sNN-ID/ those that choose learning rates
@@ -25,11 +26,11 @@ from jaxgpt.lab.question.tune import Tuned, choose
 from jaxgpt.lab.run_files import LARGE, is_count, is_figure, read_json, read_result, write_text
 from jaxgpt.lab.sweep.plan import Cell, Plan, base_tree, plan, tuning_plan
 from jaxgpt.lab.sweep.timing import program_id, solo_pace
-from jaxgpt.spec import ConfigError, apply_overrides, parse
+from jaxgpt.spec import ConfigError, apply_overrides, digest, parse
 from jaxgpt.spec.errors import quote
 from jaxgpt.spec.small_file import read_small_bytes
 
-SOURCE, PACE = "experiment.py", "pace.json"
+SOURCE, PACE, STEPS = "experiment.py", "pace.json", "steps.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Sweep:
     def tuning(self) -> Plan:
         """The runs that choose learning rates; empty where nothing is tuned."""
         with self._named():
-            return tuning_plan(self.experiment, self.name, command=self.command, spec=self.spec)
+            return tuning_plan(self.experiment, self.name, command=self.command, spec=self.spec, sizer=self._sized)
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -109,6 +110,7 @@ class Sweep:
                     spec=self.spec,
                     rates=rates or None,
                     pacer=self._seconds,
+                    sizer=self._sized,
                 )
         return self._resolved[key]
 
@@ -139,12 +141,29 @@ class Sweep:
             _replace(self.folder / SOURCE, self.source.read_text(encoding="utf-8"))
         if self._paces != read_json(self.folder / PACE):
             write_text(self.folder / PACE, json.dumps(self._paces, indent=1) + "\n")
+        if self._steps != read_json(self.folder / STEPS):
+            write_text(self.folder / STEPS, json.dumps(self._steps, indent=1) + "\n")
         _replace(self.folder / PLAN, json.dumps(content, indent=1) + "\n")
 
     @cached_property
     def _paces(self) -> dict[str, dict[str, Any]]:
         stored = read_json(self.folder / PACE)
         return {arm: pace for arm, pace in stored.items() if isinstance(pace, dict) and is_figure(pace.get("seconds"))}
+
+    @cached_property
+    def _steps(self) -> dict[str, dict[str, Any]]:
+        stored = read_json(self.folder / STEPS)
+        return {arm: entry for arm, entry in stored.items() if isinstance(entry, dict) and is_count(entry.get("steps"))}
+
+    def _sized(self, arm: str, run: Any) -> Any:
+        """The run with its number of steps, found once and kept by `write`: where there are results their data need
+        not be, and changed data would be another plan."""
+        if run.steps is not None:
+            return run
+        identity = digest(run.evolve(seed=0).identity())
+        if self._steps.get(arm, {}).get("run") != identity:
+            self._steps[arm] = {"run": identity, "steps": run.sized().steps}
+        return run.evolve(steps=self._steps[arm]["steps"], epochs=None)
 
     def _seconds(self, runs: Mapping[str, Any]) -> dict[str, float]:
         """Seconds a step by arm, measured once and kept by `write`: another measurement would be another plan."""

@@ -1,6 +1,6 @@
 """Arms x seeds -> cells. Every spec is resolved and checked here, before anything runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,15 @@ class Plan:
         return [cell for cell in self.cells if cell.arm == arm and budget in cell.budgets]
 
 
+Sizer = Callable[[str, Any], Any]
+"""An arm's run -> the run with its number of steps."""
+
+
+def sized(arm: str, run: Any) -> Any:
+    """The run with its number of steps, for which its data are read where it is given in epochs."""
+    return run.sized()
+
+
 def plan(
     experiment: Experiment,
     name: str,
@@ -68,14 +77,17 @@ def plan(
     spec: type[Any] | None = None,
     rates: Mapping[str, float] | None = None,
     pacer: Pacer | None = None,
+    sizer: Sizer = sized,
 ) -> Plan:
     """Resolves every run that is to be reported.
 
     `near` is the folder where the base is looked up first; `seeds` replaces the experiment's; `spec` is the run's Spec
-    class, `jaxgpt.runs.Run` by default; `rates` are tuned learning rates by arm, and `pacer` measures for a budget of
-    seconds. Raises ConfigError with the problems of all arms at once, each with its arm's name in front.
+    class, `jaxgpt.runs.Run` by default; `rates` are tuned learning rates by arm, `pacer` measures for a budget of
+    seconds, and `sizer` turns epochs into steps. Raises ConfigError with the problems of all arms at once, each with
+    its arm's name in front.
     """
-    runs, count = resolve(experiment, near, spec), _count(experiment, seeds)
+    count = _count(experiment, seeds)
+    runs = {arm: sizer(arm, run) for arm, run in resolve(experiment, near, spec).items()}
     if rates:
         runs = {arm: run.evolve(optim=run.optim.evolve(lr=rates[arm])) for arm, run in runs.items()}
     counts = {budget: steps(runs, experiment.baseline, budget, pacer) for budget in experiment.budget}
@@ -91,11 +103,18 @@ def plan(
     return Plan(name, experiment, tuple(cells.values()), command)
 
 
-def tuning_plan(experiment: Experiment, name: str, command: str = "", spec: type[Any] | None = None) -> Plan:
+def tuning_plan(
+    experiment: Experiment,
+    name: str,
+    command: str = "",
+    spec: type[Any] | None = None,
+    sizer: Sizer = sized,
+) -> Plan:
     """Resolves the runs that choose each arm's learning rate; none where the experiment tunes nothing."""
     if experiment.tune is None:
         return Plan(name, experiment, (), command, "tune")
-    runs, cells = resolve(experiment, None, spec), []
+    cells = []
+    runs = {arm: sizer(arm, run) for arm, run in resolve(experiment, None, spec).items()}
     for i in range(experiment.tune.seeds):
         for lr in experiment.tune.lr:
             for arm, run in runs.items():

@@ -26,7 +26,7 @@ from jaxgpt.train.figures import figures
 from jaxgpt.train.fused.lane_metrics import StepMetrics
 from jaxgpt.train.fused.program import FusedProgram, fused_program
 from jaxgpt.train.initial_weights import Start
-from jaxgpt.train.opening import ready
+from jaxgpt.train.opening import ready, settled
 from jaxgpt.train.program import hyper
 from jaxgpt.train.run_writer import FUSED, RunWriter
 from jaxgpt.train.stop_signal import StopSignal
@@ -49,7 +49,7 @@ def run_fused(
     """
     start()
     prepared = ready(specs[0], quiet, outs[0])
-    runs = [spec.settled(prepared) for spec in specs]
+    runs = [settled(spec, prepared, quiet or i > 0) for i, spec in enumerate(specs)]
     if len({run.signature() for run in runs}) > 1:
         raise ConfigError("lab.fuse: the runs of a group differ in more than seed and inputs; use lab.fuse=off")
     ended = [_ended(out) for out in outs]  # for good: not even their lock is touched

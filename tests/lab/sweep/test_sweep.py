@@ -194,3 +194,26 @@ def test_whatever_else_is_wrong_is_told_before_anything_is_measured(opened, time
     with pytest.raises(ConfigError, match=r"^seeds: expected 1 or more, got 0$"):
         opened(text=WIDE, seeds=0).plans()
     assert timed == []
+
+
+def test_steps_of_epochs_are_counted_once(opened, run_spec, tmp_path):
+    """A plan in epochs reads data when it is made; read back, and planned again, it needs them no more."""
+    reads = []
+
+    class InEpochs(run_spec, kind="lab_test_epochs"):
+        steps: int | None = None
+        epochs: float | None = None
+
+        def sized(self):
+            reads.append(self.epochs)
+            return self.evolve(steps=round(10 * self.epochs), epochs=None)
+
+    text = OWN.replace('"slow": {"optim.lr": 5e-4}', '"slow": {"epochs": 3}')
+    made = opened("kind=lab_test_epochs", "steps=null", "epochs=2", text=text)
+    assert [(cell.run.steps, cell.run.epochs) for cell in made.plan().cells[:3]] == [(20, None), (30, None), (20, None)]
+    made.write()
+    count = len(reads)
+    assert cells(from_folder(made.folder)) == cells(made) and len(reads) == count == 3
+    assert json.loads((made.folder / "plan.json").read_text())["cells"][1]["steps"] == 30
+    other = opened("kind=lab_test_epochs", "steps=null", "epochs=4", text=text)
+    assert [cell.run.steps for cell in other.plan().cells[:3]] == [40, 30, 40] and len(reads) == count + 2
