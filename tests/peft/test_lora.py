@@ -162,3 +162,13 @@ def test_what_names_nothing_is_refused_in_one_line(base, adapter, message):
 def test_bad_fields_are_told_at_once(adapter, message):
     with pytest.raises(ConfigError, match=message):
         model(**adapter)
+
+
+def test_flops_are_4_for_what_gradients_pass_and_6_for_what_is_trained():
+    """Nothing is saved but the gradients of weights."""
+    spec, bare = model(GPT2), parse(Model, GPT2)
+    own = sum(leaf.size for leaf in added(spec).values())
+    passed = bare.count() - 1024 * 768  # of the tables, the tokens' scores
+    want = 4 * passed + 6 * own + bare.attention_flops(512, True)
+    assert spec.flops_per_token(512, trained=lambda path: "/adapter/" in path) == want
+    assert spec.flops_per_token(512) == bare.flops_per_token(512) + 6 * own

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from close import assert_close
 from flax.traverse_util import flatten_dict
 
 from jaxgpt import run
@@ -9,6 +10,8 @@ from jaxgpt.inference.load import load
 from jaxgpt.runs.checkpoint.manifest import verify
 from jaxgpt.spec import ConfigError
 from jaxgpt.train.fused.loop import run_fused
+from jaxgpt.train.fused.program import _program, fused_program
+from jaxgpt.train.program import _program as solo_program
 
 
 def flat(tree):
@@ -57,6 +60,43 @@ def test_lanes_share_the_base(some, whole, tmp_path):
     for path, leaf in alone.items():
         np.testing.assert_allclose(first[path], leaf, rtol=2e-3, atol=2e-4, err_msg=path)
         assert ("/adapter/" in path) != np.array_equal(first[path], other[path]), path
+
+
+def test_a_sweep_of_ranks_rates_and_seeds_is_one_program(some, tmp_path):
+    """And each lane is its solo run, to rounding."""
+    drawn = [(1, 1e-2, 3), (4, 1e-2, 3), (2, 3e-2, 4)]
+    runs = [
+        some(
+            **{"model.adapter": {"kind": "lora", "rank": rank, "room": 4, "dropout": 0.1}, "optim.lr": lr, "seed": seed}
+        )
+        for rank, lr, seed in drawn
+    ]
+    programs = _program.cache_info().misses
+    outs = [tmp_path / str(i) for i in range(3)]
+    results = run_fused(runs, outs, quiet=True)
+    assert _program.cache_info().misses == programs + 1
+    lanes = [load(folder) for folder in outs]
+    compiled = fused_program(lanes[0].spec, 3)
+    assert _program.cache_info().misses == programs + 1 and compiled.step._cache_size() == 1
+    solo = []
+    for lane, one, result, (rank, _, _) in zip(lanes, runs, results, drawn, strict=True):
+        alone = run(one, tmp_path / f"alone {one.seed} {rank}", quiet=True)
+        solo.append(solo_program.cache_info().misses)
+        assert result["val/loss"] == pytest.approx(alone["val/loss"], rel=1e-5)
+        want = flat(load(tmp_path / f"alone {one.seed} {rank}").params)
+        for path, leaf in flat(lane.params).items():
+            assert_close(leaf, want[path], 2e-3 if "/adapter/" in path else 0.0)
+            if path.endswith("adapter/b"):
+                assert np.any(leaf[:, :rank], (0, 2)).all() and not np.any(leaf[:, rank:])
+    assert len({*solo}) == 1, "alone they share theirs too"
+
+
+def test_bit_fit_is_a_rule_alone(some, tmp_path):
+    """Biases and nothing else (Ben Zaken et al. 2022)."""
+    run(some(**{"model.adapter": None, "trainable": ["bias$"], "steps": 1}), tmp_path / "run", quiet=True)
+    before, after = flat(load(some.base).params), flat(load(tmp_path / "run").params)
+    changed = {path for path in before if not np.array_equal(before[path], after[path])}
+    assert changed and changed == {path for path in before if path.endswith("bias")}
 
 
 def test_another_run_goes_on_with_the_adapter(some, whole, tmp_path):
