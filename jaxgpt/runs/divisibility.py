@@ -54,8 +54,10 @@ def rows_by_field(run: ObjectiveRun) -> dict[str, tuple[int, int]]:
 
 
 def _lengths(run: ObjectiveRun) -> dict[int, str]:
-    """Lengths of the batch's arrays of more than rows, and what decides each."""
-    longer = {name: shape for name, (shape, _) in run.batch_shapes().items() if len(shape) > 1}
+    """Lengths of the batch's arrays of more than rows, and what decides each; of a run whose data have yet to decide
+    what a batch holds, that of its rows."""
+    shapes = run.batch_shapes() if run.complete else {}
+    longer = {name: shape for name, (shape, _) in shapes.items() if len(shape) > 1}
     return {shape[1]: f"batch/{name}" for name, shape in longer.items()} | {run.seq_len: "data.seq_len"}
 
 

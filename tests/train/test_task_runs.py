@@ -106,6 +106,40 @@ def test_lanes_measure_what_runs_alone_do(spec, trained, tmp_path):
     assert json.loads((outs[1] / "result.json").read_text())["best_val/accuracy"] >= 0.9
 
 
+@pytest.mark.parametrize("kind", ["choice", pytest.param("similarity", marks=pytest.mark.slow)])
+def test_the_other_tasks_are_learned(spec, tmp_path, kind, one_device):
+    """Which of two or three candidates has a z in it; and how many z two texts have together."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for _ in range(400):
+        words = ["".join(rng.choice(LETTERS[:-1], 3)) for _ in range(rng.integers(2, 4))]
+        right = int(rng.integers(len(words)))
+        choices = [word[:2] + "z" if i == right else word for i, word in enumerate(words)]
+        counts = rng.integers(0, 4, 2)
+        pair = ["z" * n + words[0][: 3 - n] for n in counts]
+        rows.append(
+            {"text": "a", "choices": choices, "right": right}
+            if kind == "choice"
+            else {"first": pair[0], "second": pair[1], "score": float(counts.sum())}
+        )
+    lines = [json.dumps(row) + "\n" for row in rows]
+    files = {"corpus": tmp_path / "train.jsonl", "val_corpus": tmp_path / "val.jsonl"}
+    for path, part in zip(files.values(), (lines[80:], lines[:80]), strict=True):
+        path.write_text("".join(part))
+    *columns, label = rows[0]
+    task = spec(
+        **{
+            "data": {name: str(path) for name, path in files.items()} | {"columns": columns, "label": label},
+            "objective": {"kind": kind, "lm_weight": 0.1},
+            "tokenizer": {"kind": "marked", "base": "byte"},
+            "model.context": 12,
+        }
+    )
+    result = run(task, tmp_path / "out", quiet=True)
+    name, least = ("val/accuracy", 0.9) if kind == "choice" else ("val/spearman", 0.9)
+    assert result[f"best_{name}"] >= least, result
+
+
 @pytest.mark.slow
 def test_two_processes_measure_what_one_does(spec, trained, tmp_path):
     """Each has half of the rows; both measure all of them."""
