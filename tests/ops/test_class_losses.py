@@ -7,6 +7,8 @@ import pytest
 from close import assert_close
 
 from jaxgpt.ops.class_losses import class_cross_entropy
+from jaxgpt.ops.metrics.average_precision import average_precision
+from jaxgpt.ops.metrics.calibration import calibration_error, probabilities
 
 rng = np.random.default_rng(0)
 LOGITS, LABEL = jnp.asarray(rng.standard_normal((6, 3)) * 3, jnp.float32), jnp.asarray(rng.integers(0, 3, 6))
@@ -54,3 +56,38 @@ def test_smoothing_spreads_over_the_classes():
     loss, nll = class_cross_entropy(LOGITS, LABEL, label_smoothing=0.3)
     log_p = jax.nn.log_softmax(LOGITS)
     assert_close(loss, 0.7 * nll - 0.3 * log_p.mean(1))
+
+
+def test_on_rare_positives_it_orders_alike_and_says_less_than_it_knows():
+    """Two Gaussians at 1:100, by logistic regression: the same order of rows, the same average precision within noise,
+    and probabilities that are shrunk, so that the plain loss is the better calibrated."""
+    positive = np.arange(4040) % 101 == 0
+    x = rng.standard_normal(4040) + 2.5 * positive
+    features, label = jnp.stack([x, np.ones_like(x)], 1).astype(jnp.float32), jnp.asarray(positive.astype(int))
+
+    @jax.jit
+    def fitted(gamma):
+        logits = lambda w: jnp.stack([jnp.zeros(4040), features @ w], 1)  # noqa: E731
+        grad = jax.grad(lambda w: class_cross_entropy(logits(w), label, focal_gamma=gamma)[0].mean())
+        step = lambda _, w: w - jnp.linalg.solve(jax.jacobian(grad)(w) + 1e-4 * jnp.eye(2), grad(w))  # noqa: E731
+        return logits(jax.lax.fori_loop(0, 20, step, jnp.array([1.0, -3.0])))
+
+    plain, focal = (np.asarray(fitted(gamma)) for gamma in (0.0, 2.0))
+    assert average_precision(plain[:, 1], positive) == pytest.approx(average_precision(focal[:, 1], positive), abs=1e-6)
+    assert calibration_error(probabilities(plain), positive) < 0.01
+    assert calibration_error(probabilities(focal), positive) > 5 * calibration_error(probabilities(plain), positive)
+    assert np.median(probabilities(focal).max(1)) < np.median(probabilities(plain).max(1)) - 0.05
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 5.0])
+def test_torchs_formula_in_value_and_gradient(gamma):
+    """torchvision's `sigmoid_focal_loss` as its source has it, whose alpha is a class weight here."""
+    torch = pytest.importorskip("torch")
+    x = torch.linspace(-8, 8, 33, dtype=torch.float64, requires_grad=True)
+    p = torch.sigmoid(x)
+    theirs = torch.nn.functional.binary_cross_entropy_with_logits(x, torch.ones_like(x), reduction="none")
+    theirs = theirs * (1 - p) ** gamma
+    theirs.sum().backward()
+    ours = np.array([focal(value, gamma) for value in x.tolist()]).T
+    assert_close(ours, np.stack([theirs.detach().numpy(), x.grad.numpy()]))
