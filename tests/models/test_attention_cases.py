@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 import jaxgpt
+import jaxgpt.peft
 from jaxgpt.models import Decoder, Encoder
 from jaxgpt.nn.block import Block
 from jaxgpt.ops.attention import Auto, Reference, Scores, Side, case_of_call, tile
 from jaxgpt.ops.patterns import Causal
 from jaxgpt.ops.sharding import Placement, constraining
+from jaxgpt.spec import ConfigError
 
 B, T = 2, 8
 SIZE = {"num_layers": 2, "d_model": 16, "num_heads": 4, "context": T, "vocab_size": 16}
@@ -23,6 +25,13 @@ MODELS = {
         SIZE | {"position": "alibi", "soft_cap": 2.0, "pattern": [PER_HEAD, "causal"], "d_head": 8}
     ),
     "encoder": Encoder(**SIZE),
+}
+VIRTUAL = {
+    "prompt": Decoder.model_validate(SIZE | {"context": 2 * T, "adapter": {"kind": "prompt", "tokens": 3}}),
+    "prefix, heads apart": Decoder.model_validate(
+        SIZE | {"context": 2 * T, "adapter": {"kind": "prefix", "tokens": 3}, "pattern": [PER_HEAD, "causal"]}
+    ),
+    "prefix, encoder": Encoder.model_validate(SIZE | {"context": 2 * T, "adapter": {"kind": "prefix", "tokens": 3}}),
 }
 
 
@@ -39,10 +48,15 @@ def hidden(spec, numbering, dtype="float32"):
     jax.eval_shape(run, spec.shapes(), rows, dict.fromkeys(given, rows))
 
 
-@pytest.mark.parametrize("numbering", ["row", "documents", "any"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "numbering"),
+    [
+        *((name, numbering) for name in MODELS for numbering in ("row", "documents", "any")),
+        *((name, numbering) for name in VIRTUAL for numbering in ("row", "any")),
+    ],
+)
 def test_a_model_tells_the_cases_of_its_calls(name, numbering, monkeypatch):
-    spec, asked = MODELS[name], []
+    spec, asked = (MODELS | VIRTUAL)[name], []
     spec.shapes()  # initialising attends too; it is done once
     compute = Reference.compute
 
@@ -53,6 +67,12 @@ def test_a_model_tells_the_cases_of_its_calls(name, numbering, monkeypatch):
     monkeypatch.setattr(Reference, "compute", noted)
     hidden(spec, numbering, "bfloat16")
     assert {*asked} == {*spec.cases(T, "bfloat16", "cpu", numbering, numbering == "documents").values()}
+
+
+@pytest.mark.parametrize("name", VIRTUAL)
+def test_documents_apart_have_no_room_for_virtual_tokens(name):
+    with pytest.raises(ConfigError, match=r"^data\.documents: separate ones have positions of their own"):
+        hidden(VIRTUAL[name], "documents")
 
 
 def test_six_calls_from_a_block_to_the_maths():

@@ -19,13 +19,9 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTED)
-def test_what_is_counted_is_what_is_computed(tiny, name):
-    """Within 8%: norms, softmax and the loss are not counted, and of the lowest layer the compiler leaves something
-    out where its input needs no gradient."""
-    rules = COUNTED[name]
-    run = tiny(**SHAPE, **{"model.tied": name != "output", "start": rules and "elsewhere", "trainable": rules})
-    module, (params, frozen) = build_model(run), split_params(run.model.shapes(), rules)
+def computed(run):
+    """What XLA counts in the gradient of a batch, for each of its tokens."""
+    module, (params, frozen) = build_model(run), split_params(run.model.shapes(), run.trained)
     ids = jax.ShapeDtypeStruct((B, T), jnp.int32)
 
     def step(params, frozen, batch):
@@ -35,8 +31,25 @@ def test_what_is_counted_is_what_is_computed(tiny, name):
         return jax.value_and_grad(loss)(params)
 
     lowered = jax.jit(step).lower(params, frozen, {"tokens": ids, "targets": ids})
-    computed = lowered.compile().cost_analysis()["flops"] / (B * T)
-    assert run.flops_per_token() == pytest.approx(computed, rel=0.08)
+    return lowered.compile().cost_analysis()["flops"] / (B * T)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_what_is_counted_is_what_is_computed(tiny, name):
+    """Within 8%: norms, softmax and the loss are not counted, and of the lowest layer the compiler leaves something
+    out where its input needs no gradient."""
+    rules = COUNTED[name]
+    run = tiny(**SHAPE, **{"model.tied": name != "output", "start": rules and "elsewhere", "trainable": rules})
+    assert run.flops_per_token() == pytest.approx(computed(run), rel=0.08)
+
+
+@pytest.mark.parametrize("kind", ["prompt", "prefix", "adapter"])
+def test_an_adapter_is_counted_too(tiny, kind):
+    """Virtual tokens beside the T of a text, and layers of its own."""
+    adapter = {"kind": kind} | ({"width": 32} if kind == "adapter" else {"tokens": T // 2})
+    context = T if kind == "adapter" else T + T // 2
+    run = tiny(**SHAPE | {"model.context": context, "model.adapter": adapter, "start": "elsewhere"})
+    assert run.seq_len == T and run.flops_per_token() == pytest.approx(computed(run), rel=0.08)
 
 
 @pytest.mark.parametrize("lm_weight", [0.0, 0.5])
@@ -48,8 +61,8 @@ def test_a_task_is_counted_too(tiny, lm_weight):
     given = {name: jax.ShapeDtypeStruct((B, *shape[1:]), dtype) for name, (shape, dtype) in run.batch_shapes().items()}
     step = jax.grad(lambda params, batch, key: run.objective.loss(module, params, batch, key)[0])
     lowered = jax.jit(step).lower(run.model.shapes(), given, jax.random.key(0))
-    computed = lowered.compile().cost_analysis()["flops"] / (B * run.row_tokens)
-    assert run.row_tokens == 2 * T and run.flops_per_token() == pytest.approx(computed, rel=0.08)
+    counted = lowered.compile().cost_analysis()["flops"] / (B * run.row_tokens)
+    assert run.row_tokens == 2 * T and run.flops_per_token() == pytest.approx(counted, rel=0.08)
 
 
 def test_the_forward_pass_takes_a_third_and_more_of_what_is_frozen(tiny):
