@@ -16,6 +16,7 @@ from jaxgpt.models import GPT2
 from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.text.tokenizers.byte import ByteCodec
 
+HEADS = {"labels": {"labels": ("no", "yes")}, "number": {"scale": (0.0, 1.0)}, "choice": {}}
 MODEL = GPT2(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=8)
 
 
@@ -61,6 +62,8 @@ def calls(weights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     params = weights(MODEL)
     m = Loaded(MODEL, MODEL, params, ByteCodec())
+    judging = {name: MODEL.evolve(text_head={"kind": "task"} | head) for name, head in HEADS.items()}
+    judges = {name: Loaded(model, model, weights(model), ByteCodec()) for name, model in judging.items()}
     write_folder(folder / "hf", MODEL, params, ByteCodec())
 
     def stream(**given):
@@ -80,6 +83,9 @@ def calls(weights, tmp_path_factory):
         "stream": (stream, streamed),
         "logits": (m.logits, {"tokens": [[1, 2]]}),
         "encode": (m.encode, {"texts": ["One"], "batch_size": 1, "pooling": "mean"}),
+        "classify": (judges["labels"].classify, {"texts": ["One"], "batch_size": 1}),
+        "rate": (judges["number"].rate, {"texts": ["One"], "batch_size": 1}),
+        "choose": (judges["choice"].choose, {"contexts": ["a"], "candidates": [["b", "c"]], "batch_size": 1}),
         "tokenizer.encode": (m.tokenizer.encode, {"text": "One"}),
         "tokenizer.encode_batch": (m.tokenizer.encode_batch, {"texts": ["One"]}),
         "load": (jaxgpt.load, loaded),
@@ -89,6 +95,7 @@ def calls(weights, tmp_path_factory):
 
 
 NAMES = ["generate", "generate, drawn", "stream", "logits", "encode", "tokenizer.encode", "tokenizer.encode_batch"]
+NAMES += ["classify", "rate", "choose"]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "load", "convert", "run"])

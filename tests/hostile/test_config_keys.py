@@ -11,6 +11,7 @@ import pytest
 from jaxgpt.interop.families.table import FAMILIES, by_config
 from jaxgpt.interop.hugging_face.config import cycle
 from jaxgpt.interop.json_object import parse_object
+from jaxgpt.models import Encoder
 from jaxgpt.ops.patterns import Banded, Causal
 from jaxgpt.spec import ConfigError, JaxgptError
 
@@ -27,6 +28,7 @@ MORE |= {"partial_rotary_factor", "max_window_layers", "use_sliding_window", "n_
 UNREAD = {"pad_token_id", "max_window_layers"}
 """Numbers that count in some cases only."""
 STRETCH = {"factor": 2, "original_max_position_embeddings": 8}
+TASK_KEYS = {"id2label", "label2id", "num_labels", "problem_type", "classifier_dropout", "architectures"}
 HOSTILE = [
     *(None, True, False, 0, -1, 1, 3, 7, 2.5, -0.5, 1e308, 1e999, 10**9, 10**12, 10**30, 10**4000),
     *("", "text", "0.1", "None", "a\nb\x1b[31m", "\ud800", "x" * 10_000),
@@ -36,6 +38,9 @@ HOSTILE = [
     {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 1, **STRETCH},
     {"rope_type": "yarn", "beta_fast": 1, "beta_slow": 32, **STRETCH},
     {"type": "yarn", "factor": 2, "original_max_position_embeddings": 0},
+    *({"0": name} for name in ("a", None, 3, "", "x" * 10_000, "a\nb", ["a"])),
+    *({"0": "a", "1": "a"}, {"0": "a", "7": "b"}, {"-1": "a", "0": "b"}, {str(i): str(i) for i in range(70_000)}),
+    *([name] for name in ("BertForMultipleChoice", "GPT2DoubleHeadsModel", "GPT2ForTokenClassification")),
 ]
 OURS = "d_model num_layers context num_heads num_kv_heads d_head d_ff tied feed_forward position norm embed_norm model"
 OURS += " bias"
@@ -44,6 +49,15 @@ OURS += " qkv_bias o_bias init_std score_scale soft_cap logit_cap token_types re
 
 def config_of(family):
     return family.config(family.kind(**SIZE | FIELDS.get(family.model_type, {})))
+
+
+def task_configs(family):
+    """Of each class that judges texts, and of each form of its answers."""
+    encoder = issubclass(family.kind, Encoder)
+    for labels in (("no", "yes"), None):
+        head = {"kind": "task", "labels": labels, "scale": None if labels else (0.0, 1.0), "bias": encoder}
+        fields = SIZE | FIELDS.get(family.model_type, {}) | {"masked_head" if encoder else "lm_head": False}
+        yield family.config(family.kind(**fields, text_head=head))
 
 
 def check(config, keys):
@@ -68,6 +82,15 @@ def test_one_key_at_a_time(family):
     for key in sorted(keys):
         for value in random.Random(key).sample(HOSTILE, 16):
             check(base | {key: value}, keys)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "bert", "roberta"])
+def test_one_key_of_a_class_that_judges_texts(model_type):
+    for base in task_configs(by_config({"model_type": model_type})):
+        keys = set(base) | MORE | TASK_KEYS
+        for key in sorted(TASK_KEYS):
+            for value in HOSTILE:
+                check(base | {key: value}, keys)
 
 
 @pytest.mark.slow

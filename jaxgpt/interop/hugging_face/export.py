@@ -69,7 +69,7 @@ def write_folder(
         write_json_atomic(draft / CONFIG, {**config, **ends, "dtype": dtype})
         write_json_atomic(draft / GENERATION, {**ends, **given})
         if codec is not None:
-            typed = config.get("type_vocab_size", 0) > 0
+            typed = config.get("type_vocab_size", 0) > 1
             _write_tokenizer(draft, codec, model.context, recipe is not None, ends.get("pad_token_id"), typed)
         elif recipe is not None:
             raise ConfigError("tokenizer: there is no vocabulary beside the weights; sentence-transformers needs one")
@@ -119,10 +119,9 @@ def _write_tokenizer(draft: Path, codec: Codec, context: int, pads: bool, pad: i
         "form": codec.form,
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
+        "model_input_names": ["input_ids", *["token_type_ids"] * typed, "attention_mask"],  # releases assume either
         **special,
     }
-    if not typed:  # a GPT would look types up among its tokens
-        settings["model_input_names"] = ["input_ids", "attention_mask"]
     text = text if codec.bos is None else _starting(text, codec.bos, special["bos_token"])
     (draft / "tokenizer.json").write_text(text, encoding="utf-8")
     write_json_atomic(draft / "tokenizer_config.json", settings)
