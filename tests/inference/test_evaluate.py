@@ -160,3 +160,16 @@ def test_other_formats_have_no_place_for_it(classifier, tmp_path):
 def test_another_number_of_texts_than_in_training_is_told(rater):
     with pytest.raises(ConfigError, match=r"texts: row 0 is \('an',\); expected a pair of texts, as in training"):
         jaxgpt.load(rater).rate(["an"])
+
+
+def test_an_adapter_comes_along(classifier, tiny, data, tmp_path):
+    """Trained on the classifier: it answers otherwise, and the base as before."""
+    model = GPT | {"text_head": "task", "adapter": {"kind": "lora", "rank": 2}}
+    fields = {"objective": "classify", "model": model, "start": str(classifier), "steps": 2}
+    jaxgpt.run(of(tiny, data, "labels.tsv", ["1"], "2", **fields), tmp_path / "run", quiet=True)
+    whole, base = jaxgpt.load(tmp_path / "run"), jaxgpt.load(classifier)
+    laid_on = jaxgpt.load(classifier, adapter=tmp_path / "run")
+    answers = [[list(each.probabilities.values()) for each in m.classify(WORDS)] for m in (whole, laid_on, base)]
+    assert_close(answers[1], answers[0])
+    assert np.abs(np.array(answers[2]) - answers[0]).max() > 1e-3
+    assert_close([list(each.probabilities.values()) for each in laid_on.with_adapter(None).classify(WORDS)], answers[2])
