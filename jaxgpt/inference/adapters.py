@@ -8,7 +8,7 @@ import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.disk import resolve
-from jaxgpt.inference.device_weights import in_dtype, placed_shapes
+from jaxgpt.inference.device_weights import in_dtype, on_mesh, placed_shapes
 from jaxgpt.models import Model
 from jaxgpt.parallel import Mesh, Rules
 from jaxgpt.runs.checkpoint.checkpoint import restore
@@ -84,10 +84,12 @@ def read_run(
         more = f" (and {len(differ) - 1} more)" if len(differ) > 1 else ""
         raise _other(path, run, origin, f"{name}{more} {has}, expected {wanted[name].shape}")
     before = str(restored[2].get("sources", {}).get("start"))
-    now = frozen_digest(unflatten_dict({name: base[name] for name in wanted}, sep="/"))
+    stored = {name: on_mesh(name, run.storage.store(name, base[name]), mesh, rules) for name in wanted}
+    now = frozen_digest(unflatten_dict(stored, sep="/"))
     if now != before:
         raise _other(path, run, origin, f"SHA-256 {before[:16]}... then, {now[:16]}... now")
     leaves = flatten_dict(in_dtype(restored[1], None), sep="/")
+    leaves |= {name: leaf for name, leaf in stored.items() if leaf is not base[name]}  # other numbers than the base's
     return Adaptation(run, run.model, leaves, load_codec(path / "tokenizer"))
 
 

@@ -9,6 +9,8 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.models import Model
+from jaxgpt.ops.sharding import path_name
+from jaxgpt.ops.stored import cast as in_another
 from jaxgpt.parallel import Mesh, Rules, Standard, shardings
 from jaxgpt.spec import ConfigError, JaxgptError
 
@@ -32,16 +34,23 @@ def put(leaf: np.ndarray, like: jax.ShapeDtypeStruct) -> jax.Array:
     return jax.make_array_from_callback(leaf.shape, like.sharding, lambda index: leaf[index])
 
 
+def on_mesh(name: str, leaf: Any, mesh: Mesh | None, rules: Rules | None) -> Any:
+    """What stands for the parameter of a path, where `rules` say that it lies; without a mesh, as it is."""
+    if mesh is None:
+        return leaf
+    return jax.device_put(leaf, shardings({name: leaf}, rules or Standard(), mesh.build(), "params/")[name])
+
+
 def in_dtype(params: Any, dtype: str | None) -> Any:
     """The tree in `dtype`; None: as it is. Raises ConfigError for a dtype that XLA has not on this processor, and
     JaxgptError naming the first parameter that is not finite, as it is or in that dtype."""
     if dtype is not None and not computes(dtype):
         raise ConfigError(f"dtype: XLA has no {dtype} for this processor; load in float32 or bfloat16")
-    cast = params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    cast = params if dtype is None else in_another(params, dtype)
     for (path, leaf), stored in zip(jax.tree.leaves_with_path(cast), jax.tree.leaves(params), strict=True):
         for part, original in zip(_parts(leaf), _parts(stored), strict=True):
             if not is_finite(part):
-                raise JaxgptError(fault("/".join(str(key.key) for key in path), original, str(leaf.dtype)))
+                raise JaxgptError(fault(path_name(path), original, str(leaf.dtype)))
     return cast
 
 

@@ -1,6 +1,6 @@
 """A trained model, ready to use: a run of ours, or another library's checkpoint."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.disk import resolve
 from jaxgpt.inference.adapters import DEFAULT, Adaptation, is_run, named_paths, read_run
 from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
-from jaxgpt.inference.device_weights import DTYPES, in_dtype, placed_shapes, put
+from jaxgpt.inference.device_weights import DTYPES, in_dtype, on_mesh, placed_shapes, put
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.inference.given_rows import candidate_rows, text_rows
 from jaxgpt.models import Model
@@ -30,6 +30,8 @@ from jaxgpt.parallel import Mesh, Rules, keep_freed_memory
 from jaxgpt.parallel.backend import start
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.runs.objective_run import ObjectiveRun
+from jaxgpt.runs.storage import Full
+from jaxgpt.runs.trainable import is_trained
 from jaxgpt.spec import ConfigError, load_yaml
 from jaxgpt.spec.arguments import choice, instance, strings
 from jaxgpt.spec.errors import did_you_mean, quote
@@ -290,14 +292,35 @@ def load(
     return _adapted(base, adaptations, dtype)
 
 
-def _load_other(path: Path, dtype: str | None, mesh: Mesh | None, rules: Rules | None) -> Loaded:
-    """Another library's checkpoint."""
+def load_base(path: Path, run: ObjectiveRun, mesh: Mesh | None, rules: Rules | None) -> Loaded:
+    """The weights that `run` starts from, float32, but what it leaves as it is: that is stored as the run stores it."""
+
+    def store(name: str, leaf: jax.Array) -> Any:
+        storage = Full() if is_trained(name, run.trained) else run.storage
+        return on_mesh(name, storage.store(name, leaf), mesh, rules)
+
+    if not is_run(path):
+        return _load_other(path, "float32", mesh, rules, store)
+    base = load(path, dtype="float32", mesh=mesh, rules=rules)
+    leaves = flatten_dict(base.params, sep="/")
+    base = replace(base, params=None)
+    return replace(base, params=unflatten_dict({name: store(name, leaves.pop(name)) for name in [*leaves]}, sep="/"))
+
+
+def _load_other(
+    path: Path,
+    dtype: str | None,
+    mesh: Mesh | None,
+    rules: Rules | None,
+    store: Callable[[str, jax.Array], Any] = lambda name, leaf: leaf,
+) -> Loaded:
+    """Another library's checkpoint. `store` makes what stands in the tree for the parameter of a path."""
     from jaxgpt.interop.recognize import read_source  # here: a run needs no other library's format
 
     source = read_source(path)
     dtype = dtype or "float32"
     like = flatten_dict(placed_shapes(source.model, mesh, rules), sep="/")
-    params = source.read(dtype, lambda name, leaf: put(leaf, like[name]))
+    params = source.read(dtype, lambda name, leaf: store(name, put(leaf, like[name])))
     model, rest = source.model, (source.generation, source.recipe, source.chat_templates)
     return Loaded(model, model, params, source.codec, dtype, *rest)
 
@@ -306,7 +329,7 @@ def _load_run(path: Path, best: bool, dtype: str | None, mesh: Mesh | None, rule
     run = load_yaml(ObjectiveRun, path / "config.yaml")
     if run.trained is not None:
         origin = locate(str(run.start_name), "start")
-        base = replace(load(origin, dtype="float32", mesh=mesh, rules=rules), dtype=run.dtype, adapter=None)
+        base = replace(load_base(origin, run, mesh, rules), dtype=run.dtype, adapter=None)
         adaptation = read_run(path, best, flatten_dict(base.params, sep="/"), mesh, rules, origin)
         return _adapted(base, {DEFAULT: adaptation}, dtype)
     restored = restore(

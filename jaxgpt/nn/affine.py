@@ -8,12 +8,13 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
 from jaxgpt.ops.matmul import project
+from jaxgpt.ops.stored import Stored
 
 
 class Affine(NamedTuple):
     """x ↦ x W + b, from I numbers to O."""
 
-    weight_IO: jax.Array
+    weight_IO: jax.Array | Stored
     """As it is stored."""
     bias_O: jax.Array | None
     dtype: DTypeLike
@@ -31,7 +32,10 @@ class Affine(NamedTuple):
 
     def product(self, x: jax.Array) -> jax.Array:
         """x W: (..., I) -> (..., O + beyond)."""
-        return project(x.astype(self.dtype), self.widened(self.weight_IO))
+        x = x.astype(self.dtype)
+        if isinstance(self.weight_IO, Stored):
+            return self.widened(project(x, self.weight_IO))
+        return project(x, self.widened(self.weight_IO))
 
     def widened(self, a: jax.Array) -> jax.Array:
         """(..., O) -> (..., O + beyond) by zeros, in the dtype that is computed in."""

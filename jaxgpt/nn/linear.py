@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.affine import Affine
+from jaxgpt.ops.stored import is_stored
 
 
 class Linear(nn.Module):
@@ -26,13 +27,16 @@ class Linear(nn.Module):
     def __call__(self, x: jax.Array, columns: int | None = None) -> jax.Array:
         """x W + b over the last axis, or what the adapter makes of it; any leading axes. `columns`: as many features,
         those beyond its own 0."""
-        weight = self.param("weight", nn.initializers.normal(self.std), (x.shape[-1], self.features), jnp.float32)
+        weight = self.get_variable("params", "weight")
+        if not is_stored(weight):  # whose shape Linen would not know
+            start = nn.initializers.normal(self.std)
+            weight = self.param("weight", start, (x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32) if self.bias else None
         affine = Affine(weight, bias, self.dtype, 0 if columns is None else columns - self.features)
         if self.adapter is None:
             return affine(x)
         place = Place(self.below + "/".join(self.path), name="adapter")
-        return place(self.adapter.project, x.astype(self.dtype), affine)
+        return place(self.adapter.project, x, affine)
 
 
 class Linears(NamedTuple):

@@ -33,6 +33,8 @@ COLUMNS = r"attention/[qkv]|(feed_forward|experts)/(up|gate)|lm_head"
 """Projections whose outputs Megatron splits: what adapters have for each output is split with them."""
 INNER = r"attention/o|(feed_forward|experts)/down"
 """Those whose inputs are split."""
+WEIGHT = r"weight(/(codes|scales|numbers))?"
+"""A projection's weight, or the arrays of a stored one that have its axes."""
 WHOLE: Entry = (r"^gradients/", (...,))
 """Gradients that no rule splits are summed over the devices, which is not left to the compiler."""
 
@@ -64,7 +66,9 @@ class Zero(Rules):
     def tables(self) -> tuple[Table, ...]:
         """Arrays of the stage's part of the train state are split along their largest dimension."""
         roots = "|".join(("opt_state", "ema", "gradients", "params|frozen")[: self.stage + 1])
-        return (((rf"^({roots})/.*{LAYERS}", Spread("fsdp", skip=1)), (rf"^({roots})/", Spread("fsdp")), WHOLE),)
+        few = (r"/weight/(nested|offset)$", (...,))  # of a stored weight: a number for each 16,384, which all need
+        in_layers = (rf"^({roots})/.*{LAYERS}", Spread("fsdp", skip=1))
+        return ((few, in_layers, (rf"^({roots})/", Spread("fsdp")), WHOLE),)
 
 
 class Megatron(Rules):
@@ -84,8 +88,8 @@ class Megatron(Rules):
                 (rf"({INNER})/adapter/scale$", (..., "tensor")),
                 (r"(^|/)adapter/", (...,)),  # small, whatever they are named
                 (r"embed/token$", (..., "tensor", None)),
-                (r"(attention/[qkv]|feed_forward/(up|gate))/(weight|bias)$|lm_head/(weight|bias)$", (..., "tensor")),
-                (r"(attention/o|feed_forward/down)/weight$", (..., "tensor", None)),
+                (rf"(attention/[qkv]|feed_forward/(up|gate)|lm_head)/({WEIGHT}|bias)$", (..., "tensor")),
+                (rf"(attention/o|feed_forward/down)/{WEIGHT}$", (..., "tensor", None)),
                 (r"experts/(up|gate)(/weight)?$", (..., "tensor")),
                 (r"experts/down(/weight)?$", (..., "tensor", None)),
                 (r"^activations/residual$", (ROWS, between, None)),

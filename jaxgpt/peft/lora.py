@@ -13,6 +13,7 @@ from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.affine import Affine
 from jaxgpt.nn.dropout import Dropout
 from jaxgpt.ops.matmul import project
+from jaxgpt.ops.stored import Stored
 from jaxgpt.peft.by_rule import Factors, Widths, number_at, rules
 from jaxgpt.peft.targets import adapted, projections, unmet
 from jaxgpt.spec import ConfigError
@@ -165,12 +166,12 @@ class LoRA(Adapter, kind="lora"):
 
 
 @jax.jit
-def column_norms(weight: jax.Array) -> jax.Array:
+def column_norms(weight: jax.Array | Stored) -> jax.Array:
     """(..., I, O) -> float32 (..., O): Euclidean lengths of what makes each output."""
     return jnp.sqrt(_squares(weight))
 
 
-def summed_norms(weight_IO: jax.Array, a_IR: jax.Array, b_RO: jax.Array, scale: Any) -> jax.Array:
+def summed_norms(weight_IO: jax.Array | Stored, a_IR: jax.Array, b_RO: jax.Array, scale: Any) -> jax.Array:
     """float32 (O,): `column_norms` of W + scale·A B, which is never made; with B = 0 the same bits as W's."""
     with jax.default_matmul_precision("highest"):
         across_RO = 2 * a_IR.T @ weight_IO.astype(jnp.float32) + scale * ((a_IR.T @ a_IR) @ b_RO)
@@ -178,7 +179,7 @@ def summed_norms(weight_IO: jax.Array, a_IR: jax.Array, b_RO: jax.Array, scale: 
     return jnp.sqrt(jnp.maximum(squares_O, SHORTEST**2))
 
 
-def _squares(weight: jax.Array) -> jax.Array:
+def _squares(weight: jax.Array | Stored) -> jax.Array:
     return jnp.sum(jnp.square(weight.astype(jnp.float32)), -2)
 
 

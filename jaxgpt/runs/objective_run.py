@@ -17,6 +17,7 @@ from jaxgpt.runs.exec import Exec
 from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.run import Cost, Row, Run
 from jaxgpt.runs.schedules import Cosine, Schedule
+from jaxgpt.runs.storage import Full, Storage
 from jaxgpt.runs.trainable import ADAPTED, Rules, is_trained
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.inputs import stand_in
@@ -46,6 +47,8 @@ class ObjectiveRun(Run, kind="objective"):
     """Regular expressions over paths of parameters (`bias$`, `^text_head/`): those in whose path one is found are
     trained, the others stay as `start` has them, without gradient, average or place in a checkpoint. None: all;
     of a model with an adapter, that and text_head."""
+    storage: Storage = Full()
+    """How what is not trained lies in memory."""
     batch_size: Length
     """Rows of a batch, over all devices and accumulation parts."""
     batch_ramp: BatchRamp | None = None
@@ -186,6 +189,10 @@ class ObjectiveRun(Run, kind="objective"):
         if self.trained is not None and self.start is None:
             field = "model.adapter" if self.trainable is None else "trainable"
             problems.append(f"{field}: what is not trained comes from other weights; name them in start")
+        if self.trained is None and self.storage != Full():
+            problems.append(
+                f"storage: {self.storage.kind} is for what is not trained, and all is; name what is trained"
+            )
         virtual = self.model.context - self.model.room
         if self.seq_len > self.model.room:
             less = f" less {virtual} virtual tokens" if virtual else ""

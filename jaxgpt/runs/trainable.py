@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxgpt.ops.sharding import path_name
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.spec.rules import names
@@ -53,10 +54,10 @@ def merge_params(trainable: Any, frozen: Any) -> Any:
 def frozen_digest(frozen: Any) -> str:
     """SHA-256 in hex over paths, dtypes, shapes and numbers; the same on any mesh."""
     sha = hashlib.sha256()
-    for path, leaf in sorted(flatten_dict(frozen, sep="/").items()):
+    for path, leaf in sorted((path_name(path), leaf) for path, leaf in jax.tree.leaves_with_path(frozen)):
         whole = _gathered(leaf)
         sha.update(f"{path} {whole.dtype} {whole.shape}\n".encode())
-        sha.update(np.ascontiguousarray(whole).data)
+        sha.update(np.ascontiguousarray(whole).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 

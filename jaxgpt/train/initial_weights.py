@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgpt.inference.load import load
+from jaxgpt.inference.load import load_base
 from jaxgpt.models import Model
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import frozen_digest
@@ -95,7 +95,7 @@ class Start:
         """The weights of `start` by path."""
         run = self._run
         path = locate(str(run.start_name), "start")
-        source = load(path, dtype="float32", mesh=run.exec.mesh, rules=run.exec.rules)
+        source = load_base(path, run, run.exec.mesh, run.exec.rules)
         problems = _unlike(source.model, run.model)
         if source.codec is not None and source.codec.encode(PROBE) != self._codec.encode(PROBE):
             problems.append(f"tokenizer: {path} has another; set tokenizer.path to its tokenizer.json")
@@ -105,7 +105,7 @@ class Start:
         for name, leaf in ours.items():
             other = theirs.get(name)
             if other is not None and other.shape == leaf.shape:
-                weights[name] = jax.device_put(other, leaf.sharding)
+                weights[name] = jax.tree.map(lambda own, like: jax.device_put(own, like.sharding), other, leaf)
             elif other is not None and self._new is not None and self._new.lie_between(other.shape, leaf.shape):
                 weights[name] = other
             elif other is None and name in frozen:

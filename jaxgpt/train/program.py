@@ -37,7 +37,7 @@ class Functions:
 
 @dataclass(frozen=True)
 class Program(Functions):
-    """The functions, jitted, and where their values live."""
+    """The functions, jitted, and where their values live. `init` leaves out what is frozen: it comes from elsewhere."""
 
     state: State
     """Shapes, dtypes and shardings of the state."""
@@ -98,7 +98,7 @@ def _program(run: ObjectiveRun, devices: tuple[jax.Device, ...]) -> Program:
     whole = NamedSharding(mesh, PartitionSpec())
     jit = partial(jax.jit, compiler_options=step_options(devices[0].platform))
     return Program(
-        init=jax.jit(pure.init, out_shardings=placed),
+        init=jax.jit(lambda key, values: pure.init(key, values).saved, out_shardings=placed.saved),
         step=jit(pure.step, donate_argnums=0, in_shardings=(placed, None, whole, whole), out_shardings=(placed, whole)),
         evaluate=jit(pure.evaluate, in_shardings=(placed.model_params, None, whole), out_shardings=whole),
         state=jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placed),

@@ -20,7 +20,7 @@ class State(NamedTuple):
     ema: Any
     """The exponential moving average of the trainable parameters, float32; None where the run keeps none."""
     frozen: Any = None
-    """float32: the model's other parameters, by paths of the same tree; None where all are trained."""
+    """The model's other parameters, by paths of the same tree, as `storage` has them; None where all are trained."""
 
     @property
     def model_params(self) -> Any:
@@ -39,8 +39,9 @@ class State(NamedTuple):
 
 
 def init_state(run: ObjectiveRun, params: Any) -> State:
-    """The state before the first update, of all the model's parameters. Raises ConfigError for `trainable` rules that
-    no parameter follows."""
+    """The state before the first update, of all the model's parameters. Raises ConfigError for rules of `trainable` and
+    `storage` that no parameter follows."""
     params, frozen = split_params(params, run.trained)
+    frozen = run.storage.store_all(frozen)
     average = None if run.ema is None else jax.tree.map(jnp.copy, params)
     return State(jnp.zeros((), jnp.int32), params, run.optim.build().init(params), average, frozen)

@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -19,14 +18,14 @@ from jaxgpt.runs.kernel_choice import kernels
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.trainable import merge_params
 from jaxgpt.spec import ConfigError
-from jaxgpt.train.program import Functions, Hyper, functions, hyper, same_functions
+from jaxgpt.train.program import Functions, functions, hyper, same_functions
 from jaxgpt.train.state import State
 
 
 @dataclass(frozen=True)
 class FusedProgram(Functions):
     """Jitted functions over lanes: all arguments and results lead with L, but `evaluate`'s batch and what is frozen,
-    which all share. `init` leaves zeros for what is frozen."""
+    which all share. `init` leaves that out."""
 
     size: int
     """L, the number of lanes: the same on every device."""
@@ -79,10 +78,6 @@ def _program(run: ObjectiveRun, width: int, devices: int) -> FusedProgram:
     state = State(0, 0, 0, 0, frozen=None)  # type: ignore[arg-type]  # axes
     weights = merge_params(jax.tree.map(lambda _: 0, lane.params), jax.tree.map(lambda _: None, lane.frozen))
 
-    def init(key: jax.Array, values: Hyper) -> State:
-        drawn = pure.init(key, values)
-        return drawn._replace(frozen=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), drawn.frozen))
-
     def fuse(call: Callable[..., Any], axes: tuple[Any, ...], out: Any = 0) -> Callable[..., Any]:
         """`axes` and `out`, trees over arguments and results: 0 where they lead with lanes, None where all share."""
 
@@ -97,7 +92,7 @@ def _program(run: ObjectiveRun, width: int, devices: int) -> FusedProgram:
 
     jit = partial(jax.jit, compiler_options=step_options(jax.default_backend()))
     return FusedProgram(
-        init=jax.jit(fuse(init, (0, 0), state)),
+        init=jax.jit(fuse(lambda key, values: pure.init(key, values).saved, (0, 0), state)),
         step=jit(fuse(pure.step, (state, 0, 0, 0), (state, 0)), donate_argnums=0),
         evaluate=jit(fuse(pure.evaluate, (weights, None, 0))),
         size=width * devices,
