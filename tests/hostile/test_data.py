@@ -15,7 +15,7 @@ from mutations import mutated_bytes, mutated_tree
 
 from jaxgpt.evals.retrieval import read_retrieval
 from jaxgpt.evals.sts import read_subsets
-from jaxgpt.text import Byte, ByteBPE, Char, Data, prepare
+from jaxgpt.text import Byte, ByteBPE, Char, Data, Marked, RowPlan, prepare
 from jaxgpt.text.batches.tokenfile import TokenWriter, open_token_file
 from jaxgpt.text.corpora.columns import read_columns
 from jaxgpt.text.corpora.named import open_corpus
@@ -109,6 +109,33 @@ def rows(rng: random.Random, folder: Path) -> None:
     prepare(data, Byte(), 8, folder / "cache", quiet=True).batch(0, 0, 4)
 
 
+def labelled(rng: random.Random, folder: Path) -> None:
+    plan, columns = rng.choice(
+        [
+            (RowPlan(None, "joined", "class"), ("1", "2")),
+            (RowPlan(None, "both_orders", "number"), ("1", "2")),
+            (RowPlan(None, "candidates", "index"), ("context", "choices")),
+        ]
+    )
+    if plan.target == "index":
+        record = {"context": "a man", "choices": ["one", "two"], "gold": 1}
+        lines = [json.dumps(mutated_tree(record, rng) if rng.random() < 0.3 else record) for _ in range(9)]
+        path, raw = folder / "a.jsonl", "\n".join(lines).encode()
+    else:
+        path, raw = folder / "a.tsv", TABLE.replace(b",", b"\t")
+    path.write_bytes(spoilt(raw, rng) if rng.random() < 0.7 else raw)
+    fields = {"label": "gold" if plan.target == "index" else "3", "val_fraction": 0.2}
+    if plan.target == "class":
+        fields["balance"] = rng.choice(["none", "over", "under"])
+    tokenizer = rng.choice([Byte(), Marked(base=Byte())])
+    prepared = prepare(
+        Data(corpus=str(path), columns=columns, **fields), tokenizer, 12, folder / "cache", True, plan=plan
+    )
+    for batch in (prepared.batch(0, 0, 4), *prepared.val_batches(4)):
+        assert {name: (part.shape, part.dtype.name) for name, part in batch.items()} == prepared.shapes(4)
+        assert batch["tokens"].max() < prepared.codec.vocab_size
+
+
 def token_file(rng: random.Random, folder: Path) -> None:
     path = folder / "a.tokens"
     with TokenWriter(path, 257, "ab" * 32) as writer:
@@ -126,7 +153,7 @@ def rng_ids(rng: random.Random, size: int):
 
 
 FORMATS: dict[str, Callable[[random.Random, Path], None]] = {
-    read.__name__: read for read in (corpus, records, columns, similarity, retrieval, rows, token_file)
+    read.__name__: read for read in (corpus, records, columns, similarity, retrieval, rows, labelled, token_file)
 }
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError
 
 HEAD = {"model.text_head": {"kind": "task"}, "tokenizer": "byte", "model.vocab_size": None}
@@ -76,4 +77,5 @@ def test_batches_of_candidates_are_known_once_the_text_is_read(tiny, corpus):
     spec = task(tiny, corpus, "choice", ["a", "list"], "n")
     with pytest.raises(ConfigError, match=r"data\.candidates: known once the text is read"):
         spec.batch_shapes()
+    check_devices(spec, 1)
     assert "tokens_4" in spec.evolve(data=spec.data.evolve(candidates=5)).batch_shapes()
