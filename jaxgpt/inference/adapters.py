@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.disk import resolve
-from jaxgpt.inference.device_weights import in_dtype, on_mesh, placed_shapes
+from jaxgpt.inference.device_weights import in_dtype, on_mesh, placed_shapes, put
+from jaxgpt.interop.peft.config import CONFIG
 from jaxgpt.models import Model
 from jaxgpt.parallel import Mesh, Rules
 from jaxgpt.runs.checkpoint.checkpoint import restore
@@ -50,6 +52,11 @@ def is_run(path: Path) -> bool:
     return (path / "config.yaml").exists()
 
 
+def is_peft(path: Path) -> bool:
+    """Whether that folder holds an adapter of PEFT's."""
+    return (path / CONFIG).exists()
+
+
 def named_paths(adapter: Any) -> dict[str, Path]:
     """The folders of adapters by name, of a path or of several by name. Raises ConfigError for what is neither."""
     several = adapter if isinstance(adapter, Mapping) else {DEFAULT: adapter}
@@ -57,8 +64,8 @@ def named_paths(adapter: Any) -> dict[str, Path]:
         raise ConfigError(f"adapter: {quote(adapter)}, expected a path, or paths by names")
     paths = {name: resolve(path, "adapter") for name, path in several.items()}
     for path in paths.values():
-        if not is_run(path):
-            raise ConfigError(f"adapter: {path}: holds no run's config.yaml")
+        if not is_run(path) and not is_peft(path):
+            raise ConfigError(f"adapter: {path}: holds neither {CONFIG} nor a run's config.yaml")
     return paths
 
 
@@ -97,3 +104,13 @@ def _other(path: Path, run: ObjectiveRun, origin: Path | None, why: str) -> Conf
     if origin is None:
         return ConfigError(f"adapter: {path} was trained on other weights than these: {why}; on {run.start_name}")
     return ConfigError(f"start: {origin} has changed since {path} was trained on its weights: {why}; put it back")
+
+
+def read_peft(path: Path, model: Model, base: Leaves, mesh: Mesh | None, rules: Rules | None) -> Adaptation:
+    """PEFT's adapter in a folder, for a model and its weights. Raises ConfigError and JaxgptError where it does not
+    fit."""
+    from jaxgpt.interop.peft.read import read_adapter  # here: most models have none
+
+    adapted, arrays = read_adapter(path, model, lambda name: np.asarray(base[name].astype(np.float32)))
+    like = flatten_dict(placed_shapes(adapted, mesh, rules), sep="/")
+    return Adaptation(adapted, adapted, {name: put(array, like[name]) for name, array in arrays.items()}, None)

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from jaxgpt.decode import Sampling, generate, stream
 from jaxgpt.disk import resolve
-from jaxgpt.inference.adapters import DEFAULT, Adaptation, is_run, named_paths, read_run
+from jaxgpt.inference.adapters import DEFAULT, Adaptation, is_run, named_paths, read_peft, read_run
 from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
 from jaxgpt.inference.device_weights import DTYPES, in_dtype, on_mesh, placed_shapes, put
 from jaxgpt.inference.encode import encode, recipe_for
@@ -266,8 +266,8 @@ def load(
     what it trained in. With a `mesh` the weights are split over all devices as `rules` say (None: `Standard`), else the
     first device has them. Other libraries' weights come tensor by tensor: host memory holds one copy and the largest.
 
-    `adapter` is a run that trained a part of these weights; of several, by name, the first is in use (see
-    `Loaded.with_adapter`). A run that trained a part of others' weights is loaded with those.
+    `adapter` is a folder of PEFT's, or a run that trained a part of these weights; of several, by name, the first is in
+    use (see `Loaded.with_adapter`). A run that trained a part of others' weights is loaded with those.
 
     Raises ConfigError when there is no such thing at `path`, or an adapter is another model's, and JaxgptError listing
     all tensors that do not fit.
@@ -283,12 +283,16 @@ def load(
     if adapter is None:
         return _load_run(path, best, dtype, mesh, rules) if is_run(path) else _load_other(path, dtype, mesh, rules)
     paths = named_paths(adapter)
-    base = load(path, best, None if dtype is None else "float32", mesh, rules)  # a run knows its base by that
+    exact = dtype is not None and any(map(is_run, paths.values()))  # a run knows its base by the float32 numbers
+    base = load(path, best, "float32" if exact else dtype, mesh, rules)
     if base.adapter is not None:
         raise ConfigError(f"adapter: {path} trained a part of other weights already; give those that it started from")
     leaves, adaptations = flatten_dict(base.params, sep="/"), {}
     for name, folder in paths.items():
-        adaptations[name] = read_run(folder, best, leaves, mesh, rules)
+        if is_run(folder):
+            adaptations[name] = read_run(folder, best, leaves, mesh, rules)
+        else:
+            adaptations[name] = read_peft(folder, base.model, leaves, mesh, rules)
     return _adapted(base, adaptations, dtype)
 
 

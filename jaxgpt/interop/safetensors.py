@@ -165,8 +165,6 @@ def write_tensors(
 
     A tensor larger than that has a shard of its own. `progress` gets the bytes written so far. Raises JaxgptError.
     """
-    from safetensors.numpy import save_file
-
     groups: list[dict[str, np.ndarray]] = [{}]
     for name, array in arrays.items():
         if groups[-1] and sum(each.nbytes for each in groups[-1].values()) + array.nbytes > shard_bytes:
@@ -175,11 +173,7 @@ def write_tensors(
     names = [FILE] if len(groups) == 1 else [_shard_name(i, len(groups)) for i in range(len(groups))]
     written = 0
     for file, group in zip(names, groups, strict=True):
-        try:
-            save_file(group, folder / file, metadata={"format": "pt"})  # transformers asks for this note
-            (folder / file).chmod(folder.stat().st_mode & 0o666)  # the package lets nobody else read it
-        except Exception as error:  # the Rust side raises its own kind
-            raise JaxgptError(f"{folder / file}: cannot be written: {error}; free space") from None
+        write_file(folder / file, group)
         written += sum(array.nbytes for array in group.values())
         progress(written)
     if len(groups) > 1:
@@ -187,6 +181,17 @@ def write_tensors(
 
         table = {name: file for file, group in zip(names, groups, strict=True) for name in group}
         write_json_atomic(folder / INDEX, {"metadata": {"total_size": written}, "weight_map": table})
+
+
+def write_file(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes one file into a folder that is a draft yet. Raises JaxgptError."""
+    from safetensors.numpy import save_file
+
+    try:
+        save_file(dict(arrays), path, metadata={"format": "pt"})  # transformers asks for this note
+        path.chmod(path.parent.stat().st_mode & 0o666)  # the package lets nobody else read it
+    except Exception as error:  # the Rust side raises its own kind
+        raise JaxgptError(f"{path}: cannot be written: {error}; free space") from None
 
 
 def _shard_name(index: int, count: int) -> str:

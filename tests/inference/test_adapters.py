@@ -111,7 +111,7 @@ def test_what_it_was_not_trained_on_is_one_line(base, trained, weights, tmp_path
         with pytest.raises(ConfigError, match=f"^adapter: .*{line}.*{base.name}$"):
             jaxgpt.load(tmp_path / name, adapter=run)
     for adapter, line in [
-        (base, "holds no run's config.yaml"),
+        (base, "neither adapter_config.json nor a run's config.yaml"),
         ({}, "expected a path, or paths by names"),
         (3, "not a path"),
     ]:
