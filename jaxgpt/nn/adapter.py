@@ -56,6 +56,11 @@ class Adapter(Seam, seam="adapter"):
         """What a projection gives for `x` (..., I): (..., O), by default `affine(x)`. `place.at` says which it is."""
         return affine(x)
 
+    def look_up(self, place: Place, ids_BT: jax.Array, x_BTD: jax.Array, vocabulary: int) -> jax.Array:
+        """What tokens become on the way in, from their rows of the token table (vocabulary, D), float32. `place.at` is
+        `embed`, and the table's path `embed/token`."""
+        return x_BTD
+
     def sublayer(self, place: Place, y_BTD: jax.Array) -> jax.Array:
         """What a part of a block gives to its norm place and the residual sum, from the part's own output. `place.at`
         ends in the part's name, `attention` or `feed_forward`."""

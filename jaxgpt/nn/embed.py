@@ -14,7 +14,7 @@ from jaxgpt.ops.sharding import constrain
 
 class Embed(nn.Module):
     """Parameters `token` (V, D), unless `tokens_of` has it; `position` (first_row + context, D) of a PositionEmbedding,
-    `token_type` (types, D) where tokens have types, below `adapter` those of virtual tokens."""
+    `token_type` (types, D) where tokens have types, below `adapter` those of an adapter."""
 
     vocab_size: int
     d_model: int
@@ -27,8 +27,8 @@ class Embed(nn.Module):
     """What a token's vector is multiplied by on the way in, not where the output scores against it."""
     tokens_of: "Embed | None" = None
     """Whose token table it reads, in place of one of its own."""
-    virtual: Adapter | None = None
-    """What has vectors for ids from V on; None: there are no such ids."""
+    added: Adapter | None = None
+    """What may change what is looked up, and has the vectors of ids from V on, where there are such."""
 
     def setup(self) -> None:
         """Declares the tables; a later one leaves the start of those before it as it was."""
@@ -43,7 +43,7 @@ class Embed(nn.Module):
         if self.token_types:
             shape = (self.token_types, self.d_model)
             self.type_table = self.param("token_type", nn.initializers.normal(self.std), shape, jnp.float32)
-        if self.virtual is not None:
+        if self.added is not None:
             self.adapter = Place("/".join(self.path))
 
     def __call__(self, tokens_BT: jax.Array, layout: Layout, token_types: jax.Array | None = None) -> jax.Array:
@@ -51,7 +51,8 @@ class Embed(nn.Module):
         x_BTD = constrain(
             lookup(self.token, tokens_BT, "vocabulary_gradient"), "sublayer"
         )  # summed over a split vocabulary before it is cut
-        if self.virtual is not None:
+        if self.added is not None:
+            x_BTD = self.adapter(self.added.look_up, tokens_BT, x_BTD, self.vocab_size)
             x_BTD = self._with_virtual(x_BTD, tokens_BT - self.vocab_size)
         if self.scale is not None:
             x_BTD = x_BTD * self.scale
@@ -70,8 +71,8 @@ class Embed(nn.Module):
 
     def _with_virtual(self, x_BTD: jax.Array, index_BT: jax.Array) -> jax.Array:
         """The vectors where the index is negative, else the adapter's of that index."""
-        assert self.virtual is not None
-        vectors = self.adapter(self.virtual.embed, self.d_model)
+        assert self.added is not None
+        vectors = self.adapter(self.added.embed, self.d_model)
         if vectors is None:
             return x_BTD
         return jnp.where((index_BT < 0)[..., None], x_BTD, lookup(vectors, jnp.maximum(index_BT, 0)))

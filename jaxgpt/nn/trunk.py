@@ -211,7 +211,7 @@ class Trunk(nn.Module):
             token_types=self.token_types,
             scale=self.embed_scale,
             tokens_of=self.tokens_of,
-            virtual=spec.adapter if spec.embedded_tokens else None,
+            added=spec.adapter,
         )
         self.norm_embed = None if spec.embed_norm is None else spec.embed_norm.module("norm_embed")
         linears = spec.linears(self.dtype).within(*self.path, "blocks", "layers")

@@ -12,9 +12,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.affine import Affine
 from jaxgpt.nn.dropout import Dropout
+from jaxgpt.ops.lookup import lookup
 from jaxgpt.ops.matmul import project
-from jaxgpt.ops.stored import Stored
 from jaxgpt.peft.by_rule import Factors, Widths, number_at, rules
+from jaxgpt.peft.lengths import column_norms, summed_norms
 from jaxgpt.peft.targets import adapted, projections, unmet
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.inputs import enabled
@@ -23,12 +24,14 @@ from jaxgpt.spec.sizes import Width
 from jaxgpt.text import Codec
 
 QKV = ("q", "k", "v")
-SHORTEST = 1e-15
-"""Length that a column has at least: one of zeros stays so."""
+TABLE = "embed/token"
+DROPPED = ("blocks/", "text_head/", TABLE)
+"""Where paths of what is called with an rng for dropout start, or of what drops nothing in any case."""
 
 
 class LoRA(Adapter, kind="lora"):
-    """Adds (α/r)·x A B to the projections that `targets` name: A (I, r) starts uniform within ±1/√I, B (r, O) at 0.
+    """Adds (α/r)·x A B to the projections that `targets` name: A (I, r) starts uniform within ±1/√I, B (r, O) at 0. To
+    the token table, `embed/token`, it adds (α/r)·A B: A (V, r) starts at 0, B (r, D) normal, as in microsoft/LoRA.
 
     Parameters `a`, `b`; with `dora` `magnitude` (O,), with `bias` `bias` (O,).
     """
@@ -48,7 +51,7 @@ class LoRA(Adapter, kind="lora"):
     rslora: bool = False
     """Whether the sum is scaled by α/√r, so that its size does not fall with the rank (rsLoRA)."""
     dropout: NonNegativeFloat = Field(default=0.0, lt=1)
-    """Share of x that A does not see in training."""
+    """Share of x that A does not see in training; of a table's rows nothing is dropped."""
     dora: bool = False
     """Whether W + (α/r)·A B gives columns their directions alone, and their lengths are parameters, which start as W's
     (DoRA). The gradient takes the columns' own lengths as constants (section 4.3)."""
@@ -94,6 +97,18 @@ class LoRA(Adapter, kind="lora"):
         y = y.astype(x.dtype)
         return y if affine.bias_O is None else y + affine.widened(affine.bias_O)
 
+    def look_up(self, place: Place, ids_BT: jax.Array, x_BTD: jax.Array, vocabulary: int) -> jax.Array:
+        """x + (α/r)·A[id] B, where targets name the token table."""
+        if not names(self.targets, TABLE):
+            return x_BTD
+        rank, scale = self._rank_and_scale(TABLE)
+        rows = number_at(TABLE, self.rank_pattern, self.room or self.rank)
+        a_VR = place.param("a", nn.initializers.zeros, (vocabulary, rows), jnp.float32)
+        b_RD = place.param("b", nn.initializers.normal(1.0), (rows, x_BTD.shape[-1]), jnp.float32)
+        if self.room is not None:
+            b_RD = jnp.where(jnp.arange(rows)[:, None] < rank, b_RD, 0)
+        return x_BTD + project(lookup(a_VR, ids_BT) * scale, b_RD)
+
     def begin(self, params: Mapping[str, jax.Array], codec: Codec | None, key: jax.Array) -> Mapping[str, jax.Array]:
         """Lengths of the columns that the weights have."""
         end = "/adapter/magnitude"
@@ -102,6 +117,8 @@ class LoRA(Adapter, kind="lora"):
 
     def merged(self, at: str, params: Mapping[str, np.ndarray], back: bool = False) -> Mapping[str, np.ndarray]:
         """W + (α/r)·A B, with `dora` at its own lengths; the way back needs `length`, those that the sum has."""
+        if at == "embed":
+            return self._merged_table(params, back)
         own, weight, bias = f"{at}/adapter", params[f"{at}/weight"], params.get(f"{at}/bias")
         owner = self._owner(at)
         rank, scale = self._rank_and_scale(owner)
@@ -123,9 +140,9 @@ class LoRA(Adapter, kind="lora"):
 
     def problems(self, shapes: Mapping[str, Any]) -> list[str]:
         """Rules that name nothing, a part of what shares an A, and places where nothing would be dropped."""
-        paths = adapted(shapes)
+        paths = [TABLE if path == "embed" else path for path in adapted(shapes)]
         owners = {self._owner(path) for path in paths}
-        found = unmet("targets", self.targets, projections(shapes), "projection")
+        found = unmet("targets", self.targets, [*projections(shapes), TABLE], "projection")
         for field, table in (("rank_pattern", self.rank_pattern), ("alpha_pattern", self.alpha_pattern)):
             found += unmet(field, rules(table), owners, "adapted projection" + self.fused_qkv * " that has an A")
         parts = {f"{owner.removesuffix('/q')}/{name}" for owner in owners if owner.endswith("/q") for name in QKV}
@@ -133,12 +150,23 @@ class LoRA(Adapter, kind="lora"):
             found.append(
                 f"fused_qkv: targets leave out {', '.join(missing)}, which shares an A with others; name it too"
             )
-        undropped = [path for path in paths if "/experts/" in path or not path.startswith(("blocks/", "text_head/"))]
+        undropped = [path for path in paths if "/experts/" in path or not path.startswith(DROPPED)]
         if enabled(self.dropout) and undropped:
             found.append(
                 f"dropout: nothing is dropped in front of {undropped[0]}; set it to 0, or leave that out of targets"
             )
+        if TABLE in paths and (self.dora or self.bias):
+            found.append(f"{'dora' if self.dora else 'bias'}: is for projections; leave {TABLE} out of targets")
         return found
+
+    def _merged_table(self, params: Mapping[str, np.ndarray], back: bool) -> Mapping[str, np.ndarray]:
+        if "lm_head/weight" not in params:
+            raise ConfigError(
+                f"model.adapter: {TABLE} may score tokens too, so what is added on the way in stays apart"
+            )
+        rank, scale = self._rank_and_scale(TABLE)
+        rows = params["embed/adapter/a"][..., :rank] @ params["embed/adapter/b"][:rank] * scale
+        return {TABLE: params[TABLE] - rows if back else params[TABLE] + rows}
 
     def _factors(self, place: Place, affine: Affine) -> tuple[jax.Array, jax.Array, Any]:
         """A (I, R), B (R, O) and what their product is scaled by."""
@@ -163,24 +191,6 @@ class LoRA(Adapter, kind="lora"):
         """The path of the projection whose A serves this one."""
         parent, _, name = path.rpartition("/")
         return f"{parent}/q" if self.fused_qkv and name in QKV else path
-
-
-@jax.jit
-def column_norms(weight: jax.Array | Stored) -> jax.Array:
-    """(..., I, O) -> float32 (..., O): Euclidean lengths of what makes each output."""
-    return jnp.sqrt(_squares(weight))
-
-
-def summed_norms(weight_IO: jax.Array | Stored, a_IR: jax.Array, b_RO: jax.Array, scale: Any) -> jax.Array:
-    """float32 (O,): `column_norms` of W + scale·A B, which is never made; with B = 0 the same bits as W's."""
-    with jax.default_matmul_precision("highest"):
-        across_RO = 2 * a_IR.T @ weight_IO.astype(jnp.float32) + scale * ((a_IR.T @ a_IR) @ b_RO)
-    squares_O = _squares(weight_IO) + scale * jnp.sum(across_RO * b_RO, 0)
-    return jnp.sqrt(jnp.maximum(squares_O, SHORTEST**2))
-
-
-def _squares(weight: jax.Array | Stored) -> jax.Array:
-    return jnp.sum(jnp.square(weight.astype(jnp.float32)), -2)
 
 
 def uniform_of_inputs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -1,15 +1,16 @@
 """An adapter merged into the weights that it stands on, and taken out of them again: functions of trees, in NumPy.
 
-Sums are taken in float64 and rounded once, to the dtype that the base's weights have.
+Sums are taken in float64 and rounded once, to the dtype that the base's weights have: float32 of those in four bits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.nn.adapter import Adapter
+from jaxgpt.ops.stored import as_arrays
 from jaxgpt.peft.targets import ADAPTER, adapted
 
 Leaves = dict[str, np.ndarray]
@@ -31,7 +32,7 @@ class Merged(NamedTuple):
 
 def merge(adapter: Adapter, params: Any) -> Merged:
     """The weights of a model with the adapter, without it. Raises ConfigError for one that is no change of weights."""
-    base = {path: np.asarray(leaf) for path, leaf in flatten_dict(params, sep="/").items()}
+    base = {path: np.asarray(leaf) for path, leaf in flatten_dict(as_arrays(params), sep="/").items()}
     own = {path: base.pop(path) for path in list(base) if ADAPTER in path}
     undo: Leaves = {}
     error = lost = 0.0
@@ -56,9 +57,27 @@ def unmerge(adapter: Adapter, merged: Merged) -> Any:
 
 
 def _changed(adapter: Adapter, at: str, base: Leaves, own: Leaves, back: bool) -> Mapping[str, np.ndarray]:
-    """What the adapter makes of the arrays of one place, which alone are widened."""
-    here = {path: leaf for path, leaf in base.items() if path.startswith(f"{at}/")}
-    return adapter.merged(at, {path: leaf.astype(np.float64) for path, leaf in (here | own).items()}, back)
+    """What the adapter makes of the arrays of one place."""
+    return adapter.merged(at, _Wide(base | own), back)
+
+
+class _Wide(Mapping[str, np.ndarray]):
+    """Arrays as float64, each when it is read: of a large model one at a time."""
+
+    def __init__(self, arrays: Leaves):
+        self._arrays = arrays
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        return self._arrays[path].astype(np.float64)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._arrays
 
 
 def _share(off: float, of: np.ndarray) -> float:

@@ -22,7 +22,7 @@ EXAMPLES = {
     "lora": [
         {},
         {"targets": EVERYWHERE, "dora": True, "fused_qkv": True, "bias": True, "rank": 2},
-        {"targets": EVERYWHERE, "rank": 2, "room": 4, "rslora": True},
+        {"targets": [*EVERYWHERE, "embed/token"], "rank": 2, "room": 4, "rslora": True},
     ],
     "prefix": [{"tokens": 3}, {"tokens": 3, "mlp": 6}],
     "prompt": [{"tokens": 3}],

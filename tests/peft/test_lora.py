@@ -11,7 +11,7 @@ import jaxgpt.peft  # noqa: F401  declares its members
 from jaxgpt.models import Model
 from jaxgpt.nn.linear import Linears
 from jaxgpt.peft import LoRA
-from jaxgpt.peft.lora import column_norms, summed_norms
+from jaxgpt.peft.lengths import column_norms, summed_norms
 from jaxgpt.spec import ConfigError, parse
 
 GPT2 = {"kind": "gpt2", "num_layers": 12, "d_model": 768, "num_heads": 12, "context": 1024, "vocab_size": 50257}
@@ -139,10 +139,11 @@ def test_lengths_are_the_same_bits_alone_stacked_and_with_nothing_added(rows, co
         ),
         (SMALL, {"alpha_pattern": {"/o$": 2}}, r"alpha_pattern: no adapted projection is named as "),
         (SMALL, {"targets": ["[qk]$"], "fused_qkv": True}, r"fused_qkv: targets leave out blocks/layers/attention/v"),
+        (SMALL, {"targets": ["embed"], "dora": True}, r"dora: is for projections; leave embed/token out of targets"),
         (MOE, {"targets": ["experts"], "dropout": 0.1}, r"dropout: nothing is dropped in front of .*experts/down"),
         ({**SMALL, "tied": False}, {"targets": ["lm_head"], "dropout": 0.1}, r"dropout: nothing is .* of lm_head; set"),
     ],
-    ids=["target", "rank", "alpha", "a part of qkv", "experts", "lm_head"],
+    ids=["target", "rank", "alpha", "a part of qkv", "a table", "experts", "lm_head"],
 )
 def test_what_names_nothing_is_refused_in_one_line(base, adapter, message):
     with pytest.raises(ConfigError, match=rf"^model\.adapter\.{message}"):
@@ -162,6 +163,21 @@ def test_what_names_nothing_is_refused_in_one_line(base, adapter, message):
 def test_bad_fields_are_told_at_once(adapter, message):
     with pytest.raises(ConfigError, match=message):
         model(**adapter)
+
+
+def test_a_row_is_added_to_a_token_s(weights):
+    spec = model(targets=["embed/token"], rank=2, alpha=3.0)
+    params, tokens = weights(spec), jnp.arange(8)[None]
+    a, b = (params["embed"]["adapter"][name] for name in "ab")
+    bare = {
+        **params,
+        "embed": {"token": params["embed"]["token"] + 1.5 * a @ b, "position": params["embed"]["position"]},
+    }
+    states = [
+        m.build().apply({"params": p}, tokens, method="hidden")
+        for m, p in ((spec, params), (parse(Model, SMALL), bare))
+    ]
+    assert_close(*states, 1e-5)
 
 
 def test_flops_are_4_for_what_gradients_pass_and_6_for_what_is_trained():

@@ -15,6 +15,7 @@ from jaxgpt.spec import ConfigError
 EVERYWHERE = ("attention/", "/(up|down)$")
 ADAPTERS = {
     "lora": LoRA(targets=EVERYWHERE, rank=2, room=3, rank_pattern={"/o$": 1}, bias=True),
+    "a table and an output": LoRA(targets=("embed/token", "lm_head"), rank=2, room=3),
     "dora, one a": LoRA(targets=EVERYWHERE, rank=2, dora=True, fused_qkv=True, bias=True),
     "ia3": IA3(),
 }
@@ -23,7 +24,7 @@ SIZES = {"num_layers": 2, "d_model": 16, "num_heads": 2, "context": 8, "vocab_si
 
 
 def model(adapter, **fields):
-    return Decoder(**SIZES, **fields, adapter=adapter)
+    return Decoder(**SIZES, **{"tied": False, **fields}, adapter=adapter)
 
 
 def logits(spec, params):
@@ -62,6 +63,11 @@ def test_what_bfloat16_rounds_away_is_stated(weights):
     [
         (Bottleneck(), {}, r"^model\.adapter: adapter is no change of weights, so it cannot be merged into them"),
         (LoRA(bias=True), {"bias": False}, r"attention/q/adapter/bias: .*/q has no bias that it could be merged into"),
+        (
+            LoRA(targets=("embed",)),
+            {"tied": True},
+            r"^model\.adapter: embed/token may score tokens too, so what is added",
+        ),
     ],
 )
 def test_what_cannot_be_merged_is_refused_in_one_line(adapter, fields, message, weights):
