@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from jaxgpt.lab.analysis.findings import Findings, Outcome
 from jaxgpt.spec import ConfigError, diff, load_yaml
 
+BY_DATA = frozenset({"model.vocab_size", "objective.class_weights"})
+"""Fields that the data may decide though they are given: a vocabulary grows by marks, `balanced` becomes numbers."""
+
 
 class Spent(NamedTuple):
     """What one run took, as the mean of an arm's, or many, as their sum. NaN where no run has ended."""
@@ -66,5 +69,5 @@ def _as_begun(run: Any, config: Path) -> Any:
     except ConfigError:
         return None
     differs = diff(run.settings(), begun.settings())
-    decided = (open is None or name == "model.vocab_size" for name, (open, _) in differs.items())  # or grown by marks
+    decided = (open is None or name in BY_DATA for name, (open, _) in differs.items())
     return begun if begun.complete and all(decided) else None
