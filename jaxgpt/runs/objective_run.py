@@ -154,8 +154,9 @@ class ObjectiveRun(Run, kind="objective"):
         return self.dtype
 
     def completed(self, quiet: bool = True) -> "ObjectiveRun":
-        """The run with what its data decide; tokenises the corpus when no earlier run did."""
-        return self if self.complete else self.settled(self.prepare(quiet))
+        """The run with what its data decide; tokenises the corpus when no earlier run did. A given size of a vocabulary
+        may grow by marks."""
+        return self if self.complete and not self.tokenizer.marks else self.settled(self.prepare(quiet))
 
     def prepare(self, quiet: bool = False, codec: Codec | None = None) -> TrainingData:
         """Its data, in batches as its objective asks for them; a `codec` takes the place of the tokenizer's."""

@@ -14,6 +14,8 @@ from jaxgpt.spec.errors import did_you_mean, quote, short
 from jaxgpt.text.batches.arrangement import Target
 from jaxgpt.text.corpora.columns import TextRow
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 class Targets(NamedTuple):
     """The labels of some rows."""
@@ -77,7 +79,7 @@ def scores(rows: Sequence[TextRow]) -> np.ndarray:
             value = float(label)
         except ValueError:
             value = math.nan
-        if not math.isfinite(np.float32(value)):
+        if not abs(value) <= LARGEST:  # nor is not-a-number
             raise ConfigError(f"{where}: label {quote(label, 40)} is no number; expected a finite score")
         values.append(value)
     return np.array(values, np.float32)

@@ -117,6 +117,11 @@ class Codec(ABC):
         Raises ConfigError where the template holds no such pair, or the limit is too small for it.
         """
         if seconds is None:
+            if limit <= (size := sum(map(len, self.frame))):
+                raise ConfigError(
+                    f"data.seq_len: {limit} tokens leave no room for a text beside the {size} that frame it; raise it "
+                    f"to {size + 1} or more"
+                )
             return [Joined(ids, np.zeros(len(ids), np.int8)) for ids in self.framed(firsts, limit)]
         if self.pair is None:
             raise ConfigError("tokenizer: its post-processor puts no two texts, each once and in order, into one row")

@@ -138,6 +138,7 @@ def test_labels_of_numbers_are_in_the_order_of_numbers(tmp_path):
 BAD = [
     ("a\tx\nb\tx\n", CLASS, {}, r"data\.label: every training row has the label 'x'"),
     ("a\t1\nb\tx\n", RowPlan(None, "joined", "number"), {}, r"rows\.tsv:2: label 'x' is no number"),
+    ("a\t1\nb\t1e39\n", RowPlan(None, "joined", "number"), {}, r"rows\.tsv:2: label '1e39' is no number"),
     ("a\t1\nb\tinf\n", RowPlan(None, "joined", "number"), {}, r"rows\.tsv:2: label 'inf' is no number"),
     ("a\t1\nb\t1\n", RowPlan(None, "joined", "number"), {}, r"data\.label: every training row has the score 1"),
     ("a\t1\nb\t\n", CLASS, {}, r"rows\.tsv:2: column 2 is empty"),

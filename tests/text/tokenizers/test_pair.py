@@ -74,6 +74,10 @@ def test_a_limit_that_leaves_a_text_nothing_is_one_line():
     codec = HuggingFaceCodec(vocabulary(PROCESSORS["roberta"]), None)
     with pytest.raises(ConfigError, match=r"data\.seq_len: 5 tokens leave no room .* the 4 that frame them; .* 6"):
         codec.joined(["ab"], ["a"], 5)
+    with pytest.raises(
+        ConfigError, match=r"data\.seq_len: 2 tokens leave no room for a text beside the 2 .* 3 or more"
+    ):
+        codec.joined(["ab"], None, 2)
 
 
 def test_a_template_that_turns_the_texts_round_is_refused_once_a_pair_is_asked_for():
