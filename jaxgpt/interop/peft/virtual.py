@@ -1,7 +1,8 @@
 """PEFT's virtual tokens as parameters of our adapters, both ways: one tensor, `prompt_embeddings`.
 
 n tokens, L layers, G key/value heads, K head width, D model width. A prefix is (n, L·2·G·K), each token's keys and
-values layer by layer, and ours lies just so; a prompt is (n, D).
+values layer by layer, and ours lies just so; a prompt is (n, D). Where a model scales what it embeds, PEFT's prompt is
+what comes out of that, and ours, rows behind the token table, what goes in.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from jaxgpt.interop.finite import fault, is_finite
 from jaxgpt.interop.peft.config import VirtualConfig
 from jaxgpt.interop.peft.tensors import Leaves
 from jaxgpt.interop.tensors import Tensor
+from jaxgpt.models import Decoder
 from jaxgpt.models.transformer import Transformer
 from jaxgpt.peft import Prefix, Prompt
 from jaxgpt.peft.prefix import ROOT
@@ -51,7 +53,7 @@ def read_virtual(
         raise JaxgptError(fault(TENSOR, array, "float32"))
     if prefix:
         return Prefix(tokens=config.length), {PREFIX: array}
-    return Prompt(tokens=config.length), {PROMPT: array}
+    return Prompt(tokens=config.length), {PROMPT: array / _scale(model)}
 
 
 def write_virtual(
@@ -70,4 +72,9 @@ def write_virtual(
         config |= {"prefix_projection": False, "encoder_hidden_size": config["token_dim"]}
     else:
         config |= {"prompt_tuning_init": "RANDOM"}
-    return config, {TENSOR: leaves[PREFIX if prefix else PROMPT]}
+    return config, {TENSOR: leaves[PREFIX] if prefix else leaves[PROMPT] * _scale(model)}
+
+
+def _scale(model: Transformer) -> np.float32:
+    """What the model multiplies token embeddings by."""
+    return np.float32((isinstance(model, Decoder) and model.embed_scale) or 1.0)

@@ -27,6 +27,7 @@ BASES = {
     "llama": ("LlamaForCausalLM", "LlamaConfig", LLAMA),
     "llama-tied": ("LlamaForCausalLM", "LlamaConfig", LLAMA | {"tie_word_embeddings": True}),
     "bert": ("BertForMaskedLM", "BertConfig", BERT),
+    "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", LLAMA | {"head_dim": 6, "sliding_window": CONTEXT}),
     "neox": ("GPTNeoXForCausalLM", "GPTNeoXConfig", SIZE | {"rotary_pct": 0.67, **ENDS}),
 }
 LM = {"task_type": "CAUSAL_LM"}
@@ -97,6 +98,8 @@ CASES = {
         "LoraConfig",
         LORA | {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
     ),
+    "gemma2-prefix": ("gemma2", "PrefixTuningConfig", LM | {"num_virtual_tokens": 5}),
+    "gemma2-prompt": ("gemma2", "PromptTuningConfig", LM | {"num_virtual_tokens": 5}),
     "bert-lora": ("bert", "LoraConfig", {"r": 4, "target_modules": ["query", "value", "dense"]}),
     "bert-ia3": (
         "bert",
