@@ -97,7 +97,7 @@ class Start:
         path = locate(str(run.start_name), "start")
         source = load_base(path, run, run.exec.mesh, run.exec.rules)
         problems = _unlike(source.model, run.model)
-        if source.codec is not None and source.codec.encode(PROBE) != self._codec.encode(PROBE):
+        if source.codec is not None and _other_ids(source.codec, self._codec):
             problems.append(f"tokenizer: {path} has another; set tokenizer.path to its tokenizer.json")
         ours, theirs = (flatten_dict(tree, sep="/") for tree in (self._like.model_params, source.params))
         frozen = flatten_dict(self._like.frozen or {}, sep="/")
@@ -118,6 +118,16 @@ class Start:
         if problems:
             raise ConfigError([f"start: {problem}" for problem in problems])
         return weights
+
+
+def _other_ids(theirs: Codec, ours: Codec) -> bool:
+    """Whether two vocabularies give other ids; one without the probe's characters is the same only as a whole."""
+    if theirs.digest == ours.digest:
+        return False
+    try:
+        return theirs.encode(PROBE) != ours.encode(PROBE)
+    except ConfigError:
+        return True
 
 
 def _may_differ(name: str) -> bool:

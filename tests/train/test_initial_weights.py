@@ -14,7 +14,8 @@ from jaxgpt.inference.load import load
 from jaxgpt.runs import Run
 from jaxgpt.runs.fits import check_devices
 from jaxgpt.spec import ConfigError, apply_overrides, parse
-from jaxgpt.train.initial_weights import _unlike
+from jaxgpt.text import Char, WordPiece
+from jaxgpt.train.initial_weights import _other_ids, _unlike
 from jaxgpt.train.opening import begin, opened
 from jaxgpt.train.program import hyper
 
@@ -183,3 +184,10 @@ def test_new_marks_get_fresh_rows_and_they_alone(home, trained):
         ):
             plain = made(home, **fields, start=str(first), **{"tokenizer.path": str(first / "tokenizer")})
             run(plain.evolve(model=plain.model.evolve(vocab_size=rows + 1)), home / "larger", quiet=True)
+
+
+def test_vocabularies_of_characters_are_told_apart_although_they_cannot_spell_the_probe():
+    few, more = (Char().train(lambda text=text: [text]) for text in ("abc", "abcd"))
+    assert not _other_ids(few, Char().train(lambda: ["cab"]))
+    assert _other_ids(few, more)
+    assert _other_ids(few, WordPiece(vocab_size=40).train(lambda: WORDS))
