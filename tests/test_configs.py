@@ -22,6 +22,14 @@ EXACT = {
     "gpt2/774m.yaml": 774_030_080,
     "gpt2/1558m.yaml": 1_557_611_200,
 }
+TRAINED = {  # trainable parameters, on a base of 124,439,808
+    "peft/lora_124m.yaml": 12 * 2 * 2 * 8 * 768,
+    "peft/prefix_124m.yaml": 10 * 768 + (768 * 512 + 512) + (512 + 1) * 12 * 2 * 768,
+    "peft/prompt_124m.yaml": 100 * 768,
+    "peft/adapter_124m.yaml": 12 * 2 * (2 * 64 * 768 + 64 + 768) + (2 * 12 + 1) * 2 * 768,
+    "peft/bitfit_124m.yaml": 12 * (3 + 1 + 4 + 1 + 2) * 768 + 768,
+}
+TASKS = ("sst2", "cola", "stsb", "arc_easy", "pairs")
 PRINTED = {  # Brown et al. 2020, table 2.1: parameters, tokens a batch, learning rate
     "125m": (125e6, 0.5e6, 6.0e-4),
     "350m": (350e6, 0.5e6, 3.0e-4),
@@ -56,6 +64,27 @@ def test_a_config_loads_and_its_head_says_command_cost_and_expectation(name):
 @pytest.mark.parametrize("name", EXACT)
 def test_counts_are_the_published_ones(name):
     assert summarize(load(name))["params"] == EXACT[name]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_is_trained_is_counted_exactly_and_said(name):
+    facts = summarize(load(name))
+    assert facts["trainable_params"] == TRAINED[name]
+    said = f"{facts['trainable_params']:,} trainable parameters of {facts['params']:,}"
+    assert said in (FOLDER / name).read_text()
+
+
+def test_lora_of_rank_8_trains_the_294912_parameters_that_are_known():
+    assert TRAINED["peft/lora_124m.yaml"] == 294_912
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_gpt1_is_fine_tuned_by_the_papers_recipe(task):
+    run = load(f"gpt1/{task}.yaml")
+    assert (run.optim.lr, run.batch_size, run.epochs, run.objective.lm_weight) == (6.25e-5, 32, 3, 0.5)
+    assert (run.schedule.kind, run.schedule.warmup, run.model.text_head.dropout) == ("linear", 0.002, 0.1)
+    marked = run.model.evolve(text_head=None).count() - EXACT["gpt1/117m.yaml"]
+    assert marked == run.tokenizer.marks * run.model.d_model
 
 
 @pytest.mark.parametrize("size", PRINTED)

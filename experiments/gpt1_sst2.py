@@ -1,0 +1,40 @@
+"""What do pre-training and the auxiliary language model do for SST-2 (Radford et al. 2018, table 5, in small)?
+
+    JAXGPT_DATA=<folder> jaxgpt train configs/gpt1/small_cpu.yaml --out runs/gpt1/s0
+    JAXGPT_DATA=<folder> jaxgpt ablate experiments/gpt1_sst2.py
+
+Twenty-four runs: about 18 minutes on 2 cores after the small GPT-1's 5. Two epochs of 6,920 sentences in each, in
+GPT-1's arrangement, scored by accuracy on the development part. All arms have the size of the small GPT-1 and read by
+its vocabulary; those from scratch have none of its weights.
+"""
+
+from jaxgpt.lab import Experiment, factorial, interaction, main_effects
+
+SMALL = {
+    "model.num_layers": 4,
+    "model.d_model": 128,
+    "model.num_heads": 4,
+    "model.context": 64,
+    "model.vocab_size": None,
+    "tokenizer.base.vocab_size": 4000,
+    "tokenizer.base.path": "runs/gpt1/s0/tokenizer",
+    "data.seq_len": 40,
+    "epochs": None,
+    "steps": 433,
+    "optim.lr": 5e-4,
+}
+FACTORS = {
+    "start": {"scratch": SMALL | {"start": None}, "pretrained": SMALL | {"start": "runs/gpt1/s0"}},
+    "lm": {"task": {"objective.lm_weight": 0.0}, "task_lm": {"objective.lm_weight": 0.5}},
+}
+
+experiment = Experiment(
+    question="What do pre-training and the auxiliary language model do for a small GPT-1 on SST-2?",
+    base="configs/gpt1/sst2.yaml",
+    arms=factorial(FACTORS),
+    baseline="scratch+task",
+    contrasts=main_effects(FACTORS) | interaction(FACTORS),
+    metric="val/accuracy",
+    better="higher",
+    seeds=6,
+)
