@@ -17,15 +17,21 @@ from peer import serve
 SHAPE = ("vocab_size", "context", "num_layers", "d_model", "num_heads")
 
 
+def adamw(model: torch.nn.Module, optim: dict[str, float], fused: bool = False) -> torch.optim.Optimizer:
+    """AdamW of what is trainable, without decay on vectors."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trainable if p.dim() > 1]
+    rest = [p for p in trainable if p.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": optim["weight_decay"]}, {"params": rest, "weight_decay": 0.0}]
+    betas = optim["b1"], optim["b2"]
+    return torch.optim.AdamW(groups, lr=optim["lr"], betas=betas, eps=optim["eps"], fused=fused or None)
+
+
 def update(
     loss: Callable[[], torch.Tensor], model: torch.nn.Module, optim: dict[str, float], fused: bool = False
 ) -> Callable[[], None]:
-    """One training step: AdamW without decay on vectors, gradients clipped by their norm."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    rest = [p for p in model.parameters() if p.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": optim["weight_decay"]}, {"params": rest, "weight_decay": 0.0}]
-    betas = optim["b1"], optim["b2"]
-    optimizer = torch.optim.AdamW(groups, lr=optim["lr"], betas=betas, eps=optim["eps"], fused=fused or None)
+    """One training step: AdamW, gradients clipped by their norm."""
+    optimizer = adamw(model, optim, fused)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
