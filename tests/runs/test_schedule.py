@@ -45,3 +45,13 @@ def test_wsd_is_stable_then_decays():
     schedule = WSD(decay=0.2, warmup=10)
     assert [at(schedule, step, 101) for step in (10, 50, 80)] == pytest.approx([1, 1, 1])
     assert at(schedule, 90, 101) == pytest.approx(0.5) and at(schedule, 100, 101) == 0
+
+
+def test_a_share_of_the_steps_is_that_many_steps():
+    """At least one; a longer run then warms up longer, so that it shares no step with a shorter one."""
+    for make in (Constant, Cosine, InverseSqrt, Linear, WSD):
+        share, steps = make(warmup=0.25), make(warmup=25)
+        assert [float(share(step, 100)) for step in (0, 24, 25, 60)] == [float(steps(s, 100)) for s in (0, 24, 25, 60)]
+        assert share.shared(100) == 0 and steps.warmup_steps(9) == 25
+    assert Constant(warmup=0.001).warmup_steps(20) == 1 and Constant(warmup=0.0).warmup_steps(20) == 0
+    assert Constant(warmup=5).shared(100) == 100 and type(Constant(warmup=1e3).warmup) is int

@@ -125,9 +125,10 @@ class Codec(ABC):
             return [Joined(ids, np.zeros(len(ids), np.int8)) for ids in self.framed(firsts, limit)]
         if self.pair is None:
             raise ConfigError("tokenizer: its post-processor puts no two texts, each once and in order, into one row")
-        ids = self.arrays([*firsts, *seconds])
-        pairs = zip(ids[: len(firsts)], ids[len(firsts) :], strict=True)
-        return [self.pair.join(first, second, limit) for first, second in pairs]
+        texts = list(dict.fromkeys([*firsts, *seconds]))  # contexts and both orders repeat them
+        ids = dict(zip(texts, self.arrays(texts), strict=True))
+        pairs = zip(firsts, seconds, strict=True)
+        return [self.pair.join(ids[first], ids[second], limit) for first, second in pairs]
 
     def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """The text that `ids` add to that of `before`, which may start with `bos`: a vocabulary may spell the first

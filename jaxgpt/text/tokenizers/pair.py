@@ -1,6 +1,5 @@
 """Two texts read as one: what a vocabulary's template puts around them, and which of them a limit cuts."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,20 +42,19 @@ class PairTemplate(NamedTuple):
                 f"raise it to {self.size + 2} or more"
             )
         lengths = longest_first(len(first), len(second), room)
-        texts = first[: lengths[0]], second[: lengths[1]]
-        pieces: Iterable[tuple[np.ndarray, list[int] | int]] = [
-            _special(self.before),
-            (texts[0], self.types[0]),
-            _special(self.between),
-            (texts[1], self.types[1]),
-            _special(self.behind),
-        ]
-        ids, types = zip(*((ids, np.broadcast_to(np.array(kind), ids.shape)) for ids, kind in pieces), strict=True)
-        return Joined(np.concatenate(ids).astype(np.int64), np.concatenate(types).astype(np.int8))
-
-
-def _special(tokens: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, list[int]]:
-    return np.array([index for index, _ in tokens], np.int64), [kind for _, kind in tokens]
+        ids, types = np.empty(self.size + sum(lengths), np.int64), np.empty(self.size + sum(lengths), np.int8)
+        at = 0
+        for special, text, kind in (
+            (self.before, first[: lengths[0]], self.types[0]),
+            (self.between, second[: lengths[1]], self.types[1]),
+            (self.behind, first[:0], 0),
+        ):
+            for token, of in special:
+                ids[at], types[at] = token, of
+                at += 1
+            ids[at : at + len(text)], types[at : at + len(text)] = text, kind
+            at += len(text)
+        return Joined(ids, types)
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
