@@ -188,7 +188,7 @@ def convert(
     target: Annotated[
         Path, typer.Argument(help="a new folder, for transformers, or a .gguf file", metavar="DST", parser=resolve)
     ],
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16", metavar="TYPE")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or nf4", metavar="TYPE")] = "float32",
 ) -> None:
     """Write a model for other libraries, whole or not at all; `jaxgpt.load` reads every format as it is."""
     from jaxgpt.inference.convert import convert as write

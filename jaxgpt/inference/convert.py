@@ -14,11 +14,12 @@ from jaxgpt.inference.adapters import is_run
 from jaxgpt.inference.device_weights import DTYPES
 from jaxgpt.inference.load import Loaded, load
 from jaxgpt.interop.families.table import by_model
-from jaxgpt.interop.hugging_face.export import padding, write_folder
+from jaxgpt.interop.hugging_face.export import NF4, padding, write_folder
 from jaxgpt.interop.recognize import read_source
 from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.models import Decoder, Model
 from jaxgpt.nn.task_head import TaskHead
+from jaxgpt.ops.stored import as_arrays
 from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import choice, instance
@@ -31,25 +32,29 @@ REPLACED = ("qwen2",)
 
 
 def convert(source: str | Path, target: str | Path, dtype: str = "float32", best: bool = True) -> None:
-    """Writes the model at `source` (what `jaxgpt.load` reads) to `target`, whole or not at all, in `dtype`.
+    """Writes the model at `source` (what `jaxgpt.load` reads) to `target`, whole or not at all, in `dtype`: that of
+    all weights, or `nf4`, in which a folder's projections are as bitsandbytes has them, the rest in float32.
 
     `target` is a `.gguf` file for families that GGUF has here, else a Hugging Face folder, and must not be there. A
     model that makes vectors of texts, by its head or by its recipe, becomes a sentence-transformers folder.
     Raises ConfigError and JaxgptError with one line for everything that does not fit.
     """
-    choice("dtype", dtype, DTYPES)
+    choice("dtype", dtype, (*DTYPES, NF4))
     instance("best", best, "True or False", bool)
     source, target = resolve(source), resolve(target)
     if target.suffix in NO_FOLDER:
         raise ConfigError(f"{target}: expected a folder, or a file that ends in .gguf")
     if target.exists() and not (target.is_dir() and target.suffix != ".gguf" and not any(target.iterdir())):
         raise ConfigError(f"{target}: is there already and is not written over; remove it, or choose another name")
-    loaded = _read(source, dtype, best)
-    size = loaded.model.count() * jnp.dtype(dtype).itemsize / 1e6
+    numbers = "float32" if dtype == NF4 else dtype
+    loaded = _read(source, numbers, best)
+    size = loaded.model.count() * (0.5 if dtype == NF4 else jnp.dtype(dtype).itemsize) / 1e6
     with Watch("write", total=size, unit="MB") as watch:
         if target.suffix == ".gguf":
             from jaxgpt.interop.gguf.write import write_gguf
 
+            if dtype == NF4:
+                raise ConfigError("dtype: nf4 is a Hugging Face folder's; GGUF has other 4-bit types, not written here")
             if loaded.recipe is not None:
                 raise ConfigError(f"{target}: GGUF has no place for how texts become vectors; write a folder")
             if loaded.model.text_head is not None:
@@ -82,7 +87,7 @@ def _read(source: Path, dtype: str, best: bool) -> Loaded:
                 f"{source}: objective {run.spec.objective.kind} adds up both orders of a pair, which no class of other "
                 "libraries does; train on pairs by objective regress"
             )
-        model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, run.params))
+        model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, as_arrays(run.params)))
         return replace(run, model=model, params=params, recipe=recipe)
     opened = read_source(source)
     done = 0.0

@@ -11,6 +11,9 @@ from jaxgpt.nn.adapter import Adapter, Place
 from jaxgpt.nn.affine import Affine
 from jaxgpt.ops.stored import is_stored
 
+PROJECTIONS = r"blocks/layers/(cross_)?(attention|feed_forward)/(q|k|v|o|gate|up|down)/weight$"
+"""Paths of the weights of blocks' projections, without experts, routers, embeddings, norms and heads."""
+
 
 class Linear(nn.Module):
     """x·weight + bias: (..., in) -> (..., out). float32 parameters, computed in `dtype`."""

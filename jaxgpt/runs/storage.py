@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from pydantic import Field
 
+from jaxgpt.nn.linear import PROJECTIONS
 from jaxgpt.ops.nf4_weight import NF4Weight
 from jaxgpt.ops.rounded import Rounded
 from jaxgpt.ops.stored import Stored, is_stored
@@ -17,8 +18,6 @@ from jaxgpt.spec import ConfigError, Seam
 from jaxgpt.spec.errors import quote
 from jaxgpt.spec.rules import Rule, names
 
-PROJECTIONS = r"blocks/layers/(cross_)?(attention|feed_forward)/(q|k|v|o|gate|up|down)/weight$"
-"""The projections of blocks, without experts, routers, embeddings, norms and heads."""
 Rules = Annotated[tuple[Rule, ...], Field(min_length=1)]
 
 

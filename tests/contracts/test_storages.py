@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from close import assert_close, difference
 
+from jaxgpt.nn.linear import PROJECTIONS
 from jaxgpt.ops.matmul import project
 from jaxgpt.ops.stored import is_stored
-from jaxgpt.runs.storage import PROJECTIONS
 from jaxgpt.spec import members
 
 NAMES = [name for name, member in members("storage").items() if not inspect.isabstract(member)]

@@ -8,6 +8,8 @@ from typing import Any
 from jaxgpt.disk import new_folder, write_json_atomic
 from jaxgpt.interop.families.table import by_model
 from jaxgpt.interop.finite import cast
+from jaxgpt.interop.hugging_face.bitsandbytes import CONFIG_KEY as QUANTIZATION
+from jaxgpt.interop.hugging_face.bitsandbytes import quantized, settings
 from jaxgpt.interop.hugging_face.chat_template import write_templates
 from jaxgpt.interop.hugging_face.folder import CONFIG, GENERATION
 from jaxgpt.interop.safetensors import write_tensors
@@ -18,6 +20,8 @@ from jaxgpt.spec import ConfigError
 from jaxgpt.text import Codec
 from jaxgpt.text.tokenizers.huggingface import add_first
 
+NF4 = "nf4"
+"""The dtype of a folder whose projections are in 4 bits, as bitsandbytes has them, and the rest in float32."""
 SHARD = 5_000_000_000
 """Bytes of a file, at most; transformers' own."""
 ROLES = {
@@ -51,8 +55,10 @@ def write_folder(
     Returns the model that the folder holds: `model`, or where its class always has biases, the same with zeros for
     them. `progress` gets the bytes of weights written so far. Raises ConfigError with one line for every field of
     `model` that no family of transformers can express, and JaxgptError when `target` is there or cannot be written,
-    or a weight is too large for `dtype`.
+    or a weight is too large for `dtype`. `dtype` may be `nf4`, but for sentence-transformers.
     """
+    if recipe is not None and dtype == NF4:
+        raise ConfigError("dtype: nf4 is not written for sentence-transformers; choose another")
     family = by_model(model)
     model, params = family.fill(model, params)
     config = family.config(model)
@@ -66,7 +72,6 @@ def write_folder(
             ends["pad_token_id"] = padding(codec)
     given = {key: value for key, value in (generation or {}).items() if value is not None}
     with new_folder(target) as draft:
-        write_json_atomic(draft / CONFIG, {**config, **ends, "dtype": dtype})
         write_json_atomic(draft / GENERATION, {**ends, **given})
         if codec is not None:
             typed = config.get("type_vocab_size", 0) > 1
@@ -77,8 +82,14 @@ def write_folder(
             write_modules(draft, recipe, model, dtype)
         write_templates(draft, chat_templates or {})
         arrays = family.write(params, model)
+        stored = "float32" if dtype == NF4 else dtype
         for name in arrays:
-            arrays[name] = cast(name, arrays[name], dtype)
+            arrays[name] = cast(name, arrays[name], stored)
+        how = {}
+        if dtype == NF4:
+            arrays = quantized(family.names(model), arrays, double=True)
+            how = {QUANTIZATION: settings(arrays, double=True)}
+        write_json_atomic(draft / CONFIG, {**config, **ends, "dtype": stored, **how})
         write_tensors(draft, arrays, shard_bytes, progress)
     return model
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgpt.interop.families.table import by_config
+from jaxgpt.interop.hugging_face.bitsandbytes import dequantized
 from jaxgpt.interop.hugging_face.chat_template import read_templates
 from jaxgpt.interop.hugging_face.special_ids import KEYS, check_special_ids
 from jaxgpt.interop.hugging_face.tokenizer import SETTINGS, read_codec
@@ -34,7 +35,7 @@ def read_source(folder: Path) -> Source:
         model = family.spec(config)
     except ConfigError as error:
         raise ConfigError([f"{folder / CONFIG}: {problem}" for problem in error.problems]) from None
-    tensors = read_tensors(folder)
+    tensors = dequantized(config, read_tensors(folder), str(folder / CONFIG))
     model = family.fit(model, tensors)
 
     path = folder / SETTINGS
