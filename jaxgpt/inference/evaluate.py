@@ -10,6 +10,7 @@ from jaxgpt.evals.labelled import measure, read_labelled
 from jaxgpt.inference.answers import task_of
 from jaxgpt.inference.load import load
 from jaxgpt.runs.objective_run import ObjectiveRun
+from jaxgpt.spec import ConfigError
 from jaxgpt.text.corpora.locate import locate
 
 
@@ -27,6 +28,12 @@ def evaluate(
     task = task_of(None if run is None else run.objective, model.model, name)
     labels = getattr(model.model.text_head, "labels", None)
     rows = read_labelled(name, file, None if run is None else run.data)
+    texts = model.texts_a_row
+    if name != "choice" and texts not in (None, len(rows[0].texts)):
+        raise ConfigError(
+            f"{rows[0].where}: {len(rows[0].texts)} texts a row, and the model was trained on {texts}; name the "
+            "columns as in training"
+        )
     figures, predicted = measure(
         name, task, labels, rows, lambda rows: model.answers(name, rows, batch_size, quiet=False)
     )

@@ -201,7 +201,9 @@ class Loaded:
     def classify(self, texts: Texts, batch_size: int = 32, quiet: bool = False) -> list[Classified]:
         """The label of each text, or of each pair of texts, with the probability of every label by its name. Texts too
         long lose their ends, as in training. Raises ConfigError where the weights have no head that does this."""
-        p_NC = probabilities(self.answers("classify", text_rows(texts, batch_size, self._texts), batch_size, quiet))
+        p_NC = probabilities(
+            self.answers("classify", text_rows(texts, batch_size, self.texts_a_row), batch_size, quiet)
+        )
         names = getattr(self.model.text_head, "labels", None) or ()
         return [Classified(names[int(p_C.argmax())], dict(zip(names, p_C.tolist(), strict=True))) for p_C in p_NC]
 
@@ -213,7 +215,7 @@ class Loaded:
     def rate(self, texts: Texts, batch_size: int = 32, quiet: bool = False) -> np.ndarray:
         """float32 (N,): the score of each text, or of each pair of texts, on the scale of the training data's scores.
         Raises ConfigError as `classify` does."""
-        return self.answers("regress", text_rows(texts, batch_size, self._texts), batch_size, quiet)[:, 0]
+        return self.answers("regress", text_rows(texts, batch_size, self.texts_a_row), batch_size, quiet)[:, 0]
 
     def choose(
         self, contexts: Sequence[str], candidates: Sequence[Sequence[str]], batch_size: int = 32, quiet: bool = False
@@ -236,7 +238,7 @@ class Loaded:
         return answers(self._module, self._unstacked, self.tokenizer, task, rows, limit, batch_size, quiet)
 
     @property
-    def _texts(self) -> int | None:
+    def texts_a_row(self) -> int | None:
         """How many texts a row had in training, where that is known."""
         trained = isinstance(self.spec, ObjectiveRun) and isinstance(self.spec.objective, Task)
         return self.spec.data.texts if trained and isinstance(self.spec, ObjectiveRun) else None

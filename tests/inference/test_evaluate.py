@@ -119,6 +119,7 @@ def test_one_class_is_na(call, classifier, tmp_path):
     [
         ("classify", "an\tugly\n", "{path}:1: label 'ugly' is none of the training rows'; known: good, other, so so"),
         ("classify", "", "{path}: holds no rows"),
+        ("classify", "text1\ttext2\tlabel\nan\tnab\tgood\n", "{path}:2: 2 texts a row, and the model was trained on 1"),
         ("choice", "an\tnab\tdab\t1\n", "choice: these weights answer by objective classify; use m.classify, and in"),
     ],
 )

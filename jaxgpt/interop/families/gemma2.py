@@ -50,7 +50,7 @@ def keys(model: Decoder) -> dict[str, Any]:
     return llama_type.keys(model, activation="hidden_activation") | {
         "attention_bias": model.has_qkv_bias or model.has_o_bias,
         "query_pre_attn_scalar": model.head_width if scale is None else max(1, round(scale**-2)),
-        "sliding_window": width_of(model.layer_patterns),
+        "sliding_window": width_of(model.layer_patterns) or model.context,  # their class wants one, used or not
         "layer_types": layer_types(model.layer_patterns),
         "attn_logit_softcapping": model.soft_cap,
         "final_logit_softcapping": model.logit_cap,

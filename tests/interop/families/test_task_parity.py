@@ -40,7 +40,7 @@ CASES = {
     "MistralForSequenceClassification": LLAMA | {"sliding_window": 5} | NAMES,
     "Qwen2ForSequenceClassification": LLAMA | NUMBER,
     "Qwen3ForSequenceClassification": LLAMA | NAMES,
-    "Gemma2ForSequenceClassification": LLAMA | {"query_pre_attn_scalar": 6, "head_dim": 6, "sliding_window": 5} | NAMES,
+    "Gemma2ForSequenceClassification": LLAMA | {"query_pre_attn_scalar": 6, "head_dim": 6} | NAMES,
     "BloomForSequenceClassification": {"hidden_size": 24, "n_layer": 2, "n_head": 4} | NAMES,
     "BertForSequenceClassification": BERT | NAMES,
     "BertForSequenceClassification, a number": BERT | NUMBER,
