@@ -1,8 +1,11 @@
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from jaxgpt.lab.analysis.costs import per_run, total
+from jaxgpt.lab.analysis.costs import flops_per_token, per_run, total
+from jaxgpt.spec import dump_yaml
 
 
 def test_a_run_spends_its_steps_times_a_steps_cost(swept):
@@ -22,3 +25,17 @@ def test_nothing_finished_is_not_a_number(planned, tmp_path):
     from jaxgpt.lab import analyse
 
     assert all(map(math.isnan, per_run(analyse(planned, tmp_path), "rotary")))
+
+
+@pytest.mark.parametrize("changed", [{}, {"optim.lr": 0.5}])
+def test_what_the_data_decided_is_read_from_a_run_that_has_begun(tiny, tmp_path, changed):
+    """Labels, and the weights that `balanced` stands for; another run tells nothing."""
+    task = {"objective": {"kind": "classify", "class_weights": "balanced"}, "model.text_head": "task"}
+    task |= {"data": {"columns": ["a"], "label": "b"}}
+    decided = {"objective.class_weights": (0.5, 2.0), "model.text_head.labels": ("a", "b")}
+    planned, begun = tiny(**task), tiny(**task | decided | changed)
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / "config.yaml").write_text(dump_yaml(begun))
+    plan = SimpleNamespace(of=lambda arm, budget: [SimpleNamespace(run=planned, path=Path("cell"))])
+    flops = flops_per_token(SimpleNamespace(plan=plan, folder=tmp_path, budget=""), "arm")
+    assert math.isnan(flops) if changed else flops == pytest.approx(begun.flops_per_token(dense=False))
