@@ -14,6 +14,7 @@ from jaxgpt.decode import generate
 from jaxgpt.models import Decoder
 from jaxgpt.nn.pipeline import Pipelined
 from jaxgpt.ops.attention import Reference
+from jaxgpt.runs.trainable import split_params
 from jaxgpt.train.program import hyper, program
 
 SEAM = "adapter"
@@ -78,12 +79,12 @@ def adapted(tiny):
     return run
 
 
-def test_only_its_own_is_trained_and_saved(member, adapted):
+def test_only_its_own_is_trained_and_saved(member, adapted, weights):
     """All of it, within three steps: the first moves nothing where the other factor of a product is 0."""
     run = adapted(member)
     compiled = program(run, jax.devices()[:1])
     values, key = hyper(run), jax.random.key(0)
-    state = compiled.init(key, values)
+    state = compiled.init(key, values)._replace(frozen=split_params(weights(run.model), run.trained)[1])
     before = {path: np.array(leaf) for path, leaf in flat(state.model_params).items()}
     for _ in range(3):
         state, _ = compiled.step(state, BATCH, key, values)

@@ -1,17 +1,21 @@
 """A run that trains an adapter: the base stays bit for bit and is saved by nobody; alone, as a lane, gone on with."""
 
+import jax
 import numpy as np
 import pytest
 from close import assert_close
 from flax.traverse_util import flatten_dict
+from rarely import rarely
 
 from jaxgpt import run
 from jaxgpt.inference.load import load
 from jaxgpt.runs.checkpoint.manifest import verify
+from jaxgpt.runs.trainable import split_params
 from jaxgpt.spec import ConfigError
 from jaxgpt.train.fused.loop import run_fused
 from jaxgpt.train.fused.program import _program, fused_program
 from jaxgpt.train.program import _program as solo_program
+from jaxgpt.train.program import hyper, program
 
 
 def flat(tree):
@@ -124,3 +128,39 @@ def test_what_cannot_be_is_refused_in_one_line(some, whole, tmp_path, overrides,
     overrides = {name: str(whole) if value == "whole" else value for name, value in overrides.items()}
     with pytest.raises(ConfigError, match=message):
         run(some(**overrides), tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("loop", ["scan", rarely("unroll")])
+def test_dropout_in_front_of_an_adapter_is_drawn_by_row_and_layer(some, weights, loop):
+    """Whichever loop runs over the layers, whatever is recomputed, and whole or in parts."""
+    adapter = {"kind": "lora", "rank": 2, "dropout": 0.5}
+    tokens = np.random.default_rng(0).integers(0, 32, (8, 8), dtype=np.int32)
+    batch = {"tokens": tokens, "targets": tokens}
+    sizes = {"model.vocab_size": 32, "model.num_layers": 2, "model.adapter": adapter}
+
+    def stepped(dropout=0.5, **overrides):
+        spec = some(**(sizes | {"model.adapter.dropout": dropout, "exec.layers": "unroll"} | overrides))
+        compiled = program(spec, jax.devices()[:1])
+        state, key = compiled.init(jax.random.key(0), hyper(spec)), jax.random.key(1)
+        state = state._replace(frozen=split_params(weights(spec.model, std=0.1), spec.trained)[1])
+        for _ in range(2):  # b moves first, then a
+            state, _ = compiled.step(state, batch, key, hyper(spec))
+        return jax.device_get(state.params)
+
+    other = {"exec.layers": loop, "exec.remat": "block", "exec.accumulate": 2}
+    want = stepped()
+    assert_close(stepped(**other), want, 1e-3)
+    a = flat(want)["blocks/layers/attention/q/adapter/a"]
+    assert not np.allclose(flat(stepped(0.0))["blocks/layers/attention/q/adapter/a"], a, atol=1e-3)
+
+
+def test_lengths_begin_as_those_of_the_base_that_is_stored(some, tmp_path):
+    adapter = {"kind": "lora", "rank": 2, "dora": True}
+    run(
+        some(**{"model.adapter": adapter, "storage": "nf4", "steps": 1, "optim.lr": 1e-12}),
+        tmp_path / "run",
+        quiet=True,
+    )
+    tree = flatten_dict(load(tmp_path / "run").params, sep="/")
+    length = np.linalg.norm(tree["blocks/layers/attention/q/weight"].astype(np.float32), axis=1)
+    assert_close(tree["blocks/layers/attention/q/adapter/magnitude"], length, 1e-6)
