@@ -24,6 +24,7 @@ EXACT = {
 }
 TRAINED = {  # trainable parameters, on a base of 124,439,808
     "peft/lora_124m.yaml": 12 * 2 * 2 * 8 * 768,
+    "peft/qlora_124m.yaml": 12 * 64 * (4 * 2 * 768 + 2 * (768 + 4 * 768)),
     "peft/prefix_124m.yaml": 10 * 768 + (768 * 512 + 512) + (512 + 1) * 12 * 2 * 768,
     "peft/prompt_124m.yaml": 100 * 768,
     "peft/adapter_124m.yaml": 12 * 2 * (2 * 64 * 768 + 64 + 768) + (2 * 12 + 1) * 2 * 768,
