@@ -182,19 +182,20 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="a run, a Hugging Face folder, a .gguf file, a .bin of llama2.c", metavar="SRC", parser=resolve
+            help="a run, a Hugging Face or PEFT folder, a .gguf file, a .bin of llama2.c", metavar="SRC", parser=resolve
         ),
     ],
     target: Annotated[
         Path, typer.Argument(help="a new folder, for transformers, or a .gguf file", metavar="DST", parser=resolve)
     ],
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or nf4", metavar="TYPE")] = "float32",
+    merge: Annotated[bool, typer.Option("--merge", help="an adapter goes into the weights; says the error")] = False,
 ) -> None:
-    """Write a model for other libraries, whole or not at all; `jaxgpt.load` reads every format as it is."""
+    """Write a model, or an adapter alone, for other libraries, whole or not at all; `jaxgpt.load` reads them all."""
     from jaxgpt.inference.convert import convert as write
 
     before_jax()
-    write(source, target, dtype)
+    write(source, target, dtype, merge=merge)
     say(f"wrote {typed(target)}")
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxgpt.disk import resolve
-from jaxgpt.inference.adapters import is_run
+from jaxgpt.inference.adapter_files import load_adapted, merged, write_peft
+from jaxgpt.inference.adapters import is_peft, is_run
 from jaxgpt.inference.device_weights import DTYPES
-from jaxgpt.inference.load import Loaded, load
+from jaxgpt.inference.load import Loaded
 from jaxgpt.interop.families.table import by_model
 from jaxgpt.interop.hugging_face.export import NF4, padding, write_folder
 from jaxgpt.interop.recognize import read_source
@@ -31,23 +32,42 @@ REPLACED = ("qwen2",)
 """Families whose tokenizer transformers 5 rebuilds from the vocabulary alone."""
 
 
-def convert(source: str | Path, target: str | Path, dtype: str = "float32", best: bool = True) -> None:
+def convert(
+    source: str | Path, target: str | Path, dtype: str = "float32", best: bool = True, merge: bool = False
+) -> None:
     """Writes the model at `source` (what `jaxgpt.load` reads) to `target`, whole or not at all, in `dtype`: that of
     all weights, or `nf4`, in which a folder's projections are as bitsandbytes has them, the rest in float32.
 
     `target` is a `.gguf` file for families that GGUF has here, else a Hugging Face folder, and must not be there. A
-    model that makes vectors of texts, by its head or by its recipe, becomes a sentence-transformers folder.
+    model that makes vectors of texts, by its head or by its recipe, becomes a sentence-transformers folder. A run that
+    trained an adapter becomes a folder of PEFT's; with `merge` it is a model with the adapter in its weights, and so is
+    a folder of PEFT's, on the base that it names.
+
     Raises ConfigError and JaxgptError with one line for everything that does not fit.
     """
     choice("dtype", dtype, (*DTYPES, NF4))
     instance("best", best, "True or False", bool)
+    instance("merge", merge, "True or False", bool)
     source, target = resolve(source), resolve(target)
     if target.suffix in NO_FOLDER:
         raise ConfigError(f"{target}: expected a folder, or a file that ends in .gguf")
     if target.exists() and not (target.is_dir() and target.suffix != ".gguf" and not any(target.iterdir())):
         raise ConfigError(f"{target}: is there already and is not written over; remove it, or choose another name")
     numbers = "float32" if dtype == NF4 else dtype
-    loaded = _read(source, numbers, best)
+    if is_run(source) or is_peft(source):
+        loaded = load_adapted(source, best)
+        if loaded.model.adaptation is not None and not merge:
+            for note in write_peft(loaded, target, numbers):
+                say(f"note: {note}")
+            return
+        if merge:
+            loaded, line = merged(loaded, dtype)
+            say(line)
+        loaded = _whole(source, loaded)
+    elif merge:
+        raise ConfigError(f"--merge: {source} has no adapter; leave it out")
+    else:
+        loaded = _read(source, numbers)
     size = loaded.model.count() * (0.5 if dtype == NF4 else jnp.dtype(dtype).itemsize) / 1e6
     with Watch("write", total=size, unit="MB") as watch:
         if target.suffix == ".gguf":
@@ -78,17 +98,19 @@ def convert(source: str | Path, target: str | Path, dtype: str = "float32", best
         say(f"note: {note}")
 
 
-def _read(source: Path, dtype: str, best: bool) -> Loaded:
-    """A model in host memory: its parameters are numpy's."""
-    if is_run(source):
-        run = load(source, best)
-        if isinstance(run.spec, ObjectiveRun) and run.spec.objective.arrangement == "both_orders":
-            raise ConfigError(
-                f"{source}: objective {run.spec.objective.kind} adds up both orders of a pair, which no class of other "
-                "libraries does; train on pairs by objective regress"
-            )
-        model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, as_arrays(run.params)))
-        return replace(run, model=model, params=params, recipe=recipe)
+def _whole(source: Path, run: Loaded) -> Loaded:
+    """A run's model in host memory: its parameters are numpy's."""
+    if isinstance(run.spec, ObjectiveRun) and run.spec.objective.arrangement == "both_orders":
+        raise ConfigError(
+            f"{source}: objective {run.spec.objective.kind} adds up both orders of a pair, which no class of other "
+            "libraries does; train on pairs by objective regress"
+        )
+    model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, as_arrays(run.params)))
+    return replace(run, model=model, params=params, recipe=run.recipe if recipe is None else recipe)
+
+
+def _read(source: Path, dtype: str) -> Loaded:
+    """Another library's model in host memory: its parameters are numpy's."""
     opened = read_source(source)
     done = 0.0
     with Watch("read", total=opened.model.count() * jnp.dtype(dtype).itemsize / 1e6, unit="MB") as watch:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jaxgpt.interop.hugging_face import folder as hf_folder
+from jaxgpt.interop.peft.config import CONFIG as ADAPTER
 from jaxgpt.interop.pickles import pickled, refuse_pickle, refuse_pickles
 from jaxgpt.interop.sentence_transformers import read as sentence_transformers
 from jaxgpt.interop.source import Source
@@ -19,6 +20,10 @@ def read_source(path: Path) -> Source:
             return sentence_transformers.read_source(path)
         if (path / hf_folder.CONFIG).is_file():
             return hf_folder.read_source(path)
+        if (path / ADAPTER).is_file():
+            raise ConfigError(
+                f"{path}: is an adapter; load what it is for, with adapter={str(path)!r}, or merge the two"
+            )
         raise refuse_pickles(path) or ConfigError(f"{path}: {_within(path)}; {EXPECTED}")
     if not path.exists():
         raise ConfigError(f"{path}: is not there; {EXPECTED}")

@@ -96,7 +96,7 @@ Pattern = Annotated[str, Field(max_length=1000)]
 
 
 class Targets(NamedTuple):
-    """Which modules an adapter is on; see `peft.tuners.tuners_utils.check_target_module_exists`."""
+    """Which modules an adapter is on; see check_target_module_exists in PEFT."""
 
     modules: str | tuple[str, ...]
     """Ends of module names, or a regular expression of whole ones, or `all-linear`."""

@@ -19,10 +19,13 @@ from jaxgpt.interop.peft.tensors import Leaves, computed, constant, padded, writ
 from jaxgpt.interop.tensors import Tensor
 from jaxgpt.peft import LoRA
 from jaxgpt.peft.by_rule import number_at
-from jaxgpt.peft.lora import column_norms
+from jaxgpt.peft.lengths import column_norms
+from jaxgpt.peft.lora import DROPPED
 from jaxgpt.spec import ConfigError
 
 A, B, BIAS, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector"
+TABLE_A, TABLE_B = "lora_embedding_A", "lora_embedding_B"
+PARTS = (A, B, BIAS, MAGNITUDE, TABLE_A, TABLE_B)
 Base = Callable[[str], np.ndarray]
 """A leaf of the base by its path."""
 
@@ -38,6 +41,10 @@ class Lora(NamedTuple):
 def rows_of(module: Module, adapter: LoRA) -> Iterator[Row]:
     """What of ours the tensors of a module are."""
     name, row = module.name, module.row
+    if module.looks_up:
+        yield Row(f"{name}.{TABLE_A}", ("embed/adapter/a",), transposed=True)
+        yield Row(f"{name}.{TABLE_B}", ("embed/adapter/b",), transposed=True)
+        return
     b, bias, magnitude = (
         tuple(f"{path}/adapter/{leaf}" for path in module.paths) for leaf in ("b", "bias", "magnitude")
     )
@@ -49,6 +56,11 @@ def rows_of(module: Module, adapter: LoRA) -> Iterator[Row]:
         yield Row(f"{name}.{MAGNITUDE}", magnitude, blocks=row.blocks, paired=row.paired)
 
 
+def _places(module: Module) -> tuple[str, ...]:
+    """The paths by which rules name it."""
+    return module.row.ours if module.looks_up else module.paths
+
+
 def read_lora(
     config: LoraConfig, tensors: Mapping[str, Tensor], modules: Modules, base: Base, shapes: Mapping[str, Any]
 ) -> Lora:
@@ -56,25 +68,24 @@ def read_lora(
 
     `shapes`: those of the base's leaves by path. Tensors that are missing are missing in the result, too.
     """
-    for module in modules.all:
-        if not module.projects and modules.targeted(config.targets, module):
-            raise ConfigError(f"target_modules: {module.name} is no projection; adapters stand on those alone")
     sized = {}
-    for module in modules.projections:
+    for module in modules.all:
         names = modules.targeted(config.targets, module)
-        if not module.layered:  # a head, which the class that was trained may lack
+        if names and module not in modules.adaptable:
+            raise ConfigError(f"target_modules: {module.name} is no projection; adapters stand on those alone")
+        if not module.layered and not module.looks_up:  # a head, which the class that was trained may lack
             names = {i: name for i, name in names.items() if f"{name}.{A}" in tensors}
         if names:
             sized[module] = _Sized.of(config, modules, module, names)
     if not sized:
         raise ConfigError("target_modules: names no projection of these weights")
-    inside = all(path.startswith(("blocks/", "text_head/")) for module in sized for path in module.paths)
+    inside = all(path.startswith(DROPPED) for module in sized for path in _places(module))
     adapter = LoRA(
-        targets=tuple(_exactly(path) for module in sized for path in module.paths),
+        targets=tuple(_exactly(path) for module in sized for path in _places(module)),
         rank=config.rank,
         alpha=config.alpha,
-        rank_pattern={_exactly(m.paths[0]): size.rank for m, size in sized.items() if size.rank != config.rank},
-        alpha_pattern={_exactly(m.paths[0]): size.alpha for m, size in sized.items() if size.alpha != config.alpha},
+        rank_pattern={_exactly(_places(m)[0]): size.rank for m, size in sized.items() if size.rank != config.rank},
+        alpha_pattern={_exactly(_places(m)[0]): size.alpha for m, size in sized.items() if size.alpha != config.alpha},
         rslora=config.rslora,
         dropout=config.dropout if inside else 0.0,
         dora=config.dora,
@@ -84,9 +95,7 @@ def read_lora(
     whole: dict[str, Tensor] = {}
     for module, size in sized.items():
         for i, name in module.names(modules.layers).items():
-            present = {
-                part: tensors[f"{name}.{part}"] for part in (A, B, BIAS, MAGNITUDE) if f"{name}.{part}" in tensors
-            }
+            present = {part: tensors[f"{name}.{part}"] for part in PARTS if f"{name}.{part}" in tensors}
             if i not in size.scales:
                 present = present or _nothing(module, adapter, i, base, shapes)
             elif all(len(present[part].shape) == 2 for part in (A, B) if part in present):
@@ -157,7 +166,7 @@ def write_lora(
     """
     if adapter.bias and adapter.dora:
         raise ConfigError("model.adapter.bias: true with dora, which PEFT's files cannot hold; set one of them false")
-    chosen = [m for m in modules.projections if any(f"{path}/adapter/b" in leaves for path in m.paths)]
+    chosen = [m for m in modules.adaptable if any(f"{path}/adapter/b" in leaves for path in m.paths)]
     sizes, tensors, joined = {}, Leaves(), False
     for module in chosen:
         rank, alpha, own = _module_leaves(adapter, module, leaves)
@@ -169,20 +178,29 @@ def write_lora(
     config = {
         "target_modules": modules.named_by(chosen),
         "r": rank,
-        "lora_alpha": alpha,
+        "lora_alpha": _whole(alpha),
         "rank_pattern": {patterns[m]: size[0] for m, size in sizes.items() if size[0] != rank},
-        "alpha_pattern": {patterns[m]: size[1] for m, size in sizes.items() if size[1] != alpha},
+        "alpha_pattern": {patterns[m]: _whole(size[1]) for m, size in sizes.items() if size[1] != alpha},
         "use_rslora": adapter.rslora,
         "use_dora": adapter.dora,
         "lora_bias": adapter.bias,
         "lora_dropout": adapter.dropout,
-        "fan_in_fan_out": not all(module.row.transposed for module in chosen),
+        "fan_in_fan_out": not all(module.row.transposed or module.looks_up for module in chosen),
     }
     return config, tensors, joined
 
 
 def _module_leaves(adapter: LoRA, module: Module, leaves: Mapping[str, np.ndarray]) -> tuple[int, float, Leaves]:
     """Rank, alpha and leaves of a module of theirs: one A, and the rest for each of our parts."""
+    if module.looks_up:
+        (place,) = _places(module)
+        rank = int(number_at(place, adapter.rank_pattern, adapter.rank))
+        a, b = leaves["embed/adapter/a"][:, :rank], leaves["embed/adapter/b"][:rank]
+        return (
+            rank,
+            float(number_at(place, adapter.alpha_pattern, adapter.alpha)),
+            {"embed/adapter/a": a, "embed/adapter/b": b},
+        )
     parts = [path for path in module.paths if f"{path}/adapter/b" in leaves]
     owners = [module.paths[0] if adapter.fused_qkv else path for path in parts]
     ranks = [int(number_at(owner, adapter.rank_pattern, adapter.rank)) for owner in owners]
@@ -212,7 +230,12 @@ def _module_leaves(adapter: LoRA, module: Module, leaves: Mapping[str, np.ndarra
             there = leaves.get(f"{path}/adapter/magnitude")
             own[f"{path}/adapter/magnitude"] = np.asarray(column_norms(weight)) if there is None else there
     scaled = scales[0] * (rank**0.5 if adapter.rslora else rank)
-    return rank, int(scaled) if float(scaled).is_integer() else scaled, own
+    return rank, float(scaled), own
+
+
+def _whole(number: float) -> int | float:
+    """As PEFT types it where it can."""
+    return int(number) if number.is_integer() else number
 
 
 def _exactly(path: str) -> str:

@@ -38,6 +38,11 @@ class Module(NamedTuple):
         return tuple(path.rpartition("/")[0] for path in self.row.ours)
 
     @property
+    def looks_up(self) -> bool:
+        """Whether it is the token table, on which LoRA may stand too."""
+        return self.row.ours == ("embed/token",)
+
+    @property
     def layered(self) -> bool:
         """Whether there is one in every layer."""
         return "{i}" in self.name
@@ -65,8 +70,13 @@ class Modules(NamedTuple):
 
     @property
     def projections(self) -> list[Module]:
-        """What an adapter may stand on."""
+        """What any adapter may stand on."""
         return [module for module in self.all if module.projects]
+
+    @property
+    def adaptable(self) -> list[Module]:
+        """What LoRA may stand on."""
+        return [module for module in self.all if module.projects or module.looks_up]
 
     def key(self, module: Module, name: str) -> str:
         """The whole name that patterns are matched against."""
@@ -74,7 +84,7 @@ class Modules(NamedTuple):
 
     def targeted(self, targets: Targets, module: Module) -> dict[int | None, str]:
         """Of a kind of module, those on which PEFT puts an adapter."""
-        head = module.row.ours[0].startswith(HEADS)
+        head = module.row.ours[0].startswith(HEADS) or not module.projects
         names = module.names(self.layers)
         return {i: name for i, name in names.items() if is_targeted(targets, self.key(module, name), head)}
 
@@ -96,8 +106,8 @@ class Modules(NamedTuple):
 
 
 def is_targeted(targets: Targets, name: str, head: bool) -> bool:
-    """Whether PEFT puts an adapter on the module of that whole name; see `Targets`. `head`: it is one, which
-    `all-linear` leaves out."""
+    """Whether PEFT puts an adapter on the module of that whole name; see `Targets`. `head`: `all-linear` leaves it
+    out."""
     if targets.exclude and _named(targets.exclude, name):
         return False
     if is_saved(targets.saved, name):

@@ -53,8 +53,10 @@ def with_heads(model: Any, names: NameMap, given: Mapping[str, Tensor], retied: 
         labels = [f"LABEL_{i}" for i in range(shape[0])] if len(shape) == 2 and shape[0] > 1 else None
         head = TaskHead(labels=labels, bias=f"{out}.bias" in given, dropout=0.0, scale=None if labels else (0.0, 1.0))
         model = model.evolve(text_head=head, **({"pooler": True} if isinstance(model, Encoder) else {}))
-    if isinstance(model, Decoder) and model.tied and not retied and given.keys() & set(_tables(names)):
-        model = model.evolve(tied=False)
+    if isinstance(model, Decoder) and model.tied and not retied:
+        table, output = _tables(names)
+        if table in given or any(output and name.startswith(output.removesuffix("weight")) for name in given):
+            model = model.evolve(tied=False)
     return model
 
 
@@ -136,9 +138,8 @@ def write_saved(names: NameMap, modules: Modules, changed: set[str], leaves: Map
     ConfigError for a weight below an adapter."""
     if lost := sorted(changed - {path for row in names.rows for path in row.ours}):
         raise ConfigError(f"{lost[0]}: was trained, and PEFT's files have no place for it")
-    adapted = {
-        m.name for m in modules.projections if any(f"{path}/adapter/" in leaf for path in m.paths for leaf in leaves)
-    }
+    ends = ("adapter/b", "adapter/scale")
+    adapted = {m.name for m in modules.adaptable if any(f"{path}/{end}" in leaves for path in m.paths for end in ends)}
     touched = {row.theirs.rpartition(".") for row in names.rows if changed & {*row.ours}}
     whole = {module for module, _, kind in touched if kind == "weight"}
     if both := sorted(adapted & whole):

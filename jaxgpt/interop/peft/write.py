@@ -1,4 +1,4 @@
-"""A PEFT folder, written: what `peft.PeftModel.from_pretrained(base, folder)` loads."""
+"""A PEFT folder, written: what PeftModel.from_pretrained(base, folder) loads."""
 
 from collections.abc import Mapping
 from pathlib import Path
