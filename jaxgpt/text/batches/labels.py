@@ -90,7 +90,8 @@ def places(rows: Sequence[TextRow]) -> np.ndarray:
     ConfigError for one that is none of them."""
     for where, texts, label in rows:
         if len(texts) < 3:
-            raise ConfigError(f"{where}: {len(texts) - 1} candidates; expected two or more to choose from")
+            count = "1 candidate" if len(texts) == 2 else "no candidates"
+            raise ConfigError(f"{where}: {count}; expected two or more to choose from")
         if label not in {str(place) for place in range(len(texts) - 1)}:
             raise ConfigError(
                 f"{where}: label {quote(label, 40)} is no place of one of {len(texts) - 1} candidates; expected 0 to "
