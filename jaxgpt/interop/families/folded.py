@@ -33,10 +33,10 @@ def fold(scale: tuple[float, float] | None, model: Any, params: Mapping[str, Any
     before it: to the last norm's bias, along the output layer's columns. Raises ConfigError where these columns depend
     on each other, so that no such addition gives that bias.
     """
-    leaves = {path: np.asarray(leaf) for path, leaf in flatten_dict(params, sep="/").items()}
+    leaves = dict(flatten_dict(params, sep="/"))
     mean, deviation = scale or (0.0, 1.0)
-    weight_DC = leaves[f"{OUT}/weight"].astype(np.float64) * deviation
-    bias_C = leaves.pop(f"{OUT}/bias", np.zeros(weight_DC.shape[1])).astype(np.float64) * deviation + mean
+    weight_DC = np.asarray(leaves[f"{OUT}/weight"], np.float64) * deviation
+    bias_C = np.asarray(leaves.pop(f"{OUT}/bias", np.zeros(weight_DC.shape[1])), np.float64) * deviation + mean
     leaves[f"{OUT}/weight"] = weight_DC.astype(np.float32)
     where = shifts(model)
     if model.text_head.bias:
@@ -48,7 +48,7 @@ def fold(scale: tuple[float, float] | None, model: Any, params: Mapping[str, Any
                 "model.text_head.bias: the class has none, and the output layer's columns depend on each other, so "
                 "that nothing before it stands in for one; train with text_head.bias=false"
             )
-        leaves[where] = _shifted(leaves[where], shift_D)
+        leaves[where] = _shifted(np.asarray(leaves[where]), shift_D)
     return dict(unflatten_dict({path: leaves[path] for path in flatten_dict(model.shapes(), sep="/")}, sep="/"))
 
 
