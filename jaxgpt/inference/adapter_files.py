@@ -16,7 +16,6 @@ from jaxgpt.interop.peft.write import write_adapter
 from jaxgpt.nn.adapter import Adapter
 from jaxgpt.ops.stored import as_arrays
 from jaxgpt.peft.merge import merge
-from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.runs.storage import NF4
 from jaxgpt.runs.trainable import split_params
 from jaxgpt.spec import ConfigError
@@ -44,11 +43,11 @@ def adapter_of(loaded: Loaded) -> Adapter | None:
 def write_peft(loaded: Loaded, target: Path, dtype: str) -> list[str]:
     """Writes a run's adapter as a folder of PEFT's, whole or not at all; what is worth a note. Raises ConfigError for
     what PEFT's files cannot express."""
-    if not isinstance(loaded.spec, ObjectiveRun):
+    if loaded.run is None:
         raise ConfigError("this is a folder of PEFT's already; --merge writes a whole model")
     if target.suffix == ".gguf":
         raise ConfigError(f"{target}: an adapter becomes a folder of PEFT's; --merge writes a whole model")
-    run, notes = loaded.spec, []
+    run, notes = loaded.run, []
     below = _flat(as_arrays(loaded.with_adapter(None).params))
     own, _ = split_params(loaded.params, run.trained)
     whole = below | _flat(as_arrays(own))  # what is not trained is the base, whatever it was stored as

@@ -18,10 +18,8 @@ from jaxgpt.interop.families.table import by_model
 from jaxgpt.interop.hugging_face.export import NF4, padding, write_folder
 from jaxgpt.interop.recognize import read_source
 from jaxgpt.interop.sentence_transformers.export import strip_head
-from jaxgpt.models import Decoder, Model
-from jaxgpt.nn.task_head import TaskHead
+from jaxgpt.models import Model
 from jaxgpt.ops.stored import as_arrays
-from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.arguments import choice, instance
 from jaxgpt.terminal import Watch, say
@@ -100,9 +98,9 @@ def convert(
 
 def _whole(source: Path, run: Loaded) -> Loaded:
     """A run's model in host memory: its parameters are numpy's."""
-    if isinstance(run.spec, ObjectiveRun) and run.spec.objective.arrangement == "both_orders":
+    if run.run is not None and run.run.objective.arrangement == "both_orders":
         raise ConfigError(
-            f"{source}: objective {run.spec.objective.kind} adds up both orders of a pair, which no class of other "
+            f"{source}: objective {run.run.objective.kind} adds up both orders of a pair, which no class of other "
             "libraries does; train on pairs by objective regress"
         )
     model, params, recipe = strip_head(run.model, jax.tree.map(np.asarray, as_arrays(run.params)))
@@ -139,11 +137,8 @@ def _notes(loaded: Loaded, target: Path, written: Model) -> list[str]:
         notes.append("bias and scale of the task's output lie in the weights that this class has: it answers alike")
     if (loaded.model.continues or loaded.model.fills_in) and not (written.continues or written.fills_in):
         notes.append("the output over the vocabulary was left out, which this class does not have")
-    if (
-        isinstance(written.text_head, TaskHead)
-        and isinstance(written, Decoder)
-        and (loaded.codec is None or padding(loaded.codec) is None)
-    ):
+    judges = written.text_head is not None and written.text_head.judges
+    if judges and written.pooling == "last" and (loaded.codec is None or padding(loaded.codec) is None):
         notes.append("there is no token to fill rows up with, so transformers reads one text at a time")
     replaced = target.suffix != ".gguf" and by_model(written).model_type in REPLACED
     if replaced and loaded.codec and json.loads(loaded.codec.tokenizer_json())["pre_tokenizer"] is None:

@@ -9,7 +9,6 @@ from jaxgpt.disk import atomic, strict
 from jaxgpt.evals.labelled import measure, read_labelled
 from jaxgpt.inference.answers import task_of
 from jaxgpt.inference.load import load
-from jaxgpt.runs.objective_run import ObjectiveRun
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.corpora.locate import locate
 
@@ -24,7 +23,7 @@ def evaluate(
     """
     file = locate(path, "--path")
     model = load(source)
-    run = model.spec if isinstance(model.spec, ObjectiveRun) else None
+    run = model.run
     task = task_of(None if run is None else run.objective, model.model, name)
     labels = getattr(model.model.text_head, "labels", None)
     rows = read_labelled(name, file, None if run is None else run.data)

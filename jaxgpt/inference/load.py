@@ -92,6 +92,11 @@ class Loaded:
         return self.views[name]
 
     @property
+    def run(self) -> ObjectiveRun | None:
+        """The run that trained it; None for another library's weights."""
+        return None if isinstance(self.spec, Model) else self.spec
+
+    @property
     def tokenizer(self) -> Codec:
         """Text to ids and back. Raises ConfigError where there is none."""
         if self.codec is None:
@@ -232,7 +237,7 @@ class Loaded:
     def answers(self, form: str, rows: Sequence[TextRow], batch_size: int = 32, quiet: bool = False) -> np.ndarray:
         """float32 (N, C): what the text head gives for rows as a file has them; `form` is classify, similarity, regress
         or choice. Raises ConfigError as `classify` does."""
-        run = self.spec if isinstance(self.spec, ObjectiveRun) else None
+        run = self.run
         task = task_of(None if run is None else run.objective, self.model, form)
         limit = min(self.model.room, self.model.context if run is None else run.seq_len)
         return answers(self._module, self._unstacked, self.tokenizer, task, rows, limit, batch_size, quiet)
@@ -240,8 +245,8 @@ class Loaded:
     @property
     def texts_a_row(self) -> int | None:
         """How many texts a row had in training, where that is known."""
-        trained = isinstance(self.spec, ObjectiveRun) and isinstance(self.spec.objective, Task)
-        return self.spec.data.texts if trained and isinstance(self.spec, ObjectiveRun) else None
+        run = self.run
+        return run.data.texts if run is not None and isinstance(run.objective, Task) else None
 
     @property
     def _continuing(self) -> Model:

@@ -10,6 +10,7 @@ class Causal(Relative):
     """Every position up to and including the own one."""
 
     citation = "Vaswani et al. 2017, section 3.2.3"
+    sees_past = True
 
     def near(self, distance: Any) -> Any:
         """Whether the key is no later than the query."""
@@ -20,6 +21,7 @@ class Bidirectional(Relative):
     """Everyone sees everyone: encoders."""
 
     citation = "Devlin et al. 2019, section 3"
+    sees_past = True
 
     def near(self, distance: Any) -> Any:
         """True at every distance: every query sees every key."""
@@ -30,6 +32,7 @@ class Prefix(Composed):
     """The first `length` positions see one another; the rest is causal: a prefix language model."""
 
     citation = "Raffel et al. 2020, section 3.2.1"
+    sees_past = True
     length: Extent
 
     def allows(self, q: Any, k: Any) -> Any:

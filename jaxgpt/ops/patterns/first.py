@@ -3,7 +3,6 @@
 from typing import Any
 
 from jaxgpt.ops.patterns.combine import PerHead, Union
-from jaxgpt.ops.patterns.dense import Bidirectional, Causal
 from jaxgpt.ops.patterns.pattern import Extent, Pattern
 
 
@@ -23,6 +22,6 @@ def with_first(pattern: Pattern, count: int) -> Pattern:
     parts = pattern.shares
     if len(parts) > 1:
         return PerHead(of=tuple(with_first(part, count) for part in parts))
-    if isinstance(pattern, Causal | Bidirectional):  # they see them already, and more kernels know these
+    if pattern.sees_past:  # more kernels know it alone
         return pattern
     return Union(of=(pattern, First(count=count)))

@@ -7,7 +7,7 @@ abstract subclasses say more, which makes it cheaper.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ Extent = Annotated[Length, EXTENT]
 
 class Pattern(Seam, seam="pattern"):
     """Base of all attention patterns."""
+
+    sees_past: ClassVar[bool] = False
+    """Whether every query sees all keys before it: known without asking `allows`."""
 
     @abstractmethod
     def allows(self, q: Any, k: Any) -> Any:
