@@ -116,7 +116,7 @@ def test_numbers_and_candidates(folder):
         ("classify", "empty.csv", r"empty\.csv: holds no rows"),
         ("classify", "odd.tsv", r"odd\.tsv:2: label 'ugly' is none of the training rows'.*known: bad, good"),
         ("regress", "words.csv", r"words\.csv:1: label 'often' is no number"),
-        ("choice", "short.jsonl", r"short\.jsonl:1: 1 candidates; expected two or more"),
+        ("choice", "short.jsonl", r"short\.jsonl:1: 1 candidate; expected two or more"),
         ("choice", "beyond.csv", r"beyond\.csv:1: label '2' is no place of one of 2 candidates; expected 0 to 1"),
     ],
 )
