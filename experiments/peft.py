@@ -12,7 +12,7 @@ projections in 4 bits and puts LoRA on all of them, where `lora` has the queries
 from jaxgpt.lab import Experiment, Tune
 
 SHORT = {"steps": 120, "batch_size": 16, "data.seq_len": 32, "schedule.warmup": 12}
-EVERYWHERE = {"kind": "lora", "targets": ["blocks/"], "rank": 8, "alpha": 16}
+EVERYWHERE = {"kind": "lora", "targets": ["(attention|feed_forward)/"], "rank": 8, "alpha": 16}
 
 experiment = Experiment(
     question="What do the ways to train a small part of MiniLM cost in accuracy on SST-2?",
@@ -24,6 +24,7 @@ experiment = Experiment(
         "prefix": SHORT | {"model.adapter": {"kind": "prefix", "tokens": 10, "init_std": 0.1}},
         "prompt": SHORT | {"model.adapter": {"kind": "prompt", "tokens": 10, "init": "words"}},
         "lora": SHORT | {"model.adapter": {"kind": "lora", "rank": 8, "alpha": 16}},
+        "qlora": SHORT | {"model.adapter": EVERYWHERE, "storage": "nf4"},
     },
     baseline="full",
     metric="val/accuracy",
