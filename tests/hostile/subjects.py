@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 import jaxgpt
 from jaxgpt.evals import open_task
@@ -16,6 +17,7 @@ from jaxgpt.interop.families.table import FAMILIES
 from jaxgpt.interop.gguf.write import write_gguf
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.hugging_face.tokenizer import read_codec
+from jaxgpt.interop.peft.write import write_adapter
 from jaxgpt.lab.question.file import load as load_experiment
 from jaxgpt.models import BERT, GPT2, GPTJ, Gemma2, Llama
 from jaxgpt.ops.pooling import Recipe
@@ -228,6 +230,14 @@ def build_hugging_face(folder: Path) -> None:
     write_folder(folder / "shards", model, draw(model), shard_bytes=2000)
 
 
+def build_adapter(folder: Path) -> None:
+    model = GPT2(**SIZE, adapter={"kind": "lora", "rank": 2, "fused_qkv": True, "targets": ["attention/"]})
+    params = draw(model)
+    below = {path: leaf for path, leaf in flatten_dict(params, sep="/").items() if "/adapter/" not in path}
+    write_folder(folder / "base", model.evolve(adapter=None), unflatten_dict(below, sep="/"))
+    write_adapter(folder / "adapter", model, params, below, "base")
+
+
 def build_families(folder: Path) -> None:
     for family in FAMILIES:
         size = {name: value for name, value in SIZE.items() if name != "context"}
@@ -358,6 +368,11 @@ SUBJECTS: dict[str, Subject] = {
         ),
     ),
     "shards": Subject(build_hugging_face, at("shards"), ("shards/model.safetensors.index.json",)),
+    "adapter": Subject(
+        build_adapter,
+        lambda f: jaxgpt.load(f / "base", adapter=f / "adapter"),
+        ("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
+    ),
     **{
         f"{family.model_type}": Subject(build_families, at(family.model_type), (f"{family.model_type}/config.json",))
         for family in FAMILIES

@@ -103,6 +103,7 @@ def _prefixed(name: str, bare: set[str], prefix: str) -> str:
 def _changed(leaves: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray]) -> set[str]:
     """Paths of what is not as the base has it: not its own adapter, and not a bias of zero that the class adds."""
     own = {path: leaf for path, leaf in leaves.items() if "/adapter/" not in path}
+    base = {OUTPUT: base[TABLE].T, **base} if TABLE in base else base  # what a tied output is
     added = {path for path, leaf in own.items() if path not in base and path.endswith("/bias") and not leaf.any()}
     heads = {path for path in added if path.startswith("text_head/")}
     return {

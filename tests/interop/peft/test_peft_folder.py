@@ -32,6 +32,7 @@ CASES = {
     "llama": (LLAMA, LORA | {"targets": ["attention/[qv]$", "down$"], "alpha": 3.0}),
     "llama-pairs-moved": (TURNED, LORA | {"targets": ["attention/", "lm_head"], "dora": True, "room": 5}),
     "neox-heads-in-turn": (NEOX, FUSED | {"bias": True, "targets": ["attention/"]}),
+    "llama-table": (LLAMA, LORA | {"targets": ["embed/token", "attention/q$"], "rank_pattern": {"token": 3}}),
     "bert": (BIDIRECTIONAL, LORA | {"targets": ["attention/[qv]$", "attention/o$", "lm_head/dense"]}),
     "gpt2-ia3": (GPT, {"kind": "ia3", "targets": ["attention/[qkv]$", "down$"]}),
     "llama-ia3": (TURNED, {"kind": "ia3"}),
@@ -291,6 +292,14 @@ FINE = {
 }
 
 
+ALL_LINEAR = {
+    f"base_model.model.transformer.h.{i}.{name}.lora_{part}.weight": np.ones(shape, np.float32)
+    for i in range(2)
+    for name, (inputs, outputs) in {"attn.c_proj": (8, 8), "mlp.c_fc": (8, 32), "mlp.c_proj": (32, 8)}.items()
+    for part, shape in {"A": (2, inputs), "B": (outputs, 2)}.items()
+}
+
+
 @pytest.fixture
 def adapter(weights, tmp_path):
     """`adapter(keys, tensors)`: reads a folder with these keys and tensors in place of its own; None: without."""
@@ -321,6 +330,8 @@ def test_keys_of_no_consequence_change_nothing(adapter):
     plain, more = adapter(), adapter(FINE)
     assert plain[0] == more[0]
     jax.tree.map(np.testing.assert_array_equal, plain[1], more[1])
+    everything = adapter({"target_modules": "all-linear"}, ALL_LINEAR)
+    assert {path.split("/adapter")[0].rpartition("/")[2] for path in own(everything[1])} == {*"qkvo", "up", "down"}
     bare = {key: ... for key in ("revision", "inference_mode", "rank_pattern", "use_dora", "lora_dropout", "bias")}
     assert adapter(bare)[0] == plain[0]
 

@@ -89,6 +89,9 @@ CASES = {
         "LoraConfig",
         LORA | {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [3]}},
     ),
+    "llama-table": ("llama", "LoraConfig", LORA | {"target_modules": ["embed_tokens", "q_proj"], "use_rslora": True}),
+    "gpt2-table-lora": ("gpt2", "LoraConfig", LORA | {"target_modules": ["wte", "c_attn"], "rank_pattern": {"wte": 2}}),
+    "llama-tied-output-lora": ("llama-tied", "LoraConfig", LORA | {"target_modules": ["lm_head", "v_proj"]}),
     "llama-dora": ("llama", "LoraConfig", LORA | {"target_modules": "all-linear", "use_dora": True}),
     "llama-ia3": ("llama", "IA3Config", LM),
     "llama-prefix": ("llama", "PrefixTuningConfig", LM | {"num_virtual_tokens": 5}),
@@ -173,6 +176,44 @@ def test_adapters_are_read_and_written_as_peft_has_them(name, bases, tmp_path):
     below = {path: np.asarray(leaf) for path, leaf in flatten_dict(plain.params, sep="/").items()}
     write_adapter(tmp_path / "ours", m.model, m.params, below, str(base))
     assert_close(theirs(cls, base, tmp_path / "ours"), want)
+
+
+JUDGES = {
+    "gpt2": ("GPT2ForSequenceClassification", "LoraConfig", {"r": 4}),
+    "llama": ("LlamaForSequenceClassification", "LoraConfig", {"r": 4, "target_modules": ["q_proj"]}),
+    "bert": ("BertForSequenceClassification", "IA3Config", {}),
+}
+
+
+@pytest.mark.parametrize("kind", JUDGES)
+def test_what_judges_texts_comes_with_its_output_layer(kind, bases, tmp_path):
+    """A base without such a head gets the file's."""
+    base, _ = bases(kind)
+    name, method, fields = JUDGES[kind]
+    torch.manual_seed(2)
+    config = transformers.AutoConfig.from_pretrained(base, num_labels=3)
+    cls = getattr(transformers, name)
+    whole = cls.from_pretrained(base, config=config)
+    if kind == "bert":  # a masked model's file has no pooler, and PEFT saves none
+        whole.save_pretrained(tmp_path / "base")
+        base = tmp_path / "base"
+    made = peft.get_peft_model(whole, getattr(peft, method)(**fields, task_type="SEQ_CLS"))
+    with torch.no_grad():
+        for tensor in (tensor for tensor in made.parameters() if tensor.requires_grad):
+            tensor.normal_(0.5, 0.3)
+    made.save_pretrained(tmp_path / "theirs")
+    ids = torch.tensor(IDS[:1])
+    with torch.no_grad():
+        want = made.eval()(input_ids=ids).logits.numpy()
+    m = jaxgpt.load(base, adapter=tmp_path / "theirs")
+    got = m.model.build().apply({"params": m.params}, IDS[:1].astype(np.int32), method="represent")
+    assert m.model.text_head.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert_close(got, want)
+    below = {path: np.asarray(leaf) for path, leaf in flatten_dict(m.with_adapter(None).params, sep="/").items()}
+    write_adapter(tmp_path / "ours", m.model, m.params, below, str(base))
+    again = peft.PeftModel.from_pretrained(cls.from_pretrained(base, config=config), tmp_path / "ours").eval()
+    with torch.no_grad():
+        assert_close(again(input_ids=ids).logits.numpy(), want)
 
 
 def test_separate_a_for_query_and_value_give_peft_the_same(bases, weights, tmp_path):
