@@ -1,5 +1,6 @@
 """What a config promises of its batches is what real batches hold, known before any text is read."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,23 @@ VARIANTS = {
 def little(name, folder, changes):
     """The config, with a few lines of text in place of its own and rows of a few tokens."""
     run = load_yaml(Run, FOLDER / name, [f"{field}={value}" for field, value in changes.items()])
-    columns = run.data.columns
-    names = columns if isinstance(columns, tuple) else [f"c{i}" for i in range(columns or 1)]
-    text = folder / "text.csv"
-    lines = [",".join(f"line {line} of {column}" for column in names) for line in range(60)]
-    text.write_text("\n".join([",".join(names)] * isinstance(columns, tuple) + lines) + "\n")
-    data = run.data.evolve(corpus=str(text), val_fraction=0.2, seq_len=T, val_tokens=None, val_bytes=None)
+    data, candidates = run.data, run.objective.arrangement == "candidates"
+    names = data.columns if isinstance(data.columns, tuple) else [str(i + 1) for i in range(data.columns or 1)]
+    records = [
+        {field: f"line {line} of {field}" for field in names} | ({data.label: line % 2} if data.label else {})
+        for line in range(60)
+    ]
+    if all(field.isdigit() for field in records[0]):  # columns of a table without a header
+        width = max(map(int, records[0]))
+        rows = [",".join(str(record.get(str(i + 1), "-")) for i in range(width)) for record in records]
+        text = folder / "text.csv"
+    else:
+        spread = {names[-1]: ["this", "that"]} if candidates else {}
+        rows = [json.dumps(record | spread) for record in records]
+        text = folder / "text.jsonl"
+    text.write_text("\n".join(rows) + "\n")
+    corpus = {"corpus": str(text), "val_corpus": None, "val_fraction": 0.2, "val_tokens": None, "val_bytes": None}
+    data = data.evolve(**corpus, seq_len=T, candidates=2 if candidates else None)
     return run.evolve(data=data, tokenizer=WordPiece(vocab_size=60), batch_size=B, batch_ramp=None, eval={})
 
 
