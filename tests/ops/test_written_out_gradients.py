@@ -8,6 +8,8 @@ from close import assert_close
 
 from jaxgpt.ops.activations import gelu, gelu_tanh, silu
 from jaxgpt.ops.normalize import layer_norm, rms_norm
+from jaxgpt.ops.positions import Rotary
+from jaxgpt.ops.positions.rotary import plain_rates
 
 rng = np.random.default_rng(0)
 X, DY = (rng.standard_normal((3, 5, 16)) * 2 for _ in range(2))
@@ -23,7 +25,32 @@ def centred(x, scale):
     return (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + EPS) * scale
 
 
+def rotary(pairing):
+    return lambda x: Rotary(pairing=pairing).rotate(x[:, None], jnp.arange(5)[None])[:, 0]
+
+
+def turned(halves, joined):
+    """The product with unit complex numbers of pairs that `halves` gives."""
+
+    def formula(x):
+        a, b = halves(x)
+        z = (a + 1j * b) * jnp.exp(1j * jnp.arange(5)[:, None] * plain_rates(10000.0, 16))
+        return joined(z.real, z.imag)
+
+    return formula
+
+
 CASES = {
+    "rotary half": (
+        rotary("half"),
+        turned(lambda x: jnp.split(x, 2, -1), lambda a, b: jnp.concatenate([a, b], -1)),
+        (X,),
+    ),
+    "rotary interleaved": (
+        rotary("interleaved"),
+        turned(lambda x: (x[..., 0::2], x[..., 1::2]), lambda a, b: jnp.stack([a, b], -1).reshape(X.shape)),
+        (X,),
+    ),
     "gelu": (gelu, lambda x: x * normal_cdf(x), (X,)),
     "gelu_tanh": (gelu_tanh, lambda x: x / 2 * (1 + jnp.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), (X,)),
     "silu": (silu, lambda x: x / (1 + jnp.exp(-x)), (X,)),

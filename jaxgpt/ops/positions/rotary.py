@@ -4,7 +4,8 @@ B batch, T tokens, H heads, K head width.
 """
 
 from abc import abstractmethod
-from typing import Literal, Self
+from functools import partial
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -39,14 +40,7 @@ class Turning(Rotated):
         rate, size = jnp.asarray(self.rates(2 * half), jnp.float32), np.float32(self.magnitude())
         angle = pos_BT[..., None, :, None].astype(jnp.float32) * rate
         cos, sin = size * jnp.cos(angle), size * jnp.sin(angle)
-        x = x_BHTK.astype(jnp.float32)
-        if self.pairing == "half":
-            a, b = x[..., :half], x[..., half:]
-            out = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
-        else:
-            a, b = x[..., 0::2], x[..., 1::2]
-            out = jnp.stack([a * cos - b * sin, b * cos + a * sin], -1).reshape(x.shape)
-        return out.astype(x_BHTK.dtype)
+        return turned(x_BHTK.astype(jnp.float32), cos, sin, self.pairing).astype(x_BHTK.dtype)
 
 
 class PureRotation(Turning):
@@ -157,3 +151,29 @@ def plain_rates(theta: float, d_head: int) -> np.ndarray:
     """float64 (K/2,): θ^(−2i/K)."""
     half = d_head // 2
     return theta ** (-np.arange(half) / half)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def turned(x: jax.Array, cos: jax.Array, sin: jax.Array, pairing: Pairing) -> jax.Array:
+    """Pairs of the last axis (..., K) turned by angles of these cosines and sines (..., K/2), which get no gradient.
+
+    The gradient of x is turned back: written out, as autodiff would sum up a padded array for each half.
+    """
+    half = x.shape[-1] // 2
+    if pairing == "half":
+        a, b = x[..., :half], x[..., half:]
+        return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+    a, b = x[..., 0::2], x[..., 1::2]
+    return jnp.stack([a * cos - b * sin, b * cos + a * sin], -1).reshape(x.shape)
+
+
+def _turned(x: jax.Array, cos: jax.Array, sin: jax.Array, pairing: Pairing) -> tuple[jax.Array, Any]:
+    return turned(x, cos, sin, pairing), (cos, sin)
+
+
+def _turned_back(pairing: Pairing, angles: Any, grad: jax.Array) -> tuple[jax.Array, None, None]:
+    cos, sin = angles
+    return turned(grad, cos, -sin, pairing), None, None
+
+
+turned.defvjp(_turned, _turned_back)
