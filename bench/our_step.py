@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from jaxgpt.runs import ObjectiveRun
-from jaxgpt.train.program import hyper, program
+from jaxgpt.train.program import Program, hyper, program
+from jaxgpt.train.state import init_state
 
 
 class OurStep:
@@ -17,7 +18,7 @@ class OurStep:
         compiled = program(run, jax.devices()[:1])
         self._host, self._rows = batch, compiled.batch_shardings(batch)
         self._key, self._values = jax.random.key(run.seed), hyper(run)
-        self.state = compiled.init(self._key, self._values)
+        self.state = compiled.init(self._key, self._values)._replace(frozen=_frozen(run, compiled))
         jax.block_until_ready(self.state)
         start = time.perf_counter()
         self._step = compiled.step.lower(self.state, self._on_device(), self._key, self._values).compile()
@@ -48,6 +49,13 @@ class OurStep:
 
     def _dispatch(self) -> None:
         self.state, _ = self._step(self.state, self._on_device(), self._key, self._values)
+
+
+def _frozen(run: ObjectiveRun, compiled: Program) -> Any:
+    """What the run does not train, at random, as its storage has it; None where it trains all."""
+    where = jax.tree.map(lambda leaf: leaf.sharding, compiled.state.frozen)
+    drawn = jax.jit(lambda key: init_state(run, run.model.init(key)).frozen, out_shardings=where)
+    return drawn(jax.random.key(run.seed))
 
 
 def random_tokens(run: ObjectiveRun) -> dict[str, np.ndarray]:
