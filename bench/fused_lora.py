@@ -46,10 +46,10 @@ def side(fused: bool, base: str, steps: int) -> None:
 
     def train(first: int) -> list[float]:
         outs = [folder / f"run{index}" for index in range(first, first + PAIR)]
-        mine = specs[first : first + PAIR]
+        both = specs[first : first + PAIR]
         if fused:
-            return [result["val/loss"] for result in run_fused(mine, outs, quiet=True)]
-        return [run(spec, out, quiet=True)["val/loss"] for spec, out in zip(mine, outs, strict=True)]
+            return [result["val/loss"] for result in run_fused(both, outs, quiet=True)]
+        return [run(spec, out, quiet=True)["val/loss"] for spec, out in zip(both, outs, strict=True)]
 
     def pair(word: str, first: int) -> dict[str, float]:
         losses: list[float] = []

@@ -7,6 +7,7 @@ JAXGPT_TEST_XLA_FLAGS is added to its flags, here and in every process that a te
 import gc
 import os
 import signal
+import sys
 import tempfile
 from contextlib import suppress
 from importlib.metadata import version
@@ -85,6 +86,34 @@ def one_device():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "devices", lambda: first)
         yield
+
+
+@pytest.fixture
+def jaxgpt_(monkeypatch, capsys):
+    """`jaxgpt_("train", ...)`: exit status, standard output, lines of standard error."""
+    from jaxgpt.cli import main
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def printed(jaxgpt_):
+    """`printed("show", ...)`: standard output of a verb that succeeds."""
+
+    def call(*words):
+        status, out, err = jaxgpt_(*words)
+        assert not status, err
+        return out
+
+    return call
 
 
 @pytest.fixture(scope="session")

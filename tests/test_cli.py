@@ -30,21 +30,6 @@ def config(tiny, tmp_path_factory):
 
 
 @pytest.fixture
-def jaxgpt_(monkeypatch, capsys):
-    """`jaxgpt_("train", ...)`: exit status, standard output, lines of standard error."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err.splitlines()
-
-    return call
-
-
-@pytest.fixture
 def refused(jaxgpt_):
     """`refused(...)`: the one line that a verb answers bad input with."""
 

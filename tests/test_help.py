@@ -8,7 +8,7 @@ import pytest
 import typer
 
 import jaxgpt
-from jaxgpt.cli import app, main
+from jaxgpt.cli import app
 
 VERBS = [
     *(command.name or command.callback.__name__ for command in app.registered_commands),
@@ -17,16 +17,12 @@ VERBS = [
 
 
 @pytest.fixture
-def said(monkeypatch, capsys):
-    """`said("--version")`: standard output of a call that succeeds."""
+def said(jaxgpt_):
+    """`said("--version")`: standard output of a call that succeeds, without a word beside it."""
 
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        assert not caught.value.code and not err
+        status, out, err = jaxgpt_(*words)
+        assert not status and not err
         return out
 
     return call

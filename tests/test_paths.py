@@ -1,9 +1,8 @@
-"""A path means the same to every verb, field and entry point, however it is written."""
+"""A path means the same to every printed, field and entry point, however it is written."""
 
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import jax
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 import jaxgpt
-from jaxgpt.cli import main
 from jaxgpt.inference.convert import convert
 from jaxgpt.runs import Run
 from jaxgpt.spec import dump_yaml, load_yaml
@@ -76,22 +74,6 @@ def run(here, config):
     return first
 
 
-@pytest.fixture
-def verb(monkeypatch, capsys):
-    """`verb("show", ...)`: standard output of a verb that succeeds."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        assert not caught.value.code, err
-        return out
-
-    return call
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_loads(here, run, name, way):
@@ -102,42 +84,42 @@ def test_a_run_loads(here, run, name, way):
     assert all(map(np.array_equal, found, wanted))
 
 
-def test_a_run_trained_from_its_own_folder_is_found(run, verb, monkeypatch):
+def test_a_run_trained_from_its_own_folder_is_found(run, printed, monkeypatch):
     monkeypatch.chdir(run / "ckpt")
-    assert json.loads(verb("train", "../config.yaml", "--out", ".."))["step"] == 2
+    assert json.loads(printed("train", "../config.yaml", "--out", ".."))["step"] == 2
     assert jaxgpt.load("..").spec == jaxgpt.load(run).spec
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_is_saved_and_goes_on(here, config, verb, name):
+def test_a_run_is_saved_and_goes_on(here, config, printed, name):
     new = here / "runs" / f"{NAMES[name]} new"
     again, ways = f"../runs/{new.name}", ("up", "home", "whole")
-    first = verb("train", f"../runs/{config.name}", "--out", again)
+    first = printed("train", f"../runs/{config.name}", "--out", again)
     for way in ways:
-        assert verb("train", written(way, config), "--out", written(way, new)) == first
+        assert printed("train", written(way, config), "--out", written(way, new)) == first
     assert jaxgpt.load(again).spec == jaxgpt.load(new).spec
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_verb_finds_a_config(config, verb, way):
+def test_every_verb_finds_a_config(config, printed, way):
     if way != "slash":
-        assert json.loads(verb("show", written(way, config), "--json"))["params"] > 0
+        assert json.loads(printed("show", written(way, config), "--json"))["params"] > 0
 
 
-def test_pictures_and_figures_are_written_where_they_are_asked(here, run, verb):
-    verb("show", "../runs/little.yaml", "--pattern", "~/../runs/who [1].svg")
+def test_pictures_and_figures_are_written_where_they_are_asked(here, run, printed):
+    printed("show", "../runs/little.yaml", "--pattern", "~/../runs/who [1].svg")
     assert (here / "runs" / "who [1].svg").is_file()
     pairs = here / "runs" / "pairs.tsv"
     pairs.write_text("sentence1\tsentence2\tscore\none\ttwo\t1\nthree\tfour\t2\nfive\tsix\t4\n")
     where = ["--json", "../runs/new folder/figures.json", "--picture", "../runs/../runs/heat.svg"]
-    verb("eval", "../runs/run", "sts", "--path", "../work/../runs/pairs.tsv", *where)
+    printed("eval", "../runs/run", "sts", "--path", "../work/../runs/pairs.tsv", *where)
     assert json.loads((here / "runs/new folder/figures.json").read_text())["sts/pairs"] == 3
     assert (here / "runs" / "heat.svg").is_file()
 
 
-def test_a_run_is_sampled_and_converted(here, run, verb):
-    assert verb("sample", "../runs/r[1]", "--prompt", "one", "--max-new", 2).startswith("one")
-    verb("convert", "~/../runs/r[1]", "../runs/out [2]/converted", "--dtype", "float32")
+def test_a_run_is_sampled_and_converted(here, run, printed):
+    assert printed("sample", "../runs/r[1]", "--prompt", "one", "--max-new", 2).startswith("one")
+    printed("convert", "~/../runs/r[1]", "../runs/out [2]/converted", "--dtype", "float32")
     convert("../runs/run", "~/there")
     for path in (here / "runs/out [2]/converted", here / "home/there"):
         assert (path / "model.safetensors").is_file() and jaxgpt.load(path)
@@ -173,7 +155,7 @@ def test_the_folders_of_the_environment(here, config, run, monkeypatch):
         assert locate("the text.txt", "data.corpus") == here / "runs" / "the text.txt"
 
 
-def test_an_experiment_finds_its_base(here, config, verb):
+def test_an_experiment_finds_its_base(here, config, printed):
     """From another folder, through `..`, and with a base in the home folder."""
     arms = "{'one': {}, 'two': {'optim.lr': 0.5}}"
     for name, base in (("near", "little.yaml"), ("far", "../runs/little.yaml"), ("home", "~/../runs/little.yaml")):
@@ -182,9 +164,9 @@ def test_an_experiment_finds_its_base(here, config, verb):
             "from jaxgpt.lab import Experiment\n"
             f"experiment = Experiment(question='?', base={base!r}, arms={arms}, baseline='one', seeds=2)\n"
         )
-        verb("lab", "plan", f"../runs/{name}.py", "--out", f"../runs/sweeps/{name}")
-        assert "waiting" in verb("lab", "status", f"~/../runs/sweeps/{name}")
-        assert "no run of this arm" in verb("lab", "why", f"../runs/sweeps/{name}")
+        printed("lab", "plan", f"../runs/{name}.py", "--out", f"../runs/sweeps/{name}")
+        assert "waiting" in printed("lab", "status", f"~/../runs/sweeps/{name}")
+        assert "no run of this arm" in printed("lab", "why", f"../runs/sweeps/{name}")
 
 
 def test_a_link_to_a_file_keeps_its_name(here, run, config):

@@ -16,8 +16,8 @@ def class_cross_entropy(
     """float32 (B, C), two classes or more, and int (B,) -> two float32 (B,) in nats: what is optimised, and plain
     -log p(label) for reports.
 
-    The focal loss takes a row's (smoothed) cross-entropy times (1 - p(label))^γ, γ >= 0, which lets rows that are told
-    well count little (Lin et al. 2017, section 3, for more than two classes). At γ = 0 it is the cross-entropy to the
+    The focal loss takes a row's (smoothed) cross-entropy times (1 - p(label))^γ, γ >= 0, which lets easy rows count
+    little (Lin et al. 2017, section 3, for more than two classes). At γ = 0 it is the cross-entropy to the
     bit.
     """
     loss_B, nll_B = cross_entropy(logits_BC, label_B, label_smoothing)

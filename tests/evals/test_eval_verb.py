@@ -1,13 +1,11 @@
 """`jaxgpt eval`: a table or JSON on standard output, and one line for bad input, before a model is looked at."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 import jaxgpt
-from jaxgpt.cli import main
 from jaxgpt.evals.sts import read_subsets, sts
 from jaxgpt.inference.load import Loaded
 from jaxgpt.interop.hugging_face.export import write_folder
@@ -33,20 +31,11 @@ def folder(weights, tmp_path_factory):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, folder):
+def call(monkeypatch, jaxgpt_, folder):
     """`call("MODEL", "sts", ...)`: exit status, standard output, lines of standard error; data lie in JAXGPT_DATA."""
     monkeypatch.setenv("JAXGPT_DATA", str(folder / "data"))
 
-    def run(*words):
-        monkeypatch.setattr(
-            sys, "argv", ["jaxgpt", "eval", *(str(folder / "model") if w == "MODEL" else w for w in words)]
-        )
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err.splitlines()
-
-    return run
+    return lambda *words: jaxgpt_("eval", *(folder / "model" if word == "MODEL" else word for word in words))
 
 
 def test_a_table_and_a_file(call, folder, tmp_path):

@@ -1,72 +1,27 @@
 """`jaxgpt convert` of a run with an adapter: a PEFT folder, or with --merge a whole model that computes the same."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from close import assert_close
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 import jaxgpt
-from jaxgpt.cli import main
-from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.peft.config import CONFIG
-from jaxgpt.models import GPT2
-from jaxgpt.runs.checkpoint.checkpoint import save
-from jaxgpt.runs.trainable import frozen_digest, split_params
-from jaxgpt.spec import dump_yaml
-from jaxgpt.text.tokenizers.byte import ByteCodec
 
-MODEL = GPT2(num_layers=2, d_model=16, num_heads=2, vocab_size=257, context=16)
 IDS = np.random.default_rng(0).integers(0, 257, (2, 7))
 LORA = {"kind": "lora", "rank": 2, "fused_qkv": True, "targets": ["attention/", "down$"]}
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """`call("convert", ...)`: exit status and lines of standard error, each without breaks."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return caught.value.code or 0, capsys.readouterr().err.splitlines()
-
-    return run
+def call(jaxgpt_):
+    """`call("convert", ...)`: exit status and lines of standard error."""
+    return lambda *words: jaxgpt_(*words)[::2]
 
 
 @pytest.fixture(scope="module")
-def base(weights, tmp_path_factory):
-    out = tmp_path_factory.mktemp("adapter_files") / "base"
-    write_folder(out, MODEL, weights(MODEL), ByteCodec())
-    return out
-
-
-@pytest.fixture(scope="module")
-def trained(little, weights, base, tmp_path_factory):
-    """`trained(**fields)`: the folder of a run that put an adapter on `base`."""
-
-    def write(**fields):
-        out = tmp_path_factory.mktemp("adapter_files") / "run"
-        out.mkdir()
-        given = {"model.num_layers": 2, "model.context": 16, "model.vocab_size": 257, "start": str(base)}
-        run = little(**(given | {"model.adapter": LORA} | fields))
-        (out / "config.yaml").write_text(dump_yaml(run))
-        ByteCodec().save(out / "tokenizer")
-        own, frozen = split_params(weights(run.model, 1), run.trained)
-        below = flatten_dict(jaxgpt.load(base).params, sep="/")
-        stored = {path: run.storage.store(path, below[path]) for path in flatten_dict(frozen, sep="/")}
-        digest = frozen_digest(unflatten_dict(stored, sep="/"))
-        save(out / "ckpt", 1, {"params": own}, {"sources": {"start": digest}})
-        return out
-
-    return write
-
-
-@pytest.fixture(scope="module")
-def lora(trained):
-    return trained()
+def lora(adapted):
+    return adapted(**{"model.adapter": LORA})
 
 
 def test_an_adapter_alone_becomes_a_peft_folder(call, base, lora, tmp_path):
@@ -109,8 +64,8 @@ def test_a_peft_folder_is_merged_into_the_base_that_it_names(call, base, lora, t
     assert status == 2 and "is an adapter" in line
 
 
-def test_four_bits_in_training_are_said(call, base, trained, tmp_path):
-    run = trained(**{"storage": {"kind": "nf4"}})
+def test_four_bits_in_training_are_said(call, base, adapted, tmp_path):
+    run = adapted(**{"model.adapter": LORA, "storage": {"kind": "nf4"}})
     status, lines = call("convert", run, tmp_path / "peft")
     assert status == 0 and "in training the base was nf4" in " ".join(lines)
     status, lines = call("convert", run, tmp_path / "whole", "--merge")
@@ -118,9 +73,9 @@ def test_four_bits_in_training_are_said(call, base, trained, tmp_path):
     assert_close(jaxgpt.load(tmp_path / "whole").logits(IDS), jaxgpt.load(run).logits(IDS), 1e-5)
 
 
-def test_what_does_not_go_is_refused_in_one_line(call, base, lora, trained, tmp_path):
-    prefix = trained(**{"model.adapter": {"kind": "prefix", "tokens": 2}})
-    bottleneck = trained(**{"model.adapter": {"kind": "adapter"}})
+def test_what_does_not_go_is_refused_in_one_line(call, base, lora, adapted, tmp_path):
+    prefix = adapted(**{"model.adapter": {"kind": "prefix", "tokens": 2}})
+    bottleneck = adapted(**{"model.adapter": {"kind": "adapter"}})
     call("convert", lora, tmp_path / "peft")
     cases = [
         ((prefix, tmp_path / "out", "--merge"), "prefix is no change of weights"),

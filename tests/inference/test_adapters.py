@@ -6,17 +6,13 @@ import jax
 import numpy as np
 import pytest
 from close import assert_close
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
 import jaxgpt
 from jaxgpt.interop.hugging_face.export import write_folder
-from jaxgpt.models import GPT2
-from jaxgpt.runs.checkpoint.checkpoint import save
-from jaxgpt.runs.trainable import frozen_digest, split_params
-from jaxgpt.spec import ConfigError, dump_yaml
+from jaxgpt.spec import ConfigError
 from jaxgpt.text.tokenizers.byte import ByteCodec
 
-MODEL = GPT2(num_layers=2, d_model=16, num_heads=2, vocab_size=257, context=16)
 IDS = np.random.default_rng(0).integers(0, 257, (2, 7))
 
 
@@ -25,31 +21,9 @@ def flat(tree):
 
 
 @pytest.fixture(scope="module")
-def base(weights, tmp_path_factory):
-    """A Hugging Face folder."""
-    out = tmp_path_factory.mktemp("adapters") / "base"
-    write_folder(out, MODEL, weights(MODEL), ByteCodec())
-    return out
-
-
-@pytest.fixture(scope="module")
-def trained(little, weights, base, tmp_path_factory):
+def trained(adapted):
     """`trained(seed, **fields)`: the folder of a run that trained the biases of `base`, or what else the fields say."""
-
-    def write(seed=1, start=base, **fields):
-        out = tmp_path_factory.mktemp("adapters") / "run"
-        out.mkdir()
-        given = {"model.num_layers": 2, "model.context": 16, "model.vocab_size": 257, "start": str(start)}
-        run = little(**(given | {"trainable": ["/bias$"]} | fields))
-        (out / "config.yaml").write_text(dump_yaml(run))
-        ByteCodec().save(out / "tokenizer")
-        own, frozen = split_params(weights(run.model, seed), run.trainable)
-        below = flat(jaxgpt.load(start).params)
-        frozen = unflatten_dict({path: below[path] for path in flat(frozen)}, sep="/")
-        save(out / "ckpt", 1, {"params": own}, {"sources": {"start": frozen_digest(frozen)}})
-        return out
-
-    return write
+    return lambda seed=1, **fields: adapted(seed, **({"trainable": ["/bias$"]} | fields))
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +74,9 @@ def test_a_run_is_loaded_with_what_it_started_from(base, trained, two):
 
 def test_what_it_was_not_trained_on_is_one_line(base, trained, weights, tmp_path):
     run = trained(1)
-    write_folder(tmp_path / "other", MODEL, weights(MODEL, 5), ByteCodec())
-    deeper = MODEL.evolve(num_layers=3)
+    model = jaxgpt.load(base).model
+    write_folder(tmp_path / "other", model, weights(model, 5), ByteCodec())
+    deeper = model.evolve(num_layers=3)
     write_folder(tmp_path / "deeper", deeper, weights(deeper), ByteCodec())
     cases = {
         "other": "was trained on other weights than these: SHA-256 ",

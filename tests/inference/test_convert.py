@@ -1,14 +1,11 @@
 """`jaxgpt convert`: runs and checkpoints become folders for transformers; nothing is written over or half written."""
 
-import sys
-
 import jax
 import numpy as np
 import pytest
 from close import assert_close
 
 import jaxgpt
-from jaxgpt.cli import main
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import GPT1, GPT2, Llama, Qwen2
 from jaxgpt.runs.checkpoint.checkpoint import save
@@ -21,16 +18,13 @@ MODEL = GPT2(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=8)
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(jaxgpt_):
     """`call("convert", ...)`: exit status and lines of standard error; standard output stays empty."""
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
+        status, out, err = jaxgpt_(*words)
         assert out == ""
-        return caught.value.code or 0, err.splitlines()
+        return status, err
 
     return run
 

@@ -1,14 +1,12 @@
 """A trained task in use: `jaxgpt eval` gives the run's own figures, predictions are whole, and folders answer alike."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from close import assert_close
 
 import jaxgpt
-from jaxgpt.cli import main
 from jaxgpt.inference.convert import convert
 from jaxgpt.runs.checkpoint.checkpoint import best_step
 from jaxgpt.runs.files.folder import read_metrics
@@ -60,17 +58,9 @@ def rater(tiny, data, tmp_path_factory, one_device):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(jaxgpt_):
     """`call(RUN, "classify", ...)`: exit status, standard output, lines of standard error."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", "eval", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err.splitlines()
-
-    return run
+    return lambda *words: jaxgpt_("eval", *words)
 
 
 def own_figures(run):

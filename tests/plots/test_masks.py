@@ -1,7 +1,6 @@
 """Pictures of attention patterns: what is drawn is what is counted, and a file is written whole or not at all."""
 
 import json
-import sys
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jaxgpt.cli import main
 from jaxgpt.ops.patterns import (
     Banded,
     Bidirectional,
@@ -177,19 +175,11 @@ def test_a_place_that_cannot_hold_a_picture_is_refused(name, problem, tmp_path, 
 
 
 @pytest.fixture
-def show(tiny, tmp_path, monkeypatch, capsys):
+def show(tiny, tmp_path, jaxgpt_):
     """`show(...)`: exit status, standard output, lines of standard error."""
     config = tmp_path / "config.yaml"
     config.write_text(dump_yaml(tiny(**{"model.pattern": ["causal", {"kind": "banded", "window": 3}]})))
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", "show", *map(str, [config, *words])])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err.splitlines()
-
-    return call
+    return lambda *words: jaxgpt_("show", config, *words)
 
 
 def test_show_draws_beside_the_facts(show, tmp_path):

@@ -127,16 +127,16 @@ def test_without_known_bytes_or_a_next_token_there_are_no_bits(known, start, mon
 
 def test_the_best_and_the_wait_since_then(start):
     record, _, _ = start()
-    told = [record.validation({"val/loss": loss}) for loss in (3.0, 2.0, 2.0, 2.5, 1.0)]
-    assert told == [True, True, False, False, True]
+    best = [record.validation({"val/loss": loss}) for loss in (3.0, 2.0, 2.0, 2.5, 1.0)]
+    assert best == [True, True, False, False, True]
     record.validation({"val/loss": 1.1})
     assert (record.best["val/loss"], record.since_best) == (1.0, 1)
 
 
 def test_a_validation_that_is_not_finite_is_never_the_best(start):
     record, _, _ = start()
-    told = [record.validation({"val/loss": loss}) for loss in (math.nan, math.inf, 2.0, math.nan, 1.0)]
-    assert told == [False, False, True, False, True] and record.best["val/loss"] == 1.0
+    best = [record.validation({"val/loss": loss}) for loss in (math.nan, math.inf, 2.0, math.nan, 1.0)]
+    assert best == [False, False, True, False, True] and record.best["val/loss"] == 1.0
 
 
 def test_a_task_is_judged_by_its_own_metric(start):
@@ -146,11 +146,11 @@ def test_a_task_is_judged_by_its_own_metric(start):
     for metric, want in ((None, [True, False, True, False, False]), ("calibration_error", [True] + 4 * [False])):
         record, _, step = start(**task | {"eval.metric": metric})
         name = f"val/{metric or 'accuracy'}"
-        told = []
+        best = []
         for number, (loss, value) in enumerate(passes):
             step(number)
-            told.append(record.validation({"val/loss": loss, name: value}))
-        assert told == want and record.best["val/loss"] == 0.4
+            best.append(record.validation({"val/loss": loss, name: value}))
+        assert best == want and record.best["val/loss"] == 0.4
         result = record.result("finished")
         assert result[f"best_{name}"] == (0.5 if metric else 0.75) and result["best_val/loss"] == 0.4
         assert f"{metric or 'accuracy'} 0.6" in record._line.line(2, **record._facts())

@@ -21,26 +21,11 @@ D = 64
 
 
 @pytest.fixture(scope="module")
-def some(little, tmp_path_factory):
+def some(upon):
     """`some(**overrides)`: a run that trains LoRA on a finished one in NF4; `some.base` is the latter's folder."""
-    base = tmp_path_factory.mktemp("storage") / "base"
     wide = {"model.d_model": D, "model.num_layers": 2}
-    run(little(**wide, steps=1), base, quiet=True)
-
-    def get(**overrides):
-        fields = {"start": str(base), "model.adapter": {"kind": "lora", "rank": 2}, "storage": "nf4", "steps": 3}
-        return little(**(wide | fields | overrides))
-
-    get.base = base
-    return get
-
-
-@pytest.fixture(scope="module")
-def whole(some, tmp_path_factory):
-    """The folder of such a run, ended."""
-    out = tmp_path_factory.mktemp("storage") / "whole"
-    assert run(some(), out, quiet=True)["status"] == "finished"
-    return out
+    adapter = {"kind": "lora", "rank": 2}
+    return upon(wide | {"steps": 1}, wide | {"model.adapter": adapter, "storage": "nf4", "steps": 3})
 
 
 def stored_leaves(params):
@@ -48,19 +33,19 @@ def stored_leaves(params):
 
 
 def test_a_run_in_use_is_what_was_trained(some, whole):
-    mine, base = load(whole), load(some.base)
-    assert len(stored_leaves(mine.params)) == 6
+    ours, base = load(whole), load(some.base)
+    assert len(stored_leaves(ours.params)) == 6
     before = base.params["blocks"]["layers"]["feed_forward"]["up"]["weight"]
-    stored = mine.params["blocks"]["layers"]["feed_forward"]["up"]["weight"]
+    stored = ours.params["blocks"]["layers"]["feed_forward"]["up"]["weight"]
     want = jax.vmap(lambda w: NF4Weight.of(w, True))(before)
     for a, b in zip(jax.tree.leaves(stored), jax.tree.leaves(want), strict=True):
         np.testing.assert_array_equal(a, b)
     tokens = np.arange(8)[None]
-    arrays = jax.jit(mine.model.build().apply)({"params": as_arrays(mine.params)}, tokens)
-    assert_close(mine.logits(tokens), arrays)
-    assert mine.generate("a", max_new=2)
+    arrays = jax.jit(ours.model.build().apply)({"params": as_arrays(ours.params)}, tokens)
+    assert_close(ours.logits(tokens), arrays)
+    assert ours.generate("a", max_new=2)
     beside = load(some.base, adapter={"four": whole})  # on a base that is whole: the adapter brings what it stands on
-    np.testing.assert_array_equal(beside.logits(tokens), mine.logits(tokens))
+    np.testing.assert_array_equal(beside.logits(tokens), ours.logits(tokens))
 
 
 def test_lanes(some, whole, tmp_path):

@@ -30,26 +30,10 @@ def trained(path):
 
 
 @pytest.fixture(scope="module")
-def some(little, tmp_path_factory):
+def some(upon):
     """`some(**overrides)`: a run that goes on from a finished one, whose folder is `some.base`, and trains `RULES`."""
-    base = tmp_path_factory.mktemp("trainable") / "base"
-    run(little(steps=2), base, quiet=True)
-
-    def get(**overrides):
-        fields = {"start": str(base), "trainable": list(RULES), "steps": 4, "ema": 0.5, "seed": 3, "exec.save_every": 2}
-        fields |= {"exec.log_every": 1}
-        return little(**(fields | overrides))
-
-    get.base = base
-    return get
-
-
-@pytest.fixture(scope="module")
-def whole(some, tmp_path_factory):
-    """The folder of such a run, ended."""
-    out = tmp_path_factory.mktemp("trainable") / "whole"
-    assert run(some(), out, quiet=True)["status"] == "finished"
-    return out
+    fields = {"trainable": list(RULES), "steps": 4, "ema": 0.5, "seed": 3, "exec.save_every": 2, "exec.log_every": 1}
+    return upon({"steps": 2}, fields)
 
 
 def test_only_what_a_rule_names_changes_and_is_saved(some, whole):

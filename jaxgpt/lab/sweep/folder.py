@@ -156,7 +156,7 @@ class Sweep:
         return {arm: entry for arm, entry in stored.items() if isinstance(entry, dict) and is_count(entry.get("steps"))}
 
     def _sized(self, arm: str, run: Any) -> Any:
-        """The run with its number of steps, found once and kept by `write`: where there are results their data need
+        """The run with its number of steps, counted once and stored by `write`: where there are results their data need
         not be, and changed data would be another plan."""
         if run.steps is not None:
             return run
@@ -166,7 +166,7 @@ class Sweep:
         return run.evolve(steps=self._steps[arm]["steps"], epochs=None)
 
     def _seconds(self, runs: Mapping[str, Any]) -> dict[str, float]:
-        """Seconds a step by arm, measured once and kept by `write`: another measurement would be another plan."""
+        """Seconds a step by arm, measured once and stored by `write`: another measurement would be another plan."""
         for arm, run in runs.items():
             program = program_id(run)
             if self._paces.get(arm, {}).get("program") != program:

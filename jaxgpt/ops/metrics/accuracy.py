@@ -1,4 +1,4 @@
-"""The share of rows that are told right."""
+"""The share of rows whose most likely class is the label."""
 
 import numpy as np
 

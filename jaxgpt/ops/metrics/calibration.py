@@ -1,4 +1,4 @@
-"""Whether rows that are told with a probability are right that often. N rows, C classes."""
+"""Whether predictions of a probability are right that often. N rows, C classes."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ BINS = 15
 
 def calibration_error(p_NC: np.ndarray, target_N: np.ndarray, bins: int = BINS) -> float:
     """The expected calibration error, 0 to 1: rows in bins (lower, upper] of the largest probability; the mean over
-    rows of the difference between their bin's mean probability and share told right (Guo et al. 2017, equation 3). NaN
+    rows of the difference between their bin's mean probability and its accuracy (Guo et al. 2017, equation 3). NaN
     of no rows."""
     if not len(target_N):
         return float("nan")

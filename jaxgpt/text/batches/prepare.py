@@ -11,7 +11,7 @@ from jaxgpt.disk import cache_dir, clear_drafts
 from jaxgpt.spec import ConfigError, canonical, digest
 from jaxgpt.text.batches.arrangement import PLAIN, RowPlan
 from jaxgpt.text.batches.data import Data
-from jaxgpt.text.batches.text_batches import prepare_texts, read_rows
+from jaxgpt.text.batches.text_batches import RowFiles, prepare_texts, read_rows
 from jaxgpt.text.batches.tokenfile import TokenFile, TokenWriter, open_token_file
 from jaxgpt.text.batches.training_data import TrainingData
 from jaxgpt.text.batches.window_batches import WindowBatches, spelled
@@ -66,7 +66,7 @@ def prepare(
         quiet,
     )
     if data.texts:
-        return prepare_texts(data, plan, codec, corpora, val_corpus, hashes, length)
+        return prepare_texts(data, plan, codec, RowFiles(corpora, val_corpus, hashes), length)
     starts_V = None if plan.words is None else codec.word_starts(plan.words)
     train, val = [], []
     for corpus, corpus_hash in zip(corpora, hashes, strict=False):

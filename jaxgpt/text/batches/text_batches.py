@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -149,38 +150,33 @@ def read_rows(corpus: Corpus, data: Data, spread: bool = False) -> list[TextRow]
 _NEWEST: dict[tuple[object, ...], TextBatches] = {}
 
 
-def prepare_texts(
-    data: Data,
-    plan: RowPlan,
-    codec: Codec,
-    corpora: Sequence[Corpus],
-    val_corpus: Corpus | None,
-    hashes: Sequence[str],
-    length: int,
-) -> TextBatches:
-    """Rows of `corpora`, split by the hash of their first text, or with those of `val_corpus` held out; `hashes` are
-    those of all of them. Raises ConfigError, one line, on any bad input.
+class RowFiles(NamedTuple):
+    """Where rows of texts come from."""
+
+    corpora: Sequence[Corpus]
+    """Split by the hash of a row's first text, unless there is a `val_corpus`."""
+    val_corpus: Corpus | None
+    """Held out whole."""
+    hashes: Sequence[str]
+    """Of all of them."""
+
+
+def prepare_texts(data: Data, plan: RowPlan, codec: Codec, files: RowFiles, length: int) -> TextBatches:
+    """The batches of a run. Raises ConfigError, one line, on any bad input.
 
     The newest are remembered: a sweep asks for the same many times.
     """
-    key = (*hashes, codec.digest, length, data.model_dump_json(), plan)
+    key = (*files.hashes, codec.digest, length, data.model_dump_json(), plan)
     if key not in _NEWEST:
-        batches = _prepare(data, plan, codec, corpora, val_corpus, hashes, length)
+        batches = _prepare(data, plan, codec, files, length)
         while len(_NEWEST) >= 4:
             _NEWEST.pop(next(iter(_NEWEST)))
         _NEWEST[key] = batches
     return _NEWEST[key]
 
 
-def _prepare(
-    data: Data,
-    plan: RowPlan,
-    codec: Codec,
-    corpora: Sequence[Corpus],
-    val_corpus: Corpus | None,
-    hashes: Sequence[str],
-    length: int,
-) -> TextBatches:
+def _prepare(data: Data, plan: RowPlan, codec: Codec, files: RowFiles, length: int) -> TextBatches:
+    corpora, val_corpus, hashes = files
     spread = plan.arrangement == "candidates"
     rows = [read_rows(corpus, data, spread) for corpus in corpora]
     train_rows, val_rows = (

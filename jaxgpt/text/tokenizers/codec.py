@@ -41,8 +41,8 @@ class Codec(ABC):
     frame: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     """Ids that the vocabulary's template puts before and behind a text that is read as a whole: `[CLS]` and `[SEP]`."""
     pair: PairTemplate | None = PairTemplate()
-    """What the template puts around two texts that are read as one; None where it cannot be told. A vocabulary without
-    template puts the second text right behind the first."""
+    """What the template puts around two texts that are read as one; None where the template is of another form. A
+    vocabulary without template puts the second text right behind the first."""
     mask: int | None = None
     """Id of the token that stands for a hidden one, `[MASK]`; None unless the vocabulary has one."""
 

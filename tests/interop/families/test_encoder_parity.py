@@ -22,7 +22,7 @@ from jaxgpt.interop.hugging_face import folder as hf_folder
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.text import ByteBPE, WordPiece
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("float32_matmuls")]
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'jaxgpt[peer]'")
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxgpt[peer]'")
 
@@ -47,15 +47,6 @@ CASES = {
 }
 LENGTHS = np.array([16, 3, 9])
 REAL = np.arange(16) < LENGTHS[:, None]
-
-
-@pytest.fixture(autouse=True)
-def float32_matmuls():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    with jax.default_matmul_precision("float32"):
-        yield
-    torch.set_float32_matmul_precision(before)
 
 
 class Pair:

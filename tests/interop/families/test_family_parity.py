@@ -17,7 +17,7 @@ from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.hugging_face.folder import read_source
 from jaxgpt.objectives import LanguageModel
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("float32_matmuls")]
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'jaxgpt[peer]'")
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxgpt[peer]'")
 
@@ -139,15 +139,6 @@ class Pair:
                 more["position_ids"] = torch.from_numpy(np.maximum(mask.cumsum(1) - 1, 0))
         with torch.no_grad():
             return theirs(torch.from_numpy(self.ids if ids is None else ids), **more).logits.numpy()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def float32_matmuls():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    with jax.default_matmul_precision("float32"):
-        yield
-    torch.set_float32_matmul_precision(before)
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -12,7 +12,7 @@ import jaxgpt
 from jaxgpt.interop.families.table import by_config
 from jaxgpt.interop.hugging_face.export import write_folder
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("float32_matmuls")]
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'jaxgpt[peer]'")
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxgpt[peer]'")
 
@@ -49,15 +49,6 @@ CASES = {
 }
 LENGTHS = np.array([[16, 3], [9, 16], [1, 12]])
 REAL = np.arange(T) < LENGTHS[..., None]
-
-
-@pytest.fixture(autouse=True)
-def float32_matmuls():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    with jax.default_matmul_precision("float32"):
-        yield
-    torch.set_float32_matmul_precision(before)
 
 
 class Pair:

@@ -1,7 +1,5 @@
 """What is left undone is counted, named and told by the exit status; what was changed is not believed, nor redone."""
 
-import sys
-
 import pytest
 
 from jaxgpt.lab import Lab, analyse, execute
@@ -142,33 +140,18 @@ def sweep(tmp_path, monkeypatch, trainer, run_spec):
     return tmp_path / "q"
 
 
-@pytest.fixture
-def verb(monkeypatch, capsys):
-    """`verb("lab", "work", folder)`: exit status, standard output, standard error."""
-    from jaxgpt.cli import main
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["jaxgpt", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return caught.value.code, *capsys.readouterr()
-
-    return call
-
-
-def test_a_worker_exits_with_4_when_a_run_is_left(sweep, trainer, verb):
+def test_a_worker_exits_with_4_when_a_run_is_left(sweep, trainer, jaxgpt_):
     trainer.before = fails("rotary")
-    assert verb("lab", "work", sweep)[0] == 4
+    assert jaxgpt_("lab", "work", sweep)[0] == 4
     trainer.before = lambda run, out: None
-    assert verb("lab", "work", sweep)[0] == 0 == verb("lab", "work", sweep)[0]
+    assert jaxgpt_("lab", "work", sweep)[0] == 0 == jaxgpt_("lab", "work", sweep)[0]
 
 
-def test_so_does_a_sweep(sweep, trainer, verb, monkeypatch):
+def test_so_does_a_sweep(sweep, trainer, jaxgpt_, monkeypatch):
     words = "ablate", sweep.with_suffix(".py"), "lab.fuse=off", "--out", sweep, "--seeds", 2
     trainer.before = fails("rotary")
-    status, out, err = verb(*words)
-    assert status == 4 and "1 of 4 runs are left undone" in err and "report: " in out
+    status, out, err = jaxgpt_(*words)
+    assert status == 4 and "1 of 4 runs are left undone" in "\n".join(err) and "report: " in out
     monkeypatch.setattr(command, "present", lambda findings: sweep / "report.html")  # once is enough to draw it
 
     def never(run, out):
@@ -179,31 +162,33 @@ def test_so_does_a_sweep(sweep, trainer, verb, monkeypatch):
     for name in ("result.json", "seal.json"):
         for path in sweep.glob(f"*/*/{name}"):
             path.unlink()
-    status, out, err = verb(*words)
-    assert status == 4 and err.splitlines()[-1].startswith(
-        "error: every arm fails in the same way: RuntimeError: never"
-    )
+    status, out, err = jaxgpt_(*words)
+    assert status == 4 and err[-1].startswith("error: every arm fails in the same way: RuntimeError: never")
     trainer.before = lambda run, out: None
-    assert verb(*words)[0] == 0
+    assert jaxgpt_(*words)[0] == 0
     change(folder)
-    status, out, err = verb(*words)
-    assert status == 4 and f"{folder}/result.json: changed" in err and "1 of 4 runs are left undone" in err
+    status, out, err = jaxgpt_(*words)
+    assert (
+        status == 4
+        and f"{folder}/result.json: changed" in "".join(err)
+        and "1 of 4 runs are left undone" in "".join(err)
+    )
 
 
-def test_every_verb_names_a_changed_file_and_strict_refuses(sweep, trainer, verb):
-    assert verb("lab", "work", sweep)[0] == 0
+def test_every_verb_names_a_changed_file_and_strict_refuses(sweep, trainer, jaxgpt_):
+    assert jaxgpt_("lab", "work", sweep)[0] == 0
     (folder,) = sweep.glob("rotary/s01-*")
     change(folder)
     line = f"{folder}/result.json: changed since the run ended"
-    status, out, _ = verb("lab", "status", sweep)
+    status, out, _ = jaxgpt_("lab", "status", sweep)
     assert status == 0 and line in out and "4 runs: 3 finished · 1 damaged" in out and "to continue" not in out
     assert [run.state for run in read_status(sweep).runs].count("damaged") == 1 and read_status(sweep).over
-    status, out, _ = verb("lab", "why", sweep)
+    status, out, _ = jaxgpt_("lab", "why", sweep)
     assert status == 0 and f"left alone: {line}" in out
-    status, _, err = verb("lab", "report", sweep)
-    assert status == 0 and line in err
-    status, out, err = verb("lab", "report", sweep, "--strict")
-    assert status == 2 and err.startswith(f"error: {line}") and out == ""
+    status, _, err = jaxgpt_("lab", "report", sweep)
+    assert status == 0 and line in "".join(err)
+    status, out, err = jaxgpt_("lab", "report", sweep, "--strict")
+    assert status == 2 and err[0].startswith(f"error: {line}") and out == ""
 
 
 class Crew:
