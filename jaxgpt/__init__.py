@@ -7,7 +7,8 @@ jaxgpt.run(spec, out="runs/mine")
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which takes longer to import than all the rest here
 if TYPE_CHECKING:
-    from jaxgpt.inference.load import Loaded, load
+    from jaxgpt.inference.load import load
+    from jaxgpt.inference.loaded import Loaded
     from jaxgpt.runs.run import run
 
 __version__ = "0.1.0"

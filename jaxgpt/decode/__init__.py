@@ -1,7 +1,9 @@
-"""Cached generation: for a reader (`generate`, `stream`), and as a pure function on the device (`rollout`)."""
+"""Cached generation: for a reader (`generate`, `stream`, `beam_search`), and as a pure function on the device
+(`rollout`)."""
 
+from jaxgpt.decode.beams import BeamSearch, Hypothesis, beam_search
 from jaxgpt.decode.generation import generate, stream
 from jaxgpt.decode.rollouts import Rollout, rollout
 from jaxgpt.decode.sampling import Sampling
 
-__all__ = ["Rollout", "Sampling", "generate", "rollout", "stream"]
+__all__ = ["BeamSearch", "Hypothesis", "Rollout", "Sampling", "beam_search", "generate", "rollout", "stream"]

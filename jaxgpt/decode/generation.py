@@ -13,21 +13,19 @@ import numpy as np
 
 from jaxgpt.decode.loop import Inputs, Program, advance, begin
 from jaxgpt.decode.pieces import PIECE
+from jaxgpt.decode.prompts import GRAIN, MOST_NEW, checked, drawable, padded
 from jaxgpt.decode.sampling import Sampling
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.sharding import platform
-from jaxgpt.spec import ConfigError, JaxgptError
+from jaxgpt.spec import JaxgptError
 from jaxgpt.spec.arguments import whole
-from jaxgpt.spec.errors import quote
 
-GRAIN = 64
-"""Cache slots are rounded up to a multiple of this, and prompts to a power of two: few lengths are ever compiled."""
 BEGIN = jax.jit(begin, static_argnums=(0, 1))
 ADVANCE = jax.jit(advance, static_argnums=0, donate_argnums=2)
-MOST_NEW, MOST_SEED = 1_000_000, 2**32 - 1
-"""The most tokens that are written in a call, and the largest seed that is not another one's."""
+MOST_SEED = 2**32 - 1
+"""The largest seed that is not another one's."""
 
 
 def generate(
@@ -72,9 +70,9 @@ def stream(
     JaxgptError where the model computes NaN or infinity.
     """
     max_new, seed = whole("max_new", max_new, 0, MOST_NEW), whole("seed", seed, 0, MOST_SEED)
-    rows = _checked(model, prompts)
+    rows = checked(model, prompts)
     model, params = model.finished(params)
-    inputs = Inputs(unstack(params), sampling.values, _drawable(model, has_text))
+    inputs = Inputs(unstack(params), sampling.values, drawable(model, has_text))
     program = Program(model.build(Auto(), dtype), sampling.steps, eot, piece=PIECE[platform()])
     context = None if model.endless else model.room
     ended, written = [False] * len(rows), 0
@@ -99,7 +97,7 @@ def _window(
     program: Program, inputs: Inputs, rows: Sequence[Sequence[int]], count: int, key: jax.Array, every: int
 ) -> Iterator[list[list[int]]]:
     """`count` tokens for each row, `every` at a time, all within one cache."""
-    tokens_BP, lengths_B = _pad(rows)
+    tokens_BP, lengths_B = padded(rows)
     P = program.slots(tokens_BP.shape[1])
     capacity = -(-(P + count) // GRAIN) * GRAIN
     state, written = BEGIN(program, capacity, inputs, tokens_BP, lengths_B, key), 1
@@ -125,43 +123,3 @@ def _until(ids: list[int], eot: int | None, ended: list[bool], row: int) -> list
         ended[row] = True
         return ids[: ids.index(eot)]
     return ids
-
-
-def _checked(model: Model, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The prompts as lists. Raises ConfigError naming the first that cannot be continued."""
-    vocab, rows = model.vocab_size or 0, []
-    for row, prompt in enumerate(prompts):
-        try:
-            ids = np.asarray(prompt)
-        except (TypeError, ValueError, OverflowError):  # of uneven depth
-            ids = np.asarray(None)
-        if ids.shape == (0,):
-            raise ConfigError(f"prompt {row}: empty; give at least one token")
-        if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise ConfigError(f"prompt {row}: {quote(prompt)}, expected a list of token ids")
-        if ids.min() < 0 or ids.max() >= vocab:
-            raise ConfigError(f"prompt {row}: holds ids outside the vocabulary of {vocab}; use the model's tokenizer")
-        if len(ids) > model.room and not model.endless:
-            less = "" if model.room == model.context else f" less {model.context - model.room} virtual tokens"
-            raise ConfigError(f"prompt {row}: {len(ids)} tokens exceed model.context {model.context}{less}; shorten it")
-        rows.append(ids.tolist())
-    return rows
-
-
-def _drawable(model: Model, has_text: np.ndarray | None) -> np.ndarray | None:
-    """bool (V,), or None where every id of the model has a text, as is usual: then nothing is computed for it."""
-    if has_text is None:
-        return None
-    drawable_V = np.zeros(model.vocab_size or 0, bool)
-    size = min(len(drawable_V), len(has_text))
-    drawable_V[:size] = has_text[:size]
-    return None if drawable_V.all() else drawable_V
-
-
-def _pad(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows padded on the left to a common width, int32 (B, P), and their lengths, int32 (B,)."""
-    lengths = np.array([len(row) for row in rows], np.int32)
-    tokens = np.zeros((len(rows), max(16, 1 << (int(lengths.max()) - 1).bit_length())), np.int32)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[len(row) - len(ids) :] = ids
-    return tokens, lengths

@@ -70,18 +70,12 @@ def begin(
     key: jax.Array,
 ) -> Decoding:
     """Reads the prompts in one pass, writes the first token of each."""
-    module = program.module
-    spec = module.spec
-    tokens_BP, lengths_B = _with_virtual(tokens_BP, lengths_B, spec.vocab_size, spec.embedded_tokens)
+    tokens_BP, padding_B, cache, hidden_BD = read(program.module, capacity, inputs.params, tokens_BP, lengths_B)
     B, P = tokens_BP.shape
-    padding_B = P - lengths_B
-    pos_BP = jnp.arange(P, dtype=jnp.int32) - padding_B[:, None]
-    layout = Layout(pos_BP, cursor=jnp.int32(0), padding=padding_B, capacity=capacity)
-    cache = jax.tree.map(lambda x: constrain(x, "heads"), spec.cache(B, capacity, module.dtype))
-    hidden, cache = module.apply({"params": inputs.params}, tokens_BP, layout, cache, method="extend")
     seen = None
     if program.steps.penalises:
-        hot = jax.nn.one_hot(tokens_BP, spec.vocab_size, dtype=jnp.bool_) & (pos_BP >= 0)[..., None]
+        own_BP = jnp.arange(P) >= padding_B[:, None]
+        hot = jax.nn.one_hot(tokens_BP, program.module.spec.vocab_size, dtype=jnp.bool_) & own_BP[..., None]
         seen = jnp.any(hot, 1)
     state = Decoding(
         tokens_BS=jnp.pad(tokens_BP, ((0, 0), (0, capacity - P))),
@@ -94,7 +88,39 @@ def begin(
         finite=jnp.bool_(True),
         key=key,
     )
-    return _write(program, inputs, state, hidden[:, -1])
+    return _write(program, inputs, state, hidden_BD)
+
+
+def read(
+    module: nn.Module, capacity: int, params: Any, tokens_BP: jax.Array, lengths_B: jax.Array
+) -> tuple[jax.Array, jax.Array, Cache, jax.Array]:
+    """Prompts, int32, padded on the left, in one pass: them with an adapter's tokens in front, the empty slots on the
+    left of each, the cache of `capacity` slots, and the last token's hidden states (B, D)."""
+    spec = module.spec
+    tokens_BP, lengths_B = _with_virtual(tokens_BP, lengths_B, spec.vocab_size, spec.embedded_tokens)
+    B, P = tokens_BP.shape
+    padding_B = P - lengths_B
+    pos_BP = jnp.arange(P, dtype=jnp.int32) - padding_B[:, None]
+    layout = Layout(pos_BP, cursor=jnp.int32(0), padding=padding_B, capacity=capacity)
+    cache = jax.tree.map(lambda x: constrain(x, "heads"), spec.cache(B, capacity, module.dtype))
+    hidden, cache = module.apply({"params": params}, tokens_BP, layout, cache, method="extend")
+    return tokens_BP, padding_B, cache, hidden[:, -1]
+
+
+def extend(
+    module: nn.Module,
+    params: Any,
+    last_B: jax.Array,
+    cursor: jax.Array,
+    padding_B: jax.Array,
+    capacity: int,
+    cache: Cache,
+) -> tuple[jax.Array, Cache]:
+    """The hidden states (B, D) of one more token of each row, which lies in slot `cursor`, and the cache with it."""
+    pos_B1 = cursor - padding_B[:, None]
+    layout = Layout(pos_B1, cursor=cursor, padding=padding_B, capacity=capacity)
+    hidden, cache = module.apply({"params": params}, last_B[:, None], layout, cache, method="extend")
+    return hidden[:, -1], cache
 
 
 def _with_virtual(tokens_BP: jax.Array, lengths_B: jax.Array, vocab: int, n: int) -> tuple[jax.Array, jax.Array]:
@@ -111,21 +137,19 @@ def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.
     """Writes `count` more tokens, a multiple of `program.piece`, unless all rows end before."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state.cache)
     dtype = program.module.dtype
-    weights = {"params": _in_dtype(inputs.params, dtype, {"weight"})}
-    inputs = inputs._replace(params=_in_dtype(inputs.params, dtype, {"weight", "token"}))  # what logits are made of
+    weights = in_dtype(inputs.params, dtype, {"weight"})
+    inputs = inputs._replace(params=in_dtype(inputs.params, dtype, {"weight", "token"}))  # what logits are made of
 
     def go_on(carry: tuple[jax.Array, Decoding]) -> jax.Array:
         left, state = carry
         return (left > 0) & ~jnp.all(state.done_B)
 
     def token(_: Any, state: Decoding) -> Decoding:
-        B = state.tokens_BS.shape[0]
-        last_B1 = jax.lax.dynamic_slice(state.tokens_BS, (0, state.cursor), (B, 1))
-        pos_B1 = state.cursor - state.padding_B[:, None]
-        layout = Layout(pos_B1, cursor=state.cursor, padding=state.padding_B, capacity=state.tokens_BS.shape[1])
+        B, capacity = state.tokens_BS.shape
+        last_B = jax.lax.dynamic_slice(state.tokens_BS, (0, state.cursor), (B, 1))[:, 0]
         cache = jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes)
-        hidden, cache = program.module.apply(weights, last_B1, layout, cache, method="extend")
-        return _write(program, inputs, state._replace(cache=jax.tree.map(squeeze, cache)), hidden[:, -1])
+        hidden_BD, cache = extend(program.module, weights, last_B, state.cursor, state.padding_B, capacity, cache)
+        return _write(program, inputs, state._replace(cache=jax.tree.map(squeeze, cache)), hidden_BD)
 
     def piece(carry: tuple[jax.Array, Decoding]) -> tuple[jax.Array, Decoding]:
         left, state = carry
@@ -137,7 +161,7 @@ def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.
     return state._replace(cache=jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes))
 
 
-def _in_dtype(params: Any, dtype: Any, names: set[str]) -> Any:
+def in_dtype(params: Any, dtype: Any, names: set[str]) -> Any:
     """The parameters, those of these names in the dtype that a product takes them in, but for a router's, which is
     float32. XLA leaves such a conversion within the loop, where each token would read and write all weights for it."""
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgpt.decode.generation import MOST_NEW
 from jaxgpt.decode.loop import Inputs, Program, advance, begin
 from jaxgpt.decode.pieces import PIECE, whole_pieces
+from jaxgpt.decode.prompts import MOST_NEW
 from jaxgpt.decode.sampling import Sampling, Values
 from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.sharding import platform

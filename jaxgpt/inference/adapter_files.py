@@ -9,7 +9,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgpt.inference.adapters import is_peft, is_run
-from jaxgpt.inference.load import Loaded, load
+from jaxgpt.inference.load import load
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.interop.json_object import read_object
 from jaxgpt.interop.peft.config import CONFIG
 from jaxgpt.interop.peft.write import write_adapter

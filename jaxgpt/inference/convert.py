@@ -13,7 +13,7 @@ from jaxgpt.disk import resolve
 from jaxgpt.inference.adapter_files import load_adapted, merged, write_peft
 from jaxgpt.inference.adapters import is_peft, is_run
 from jaxgpt.inference.device_weights import DTYPES
-from jaxgpt.inference.load import Loaded
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.interop.families.table import by_model
 from jaxgpt.interop.hugging_face.export import NF4, padding, write_folder
 from jaxgpt.interop.recognize import read_source

@@ -7,7 +7,7 @@ import pytest
 
 import jaxgpt
 from jaxgpt.evals.sts import read_subsets, sts
-from jaxgpt.inference.load import Loaded
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import BERT
 from jaxgpt.text import WordPiece

@@ -5,7 +5,7 @@ import pytest
 
 from jaxgpt.evals.retrieval import from_rows, retrieval
 from jaxgpt.evals.sts import sts
-from jaxgpt.inference.load import Loaded
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.models import BERT
 from jaxgpt.spec import ConfigError
 from jaxgpt.text import WordPiece

@@ -10,7 +10,7 @@ import pytest
 import jaxgpt
 from jaxgpt.decode import Sampling
 from jaxgpt.inference.convert import convert
-from jaxgpt.inference.load import Loaded
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import GPT2
 from jaxgpt.spec import ConfigError, JaxgptError

@@ -41,7 +41,7 @@ def test_adapters_share_the_arrays_of_the_base(two):
 
 
 def test_switching_back_gives_the_same_and_compiles_once(two):
-    from jaxgpt.inference.load import _logits
+    from jaxgpt.inference.loaded import _logits
 
     a, b, none = two, two.with_adapter("b"), two.with_adapter(None)
     assert b.with_adapter("a") is a and a.with_adapter("b") is b and none.with_adapter(None) is none

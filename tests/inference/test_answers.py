@@ -8,7 +8,7 @@ import pytest
 from close import assert_close
 
 from jaxgpt.inference import answers as answering
-from jaxgpt.inference.load import Loaded
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.models import BERT, GPT2
 from jaxgpt.objectives import Similarity
 from jaxgpt.runs import ObjectiveRun

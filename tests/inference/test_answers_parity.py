@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from close import assert_close
 
-from jaxgpt.inference.load import Loaded, load
+from jaxgpt.inference.load import load
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import BERT, GPT1, GPT2, Llama, RoBERTa
 from jaxgpt.spec import parse

@@ -10,7 +10,7 @@ from close import assert_close
 
 from jaxgpt.inference import by_length
 from jaxgpt.inference import encode as encoding
-from jaxgpt.inference.load import Loaded
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.models import BERT, GPT2
 from jaxgpt.ops.pooling import Recipe, normalise
 from jaxgpt.spec import ConfigError

@@ -6,6 +6,7 @@ import pytest
 from close import assert_close
 
 import jaxgpt
+from jaxgpt.decode import Sampling
 from jaxgpt.runs.checkpoint.checkpoint import save
 from jaxgpt.spec import ConfigError, dump_yaml
 from jaxgpt.text import Char
@@ -75,11 +76,20 @@ def test_logits_are_the_models_and_bad_tokens_are_refused(held):
 def test_text_is_continued_cut_at_stops_and_streamed_the_same(held):
     (whole,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1)
     assert [whole] == held.generate(["One"], max_new=20, temperature=1.0, seed=1)
-    sampling = jaxgpt.inference.load.Sampling(temperature=1.0)
+    sampling = Sampling(temperature=1.0)
     assert "".join(held.stream("One", 20, sampling, 1)) == whole.rstrip("\ufffd")
     word = next(letter for letter in whole[2:] if letter.isascii())
     (cut,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1, stop=["never there at all", word])
     assert cut == whole[: whole.index(word)]
+
+
+def test_the_likeliest_continuations_are_texts_with_their_scores(held):
+    (best, second), _ = held.beam_search(["One", "Two"], 4, 2, width=3, penalty="gnmt", alpha=0.6)
+    assert best.text != second.text and best.score >= second.score and best.log_prob < 0
+    ((greedy,),) = held.beam_search("One", 4, width=1, alpha=0.0)
+    assert [greedy.text] == held.generate("One", 4) and greedy.score == greedy.log_prob
+    with pytest.raises(ConfigError, match="beams"):
+        held.beam_search("One", 4, beams=3)
 
 
 def test_a_vocabulary_wider_than_the_tokenizer_writes_its_letters_only(run_dir):

@@ -10,6 +10,8 @@ import pytest
 from close import assert_close
 
 import jaxgpt
+from jaxgpt.decode import Sampling
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.models import GPT2
 from jaxgpt.parallel import Mesh, Zero
@@ -44,7 +46,7 @@ def test_a_hugging_face_folder_is_ready_to_use(folder, weights):
     want = MODEL.build().apply({"params": weights(MODEL)}, np.array([tokens]))
     assert_close(held.logits([tokens]), want)
     (text,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1)
-    sampling = jaxgpt.inference.load.Sampling(temperature=1.0)
+    sampling = Sampling(temperature=1.0)
     assert "".join(held.stream("One", 20, sampling, 1)) == text.rstrip("\ufffd") and text
 
 
@@ -82,11 +84,11 @@ def test_every_end_of_text_ends_a_text(folder):
     plain = jaxgpt.load(folder(letters))
     (whole,) = plain.generate(["\u0110"], max_new=12, temperature=1.0)
     ends = [263, letters.encode(whole)[5]]
-    held = jaxgpt.inference.load.Loaded(MODEL, MODEL, plain.params, letters, generation={"eos_token_id": ends})
+    held = Loaded(MODEL, MODEL, plain.params, letters, generation={"eos_token_id": ends})
     want = whole[: whole.index(whole[5])]
     assert letters.alphabet[263] not in whole and want
     assert held.generate(["\u0110"], max_new=12, temperature=1.0) == [want]
-    sampling = jaxgpt.inference.load.Sampling(temperature=1.0)
+    sampling = Sampling(temperature=1.0)
     assert "".join(held.stream("\u0110", 12, sampling)) == want
 
 
@@ -96,7 +98,7 @@ def test_a_vocabularys_start_is_put_in_front(folder):
     class Starting(ByteCodec):
         bos = 7
 
-    starting = jaxgpt.inference.load.Loaded(MODEL, MODEL, held.params, Starting())
+    starting = Loaded(MODEL, MODEL, held.params, Starting())
     assert starting.generate(["a", ""], max_new=8) == held.generate(["\x07a", "\x07"], max_new=8)
 
 

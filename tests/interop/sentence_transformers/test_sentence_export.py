@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 import jaxgpt
 from jaxgpt.inference.convert import convert
-from jaxgpt.inference.load import Loaded
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.interop.hugging_face.export import write_folder
 from jaxgpt.interop.sentence_transformers.export import strip_head
 from jaxgpt.interop.sentence_transformers.read import Dense
