@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
+from flax.traverse_util import flatten_dict
 from pydantic import Field, model_validator
 
 from jaxgpt.models import Model
@@ -18,7 +19,7 @@ from jaxgpt.runs.optimizers import Optimizer
 from jaxgpt.runs.run import Cost, Row, Run
 from jaxgpt.runs.schedules import Cosine, Schedule
 from jaxgpt.runs.storage import Full, Storage
-from jaxgpt.runs.trainable import ADAPTED, Rules, is_trained
+from jaxgpt.runs.trainable import ADAPTED, Rules, is_trained, split_params
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.inputs import stand_in
 from jaxgpt.spec.rules import Rule
@@ -131,7 +132,9 @@ class ObjectiveRun(Run, kind="objective"):
     def cost(self) -> Cost:
         """What a step at the full batch size takes."""
         tokens = self.batch_size * self.row_tokens
-        return Cost(tokens, tokens * self.flops_per_token(dense=False))
+        own, _ = split_params(self.model.shapes(), self.trained)
+        trained = sum(leaf.size for leaf in flatten_dict(own).values())
+        return Cost(tokens, tokens * self.flops_per_token(dense=False), trained)
 
     @property
     def complete(self) -> bool:

@@ -1,6 +1,7 @@
 """Run: what is computed. Its digest is its identity. A seam: most runs are one loop over a loss, others have loops of
 their own."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ class Cost(NamedTuple):
     tokens: float
     flops: float
     """Forward and backward, counting the keys that attention really visits."""
+    trained: float = math.nan
+    """Parameters that it changes; NaN for a kind without parameters."""
 
 
 class Run(Seam, seam="run", default="objective"):

@@ -80,7 +80,7 @@ class FakeRun(Run, kind="lab_test"):
 
     def cost(self) -> Cost:
         tokens = self.batch_size * self.seq_len
-        return Cost(tokens, 6.0 * tokens * self.model.count())
+        return Cost(tokens, 6.0 * tokens * self.model.count(), self.model.count())
 
 
 class FakeTrainer:

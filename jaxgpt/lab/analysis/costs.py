@@ -5,10 +5,13 @@ import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxgpt.lab.analysis.findings import Findings, Outcome
 from jaxgpt.spec import ConfigError, diff, load_yaml
+
+if TYPE_CHECKING:
+    from jaxgpt.runs.run import Cost
 
 BY_DATA = frozenset({"model.vocab_size", "objective.class_weights"})
 """Fields that the data may decide though they are given: a vocabulary grows by marks, `balanced` becomes numbers."""
@@ -44,20 +47,24 @@ def total(findings: Findings, outcomes: Iterable[Outcome]) -> Spent:
 
 
 def flops_per_token(findings: Findings, arm: str) -> float:
-    """FLOPs that an arm's runs take for a token in training. NaN while the vocabulary is unknown: until a run of the
-    arm has begun."""
+    """FLOPs that an arm's runs take for a token in training. NaN where `step_cost` is None."""
+    cost = step_cost(findings, arm)
+    return math.nan if cost is None else cost.flops / cost.tokens
+
+
+def step_cost(findings: Findings, arm: str) -> "Cost | None":
+    """What a step of an arm's runs takes. None while the vocabulary is unknown: until a run of the arm has begun."""
     cells = findings.plan.of(arm, findings.budget)
     run = cells[0].run
     if not run.complete:  # as a run of the arm completed itself: no corpus is needed to report
         begun = (_as_begun(cell.run, findings.folder / cell.path / "config.yaml") for cell in cells)
         run = next((run for run in begun if run is not None), None)
-    return math.nan if run is None else _flops_per_token(run)
+    return None if run is None else _cost(run)
 
 
 @lru_cache(1024)
-def _flops_per_token(run: Any) -> float:
-    step = run.cost()
-    return step.flops / step.tokens
+def _cost(run: Any) -> "Cost":
+    return run.cost()
 
 
 def _as_begun(run: Any, config: Path) -> Any:

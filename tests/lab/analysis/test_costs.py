@@ -39,3 +39,9 @@ def test_what_the_data_decided_is_read_from_a_run_that_has_begun(tiny, tmp_path,
     plan = SimpleNamespace(of=lambda arm, budget: [SimpleNamespace(run=planned, path=Path("cell"))])
     flops = flops_per_token(SimpleNamespace(plan=plan, folder=tmp_path, budget=""), "arm")
     assert math.isnan(flops) if changed else flops == pytest.approx(begun.flops_per_token(dense=False))
+
+
+def test_a_step_says_how_many_parameters_it_changes(tiny):
+    adapter = tiny(**{"model.adapter": {"kind": "lora", "rank": 2}, "start": "base"})
+    assert tiny().cost().trained == tiny().model.count()
+    assert adapter.cost().trained == 2 * 2 * 2 * (16 + 16), "layers, q and v, rank, both sides of a factor"

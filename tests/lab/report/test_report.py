@@ -153,6 +153,10 @@ def test_each_budget_has_a_table_with_what_its_runs_really_spent(budgeted):
     spent = {arm: per_run(budgeted.others[0], arm) for arm in ("thin", "wide")}
     assert spent["wide"].steps < spent["thin"].steps == 20
     assert spent["wide"].flops == pytest.approx(spent["thin"].flops, rel=0.1)
+    table = arm_table(budgeted)
+    wide = dict(zip(table.columns, table.rows[1], strict=True))
+    assert wide["trained"] == f"{budgeted.plan.of('wide')[0].run.model.count():,}"
+    assert "trained" not in arm_table(budgeted, full=False).columns, "the terminal is narrow"
     assert "## At equal FLOPs" in markdown(budgeted) and "<h2>At equal FLOPs</h2>" in page(budgeted)
 
 

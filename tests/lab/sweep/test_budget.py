@@ -19,7 +19,7 @@ def runs(run_spec):
 def test_a_step_costs_its_tokens_and_their_flops(tiny):
     run = tiny(**{"batch_size": 4})
     tokens = 4 * run.seq_len
-    assert run.cost() == (tokens, tokens * run.model.flops_per_token(run.seq_len, dense=False))
+    assert run.cost() == (tokens, tokens * run.model.flops_per_token(run.seq_len, dense=False), run.model.count())
     banded = tiny(**{"model.pattern": {"kind": "banded", "window": 2}})
     assert banded.cost().flops < tiny().cost().flops and banded.cost().tokens == tiny().cost().tokens
     assert run.completed() is run

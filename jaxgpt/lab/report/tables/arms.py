@@ -1,9 +1,10 @@
 """The arms' table, and what the reports say of runs: the same rows for every medium."""
 
 import json
+import math
 from typing import Any
 
-from jaxgpt.lab.analysis.costs import Spent, per_run
+from jaxgpt.lab.analysis.costs import Spent, per_run, step_cost
 from jaxgpt.lab.analysis.findings import Arm, Findings
 from jaxgpt.lab.analysis.ladder_series import size
 from jaxgpt.lab.number_format import (
@@ -40,7 +41,7 @@ def compares(findings: Findings) -> bool:
 def arm_table(findings: Findings, full: bool = True) -> Table:
     """One row an arm, the baseline's with dashes for what compares it with itself; what was spent is the mean of a run.
 
-    The short form is the terminal's.
+    Where arms differ in it, `trained` is how many parameters a run changes. The short form is the terminal's.
     """
     experiment = findings.plan.experiment
     several = len(findings.planned) > 1
@@ -49,10 +50,11 @@ def arm_table(findings: Findings, full: bool = True) -> Table:
     goal = [f"p ({GOAL[experiment.better]} {experiment.goal:g})"] if full and experiment.goal is not None else []
     metric, spent = (with_unit(experiment.metric), SPENT) if full else (experiment.metric, [])
     contrasts = {contrast.name: contrast for contrast in findings.contrasts}
+    trained = _trained(findings) if full else {}
     wide, narrow = decimals(arm.summary for arm in findings.arms), decimals(findings.differences)
     rows = []
     for arm in findings.arms:
-        row = [arm.name, *([short(size(findings, arm.name))] if rung else [])]
+        row = [arm.name, *([short(size(findings, arm.name))] if rung else []), *trained.get(arm.name, ())]
         row += [_runs(arm, full), mean_interval(arm.summary, wide)]
         if goal and experiment.goal is not None:
             sign = 1 if experiment.better == "lower" else -1
@@ -63,7 +65,7 @@ def arm_table(findings: Findings, full: bool = True) -> Table:
         elif against:
             row += ["baseline", NONE, NONE]
         rows.append(row + (_spent(findings, arm.name) if full else []))
-    return Table(["arm", *rung, "runs", metric, *goal, *against, *spent], rows)
+    return Table(["arm", *rung, *(["trained"] if trained else []), "runs", metric, *goal, *against, *spent], rows)
 
 
 def equality(findings: Findings) -> str:
@@ -125,6 +127,14 @@ def _runs(arm: Arm, full: bool) -> str:
     diverged = sum(outcome.status == "diverged" for outcome in arm.outcomes)
     text = str(planned) if finished == planned else f"{finished} of {planned}"
     return f"{text}, {diverged} diverged" if diverged and full else text
+
+
+def _trained(findings: Findings) -> dict[str, list[str]]:
+    """How many parameters the runs of each arm change, where the arms differ in that."""
+    costs = {arm.name: step_cost(findings, arm.name) for arm in findings.arms}
+    trained = {arm: math.nan if cost is None else cost.trained for arm, cost in costs.items()}
+    differ = len({number for number in trained.values() if not math.isnan(number)}) > 1
+    return {arm: [NONE if math.isnan(number) else count(number)] for arm, number in trained.items()} if differ else {}
 
 
 def _time(seconds: float) -> str:
