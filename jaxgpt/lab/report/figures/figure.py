@@ -14,6 +14,7 @@ from jaxgpt.lab.report.figures.alignment_uniformity import draw_sphere, measured
 from jaxgpt.lab.report.figures.curves import draw_curves
 from jaxgpt.lab.report.figures.forest import draw_forest
 from jaxgpt.lab.report.figures.ladder import draw_ladder
+from jaxgpt.lab.report.figures.last_values import draw_last_values, has_curves
 from jaxgpt.lab.report.figures.similarity_by_arm import by_arm, draw_heat, height
 from jaxgpt.plots.look import STYLE
 
@@ -38,11 +39,14 @@ class Panel(NamedTuple):
 
 
 def panels(findings: Findings) -> list[Panel]:
-    """The law for a ladder, the curves, the planned comparisons where there are some, and vectors and heat maps where
-    they are measured."""
+    """The law for a ladder, the curves (or where there are none, what runs ended at), the planned comparisons where
+    there are some, and vectors and heat maps where they are measured."""
     experiment, metric = findings.plan.experiment, quantity(findings.plan.experiment.metric)
     ladder = Panel("ladder", f"{metric} against size, with the fitted power law", draw_ladder, 3.5)
     curves = Panel("curves", f"Learning curves of {metric}, one for each arm", draw_curves, 3.5)
+    if not has_curves(findings):
+        high = max(3.5, 1.1 + 0.42 * len(findings.arms))
+        curves = Panel("curves", f"What the runs of each arm ended at in {metric}", draw_last_values, high)
     rows = 1.1 + 0.42 * len(findings.planned)
     forest = Panel("forest", f"Paired differences in {metric} with 95% intervals", draw_forest, max(3.5, rows))
     compared = experiment.contrasts or not experiment.ladder
