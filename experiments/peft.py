@@ -3,7 +3,7 @@
     JAXGPT_DATA=<folder> jaxgpt ablate experiments/peft.py start=<folder of MiniLM> tokenizer.path=<the same>
 
 all-MiniLM-L6-v2 for 120 steps of 16 sentences: 35 runs that choose each arm's learning rate, then 42 with six seeds,
-about 40 minutes on 2 cores. Scored by accuracy on the development part.
+about 50 minutes on 2 cores. Scored by accuracy on the development part.
 
 Everything but `full` keeps the base frozen and trains its own parameters and the classifier. `qlora` stores the
 projections in 4 bits and puts LoRA on all of them, where `lora` has the queries and values.
