@@ -16,6 +16,7 @@ from jaxgpt.inference.adapters import Adaptation
 from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.inference.given_rows import candidate_rows, text_rows
+from jaxgpt.inference.score import Scored, encode_pairs, score
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import overlay, unstack
 from jaxgpt.objectives.task import Task
@@ -191,6 +192,14 @@ class Loaded:
             ]
             for row, texts in zip(rows, found, strict=True)
         ]
+
+    def score(
+        self, contexts: Sequence[str], continuations: Sequence[str], batch_size: int = 32, quiet: bool = False
+    ) -> list[Scored]:
+        """How likely each continuation is after its context, in nats, and whether greedy writing would write it. Of a
+        context too long its last tokens are read. Raises ConfigError naming the row that cannot be."""
+        pairs, model = encode_pairs(self.tokenizer, contexts, continuations), self._continuing
+        return score(self._module, self._unstacked, pairs, model.room, batch_size, quiet)
 
     def stream(self, prompt: str, max_new: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
         """The continuation of one prompt, piece by piece; a character is held back until its bytes are complete.

@@ -1,0 +1,77 @@
+"""How likely texts are after others: what a forward pass over both says, whatever the batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from close import assert_close
+
+import jaxgpt
+from jaxgpt.decode import generate
+from jaxgpt.inference.loaded import Loaded
+from jaxgpt.inference.score import Pair, encode_pairs, score
+from jaxgpt.models import GPT2
+from jaxgpt.spec import ConfigError
+from jaxgpt.text.tokenizers.byte import ByteCodec
+
+MODEL = GPT2(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=24)
+CONTEXTS = ["Once upon", "a", "Once upon a time there was a dog that", "", "who? "]
+CONTINUATIONS = [" a time", "b", " sang", "The", "me"]
+
+
+@pytest.fixture(scope="module")
+def m(weights):
+    return Loaded(MODEL, MODEL, weights(MODEL, std=0.3), ByteCodec())
+
+
+def by_forward(m, pair):
+    """Log-probability and flag, from the logits of one row."""
+    ids = [*pair.context, *pair.continuation][-MODEL.context - 1 :]
+    log_p = np.asarray(jax.nn.log_softmax(jnp.asarray(m.logits([ids[:-1]]))[0]), np.float64)[-len(pair.continuation) :]
+    right = [int(np.argmax(row)) == token for row, token in zip(log_p, pair.continuation, strict=True)]
+    return sum(row[token] for row, token in zip(log_p, pair.continuation, strict=True)), all(right)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_a_continuation_is_worth_what_a_forward_pass_gives_it(m, batch_size):
+    pairs = encode_pairs(m.tokenizer, CONTEXTS, CONTINUATIONS)
+    want = [by_forward(m, pair) for pair in pairs]
+    found = m.score(CONTEXTS, CONTINUATIONS, batch_size, quiet=True)
+    assert_close([each.log_prob for each in found], [log_prob for log_prob, _ in want])
+    assert [each.greedy for each in found] == [greedy for _, greedy in want]
+
+
+def test_what_greedy_writing_writes_is_greedy(m):
+    context = m.tokenizer.encode("Once")
+    pair = Pair(context, generate(MODEL, m.params, [context], 5)[0])
+    other = pair._replace(continuation=[*pair.continuation[:-1], (pair.continuation[-1] + 1) % 256])
+    first, second = score(m._module, m._unstacked, [pair, other], MODEL.context, quiet=True)
+    assert first.greedy and not second.greedy and first.log_prob > second.log_prob
+
+
+def test_spaces_before_the_border_belong_to_what_follows(m):
+    assert encode_pairs(m.tokenizer, ["who? "], ["me"]) == encode_pairs(m.tokenizer, ["who?"], [" me"])
+    (empty,) = encode_pairs(m.tokenizer, [""], ["x"])
+    assert empty.context == [m.tokenizer.eot]
+
+
+@pytest.mark.parametrize(
+    ("contexts", "continuations", "message"),
+    [
+        ("a", ["b"], "expected a list of texts"),
+        (["a"], ["b", "c"], "continuations: 2 for 1 contexts; expected one for each"),
+        (["a", "b"], ["c", ""], "continuations: row 1, '', adds no token to its context"),
+        (["a"], ["b" * 25], "continuations: row 0 has 25 tokens; the model reads 24 at most"),
+        ([3], ["b"], "contexts"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(m, contexts, continuations, message):
+    with pytest.raises(ConfigError, match=message):
+        m.score(contexts, continuations)
+    assert m.score([], []) == []
+
+
+def test_an_encoder_scores_nothing(weights):
+    model = jaxgpt.models.BERT(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=24)
+    with pytest.raises(ConfigError, match="continue no text"):
+        Loaded(model, model, weights(model), ByteCodec()).score(["a"], ["b"])
