@@ -10,27 +10,14 @@ its vocabulary; those from scratch have none of its weights.
 
 from jaxgpt.lab import Experiment, factorial, interaction, main_effects
 
-SMALL = {
-    "model.num_layers": 4,
-    "model.d_model": 128,
-    "model.num_heads": 4,
-    "model.context": 64,
-    "model.vocab_size": None,
-    "tokenizer.base.vocab_size": 4000,
-    "tokenizer.base.path": "runs/gpt1/s0/tokenizer",
-    "data.seq_len": 40,
-    "epochs": None,
-    "steps": 433,
-    "optim.lr": 5e-4,
-}
 FACTORS = {
-    "start": {"scratch": SMALL | {"start": None}, "pretrained": SMALL | {"start": "runs/gpt1/s0"}},
-    "lm": {"task": {"objective.lm_weight": 0.0}, "task_lm": {"objective.lm_weight": 0.5}},
+    "start": {"scratch": {"start": None}, "pretrained": {}},
+    "lm": {"task": {"objective.lm_weight": 0.0}, "task_lm": {}},
 }
 
 experiment = Experiment(
     question="What do pre-training and the auxiliary language model do for a small GPT-1 on SST-2?",
-    base="configs/gpt1/sst2.yaml",
+    base="configs/gpt1/sst2_cpu.yaml",
     arms=factorial(FACTORS),
     baseline="scratch+task",
     contrasts=main_effects(FACTORS) | interaction(FACTORS),

@@ -54,7 +54,7 @@ class Exec(Spec):
     """How many of the newest checkpoints stay on disk."""
     keep_best: bool = True
     """Whether every step with the best val/loss so far (or what else `eval.metric` says) is saved too, and the best
-    kept."""
+    stays on disk."""
     max_skips: int = Field(default=5, ge=0, le=INT32)
     """Updates in a row that may be dropped for a NaN or infinite gradient before the run counts as diverged."""
     hang_seconds: Annotated[int, Field(gt=0, le=10**8)] | None = 7200

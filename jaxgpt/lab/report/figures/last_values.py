@@ -1,4 +1,4 @@
-"""Where runs were measured at their end alone, and there are no curves to draw: what each arm ended at."""
+"""Where runs were measured once or twice, and there are no curves to draw: what each arm ended at."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 
 def has_curves(findings: Findings) -> bool:
-    """Whether some run was measured more than once, or none at all yet."""
-    lengths = [len(outcome.curve) for outcome in findings.outcomes]
-    return max(lengths, default=0) != 1
+    """Whether some run was measured three times, or none at all yet."""
+    return max((len(outcome.curve) for outcome in findings.outcomes), default=0) not in (1, 2)
 
 
 def draw_last_values(ax: "Axes", findings: Findings) -> None:

@@ -1,4 +1,4 @@
-"""Runs that were measured at their end alone get a picture of what they ended at instead of curves."""
+"""Runs that were measured once or twice get a picture of what they ended at instead of curves."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from jaxgpt.lab.report.figures.last_values import draw_last_values
 @pytest.fixture
 def ended(swept):
     arms = tuple(
-        replace(arm, outcomes=tuple(replace(one, curve=one.curve[-1:]) for one in arm.outcomes)) for arm in swept.arms
+        replace(arm, outcomes=tuple(replace(one, curve=one.curve[-2:]) for one in arm.outcomes)) for arm in swept.arms
     )
     return replace(swept, arms=arms)
 
