@@ -148,7 +148,7 @@ def choose(program: Search, inputs: Inputs, state: State, hidden_XD: jax.Array) 
 def _may_improve(
     program: Search, inputs: Inputs, written: jax.Array, living_B: jax.Array, ended_BK: jax.Array
 ) -> jax.Array:
-    """bool (B,): whether a row's best living text may still get among its ended ones, as the search stops."""
+    """bool (B,): whether a row's best living text may still get among its ended ones, by `early_stopping`."""
     if program.stop == "full":
         return ~jnp.all(ended_BK > NEVER, 1)
     longest = jnp.where(inputs.alpha > 0, inputs.limit, written)
