@@ -3,7 +3,7 @@
     JAXGPT_DATA=<folder> jaxgpt train configs/gpt1/small_cpu.yaml --out runs/gpt1/s0
     JAXGPT_DATA=<folder> jaxgpt ablate experiments/gpt1_sst2.py
 
-Twenty-four runs: about 18 minutes on 2 cores after the small GPT-1's 5. Two epochs of 6,920 sentences in each, in
+Twenty-four runs: about 20 minutes on 2 cores after the small GPT-1's 5. Two epochs of 6,920 sentences in each, in
 GPT-1's arrangement, scored by accuracy on the development part. All arms have the size of the small GPT-1 and read by
 its vocabulary; those from scratch have none of its weights.
 """

@@ -3,7 +3,7 @@
     JAXGPT_DATA=<folder> jaxgpt train configs/gpt1/small_cpu.yaml --out runs/gpt1/s0
     JAXGPT_DATA=<folder> jaxgpt ablate experiments/gpt1_stsb.py
 
-Twenty-four runs: about 18 minutes on 2 cores after the small GPT-1's 5. One epoch of 5,749 pairs in each, in both
+Twenty-four runs: about 26 minutes on 2 cores after the small GPT-1's 5. One epoch of 5,749 pairs in each, in both
 orders as GPT-1 arranges them, scored by Pearson's correlation on the development part. All arms have the size of the
 small GPT-1 and read by its vocabulary; those from scratch have none of its weights.
 """

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from pydantic import ConfigDict, Field
 
 from jaxgpt.decode.beam_loop import NEVER, Beams, Inputs, Search, search
-from jaxgpt.decode.prompts import GRAIN, MOST_NEW, checked, drawable, padded
+from jaxgpt.decode.prompts import GRAIN, MOST_NEW, checked, drawable, no_numbers, padded
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.attention import Auto
-from jaxgpt.spec import ConfigError, JaxgptError, Spec
+from jaxgpt.spec import ConfigError, Spec
 from jaxgpt.spec.arguments import whole
 
 SEARCH = jax.jit(search, static_argnums=(0, 1))
@@ -93,10 +92,7 @@ def beam_search(
     inputs = Inputs(unstack(params), np.float32(beams.alpha), np.int32(max_new), known)
     found, finite = jax.device_get(SEARCH(program, -(-slots // GRAIN) * GRAIN, inputs, tokens_BP, lengths_B))
     if not finite:
-        raise JaxgptError(
-            f"beam search: the model computes NaN or infinity in {jnp.dtype(dtype)}; load it with dtype float32, or, "
-            "where that is so already, other weights"
-        )
+        raise no_numbers("beam search", dtype)
     return [_read(Beams(*row), ends)[:n_best] for row in zip(*found, strict=True)]
 
 

@@ -13,13 +13,12 @@ import numpy as np
 
 from jaxgpt.decode.loop import Inputs, Program, advance, begin
 from jaxgpt.decode.pieces import PIECE
-from jaxgpt.decode.prompts import GRAIN, MOST_NEW, checked, drawable, padded
+from jaxgpt.decode.prompts import GRAIN, MOST_NEW, checked, drawable, no_numbers, padded
 from jaxgpt.decode.sampling import Sampling
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.sharding import platform
-from jaxgpt.spec import JaxgptError
 from jaxgpt.spec.arguments import whole
 
 BEGIN = jax.jit(begin, static_argnums=(0, 1))
@@ -108,10 +107,7 @@ def _window(
             state = ADVANCE(part, inputs, state, size) if size else state
         written = stop
         if not state.finite:
-            raise JaxgptError(
-                f"generate: the model computes NaN or infinity in {jnp.dtype(program.module.dtype)}; load it with "
-                "dtype float32, or, where that is so already, other weights"
-            )
+            raise no_numbers("generate", str(jnp.dtype(program.module.dtype)))
         yield np.asarray(state.tokens_BS[:, P + start : P + stop]).tolist()
 
 

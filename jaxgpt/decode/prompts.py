@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxgpt.models import Model
-from jaxgpt.spec import ConfigError
+from jaxgpt.spec import ConfigError, JaxgptError
 from jaxgpt.spec.errors import quote
 
 GRAIN = 64
@@ -52,3 +52,11 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     for row, ids in zip(tokens, rows, strict=True):
         row[len(row) - len(ids) :] = ids
     return tokens, lengths
+
+
+def no_numbers(call: str, dtype: str) -> JaxgptError:
+    """What is raised where the model computed NaN or infinity."""
+    return JaxgptError(
+        f"{call}: the model computes NaN or infinity in {dtype}; load it with dtype float32, or, where that is so "
+        "already, other weights"
+    )

@@ -25,7 +25,7 @@ def summarize(run: ObjectiveRun) -> dict[str, Any]:
     return {
         "spec": run.model_dump(mode="json"),
         "params": model.count(),
-        "trainable_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "trainable_params": run.cost().trained,
         "params_active": model.count() - model.idle,
         "flops_per_token": run.flops_per_token(),
         "flops_per_token_true": run.flops_per_token(dense=False),

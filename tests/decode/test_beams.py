@@ -2,11 +2,13 @@
 
 from itertools import product
 
+import jax
 import numpy as np
 import pytest
 from close import assert_close
 
 from jaxgpt.decode import BeamSearch, beam_search, generate
+from jaxgpt.decode.beams import SEARCH
 from jaxgpt.models import Decoder
 from jaxgpt.spec import ConfigError, JaxgptError, parse
 
@@ -147,9 +149,15 @@ def test_a_field_out_of_range_is_named(fields):
         parse(BeamSearch, fields)
 
 
-def test_numbers_that_overflow_end_the_search(params):
-    import jax
+def test_another_penalty_or_limit_compiles_nothing(params):
+    sizes = []
+    for alpha, most in ((0.5, 4), (2.0, 9)):
+        beam_search(decoder(), params, PROMPTS, most, BeamSearch(width=2, alpha=alpha), 1, [END])
+        sizes.append(SEARCH._cache_size())
+    assert sizes[0] == sizes[1]
 
+
+def test_numbers_that_overflow_end_the_search(params):
     broken = jax.tree.map(lambda leaf: leaf * np.float32(1e30), params)
     with pytest.raises(JaxgptError, match="NaN or infinity in float32"):
         beam_search(decoder(), broken, PROMPTS, 4)

@@ -35,31 +35,31 @@ def same(one, two):
 
 def test_the_best_checkpoint_comes_first(run_dir, weights):
     out = run_dir({1: {"params": 1}, 2: {"params": 2}, 3: {"params": 3}}, best=1)
-    held = jaxgpt.load(out)
-    assert same(held.params, weights(held.model, 1))
-    assert same(jaxgpt.load(out, best=False).params, weights(held.model, 3))
+    loaded = jaxgpt.load(out)
+    assert same(loaded.params, weights(loaded.model, 1))
+    assert same(jaxgpt.load(out, best=False).params, weights(loaded.model, 3))
 
 
 def test_without_a_best_it_is_the_last(run_dir, weights):
-    held = jaxgpt.load(run_dir({1: {"params": 1}, 2: {"params": 2}}))
-    assert same(held.params, weights(held.model, 2))
+    loaded = jaxgpt.load(run_dir({1: {"params": 1}, 2: {"params": 2}}))
+    assert same(loaded.params, weights(loaded.model, 2))
 
 
 def test_the_average_is_what_is_used_where_there_is_one(run_dir, weights):
-    held = jaxgpt.load(run_dir({1: {"params": 1, "ema": 2}}, ema=0.9))
-    assert same(held.params, weights(held.model, 2))
+    loaded = jaxgpt.load(run_dir({1: {"params": 1, "ema": 2}}, ema=0.9))
+    assert same(loaded.params, weights(loaded.model, 2))
 
 
 @pytest.fixture
-def held(run_dir):
+def loaded(run_dir):
     return jaxgpt.load(run_dir({1: {"params": 1}}))
 
 
-def test_logits_are_the_models_and_bad_tokens_are_refused(held):
-    tokens = held.tokenizer.encode("loud and")
-    logits = held.logits([tokens])
+def test_logits_are_the_models_and_bad_tokens_are_refused(loaded):
+    tokens = loaded.tokenizer.encode("loud and")
+    logits = loaded.logits([tokens])
     assert logits.shape == (1, 8, 257) and logits.dtype == np.float32
-    want = held.model.build().apply({"params": held.params}, np.array([tokens]))
+    want = loaded.model.build().apply({"params": loaded.params}, np.array([tokens]))
     assert_close(logits, want)
     for bad, message in [
         ([[*tokens, 1]], r"shape \(1, 9\)"),
@@ -70,33 +70,33 @@ def test_logits_are_the_models_and_bad_tokens_are_refused(held):
         ([[0.5]], "tokens: "),
     ]:
         with pytest.raises(ConfigError, match=message):
-            held.logits(bad)
+            loaded.logits(bad)
 
 
-def test_text_is_continued_cut_at_stops_and_streamed_the_same(held):
-    (whole,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1)
-    assert [whole] == held.generate(["One"], max_new=20, temperature=1.0, seed=1)
+def test_text_is_continued_cut_at_stops_and_streamed_the_same(loaded):
+    (whole,) = loaded.generate(["One"], max_new=20, temperature=1.0, seed=1)
+    assert [whole] == loaded.generate(["One"], max_new=20, temperature=1.0, seed=1)
     sampling = Sampling(temperature=1.0)
-    assert "".join(held.stream("One", 20, sampling, 1)) == whole.rstrip("\ufffd")
+    assert "".join(loaded.stream("One", 20, sampling, 1)) == whole.rstrip("\ufffd")
     word = next(letter for letter in whole[2:] if letter.isascii())
-    (cut,) = held.generate(["One"], max_new=20, temperature=1.0, seed=1, stop=["never there at all", word])
+    (cut,) = loaded.generate(["One"], max_new=20, temperature=1.0, seed=1, stop=["never there at all", word])
     assert cut == whole[: whole.index(word)]
 
 
-def test_the_likeliest_continuations_are_texts_with_their_scores(held):
-    (best, second), _ = held.beam_search(["One", "Two"], 4, 2, width=3, penalty="gnmt", alpha=0.6)
+def test_the_likeliest_continuations_are_texts_with_their_scores(loaded):
+    (best, second), _ = loaded.beam_search(["One", "Two"], 4, 2, width=3, penalty="gnmt", alpha=0.6)
     assert best.text != second.text and best.score >= second.score and best.log_prob < 0
-    ((greedy,),) = held.beam_search("One", 4, width=1, alpha=0.0)
-    assert [greedy.text] == held.generate("One", 4) and greedy.score == greedy.log_prob
+    ((greedy,),) = loaded.beam_search("One", 4, width=1, alpha=0.0)
+    assert [greedy.text] == loaded.generate("One", 4) and greedy.score == greedy.log_prob
     with pytest.raises(ConfigError, match="beams"):
-        held.beam_search("One", 4, beams=3)
+        loaded.beam_search("One", 4, beams=3)
 
 
 def test_a_vocabulary_wider_than_the_tokenizer_writes_its_letters_only(run_dir):
     out = run_dir({1: {"params": 1}}, **{"model.vocab_size": 300})
     Char().train(lambda: ["One two"]).save(out / "tokenizer")
-    held = jaxgpt.load(out)
-    (text,) = held.generate(["One"], max_new=20, temperature=5.0)
+    loaded = jaxgpt.load(out)
+    (text,) = loaded.generate(["One"], max_new=20, temperature=5.0)
     assert len(text) == 20 and set(text) <= set("One two")
 
 

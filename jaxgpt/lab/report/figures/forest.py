@@ -1,12 +1,12 @@
 """The forest plot: what each planned comparison found, seed by seed and on the whole."""
 
-from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxgpt.lab.analysis.findings import Contrast, Findings
 from jaxgpt.lab.number_format import decimals, ends, number, with_unit
 from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.escape import for_figure
+from jaxgpt.lab.report.figures.rows import draw_row, name_rows
 from jaxgpt.plots.palette import GROUND, INK, MUTED
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 def draw_forest(ax: "Axes", findings: Findings) -> None:
     """Draws for each planned comparison the pairs' differences as dots, their mean and its 95% t interval, and zero."""
-    from matplotlib.ticker import MaxNLocator
-
     experiment = findings.plan.experiment
     of_arm = of_arms(experiment)
     shown = [contrast for contrast in findings.planned if contrast.paired.difference.n > 0]
@@ -24,17 +22,11 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
     places = decimals(contrast.paired.difference for contrast in shown)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     for row, contrast in enumerate(shown):
-        _draw_contrast(ax, -row, contrast, colour[contrast.name], places)
+        _draw_contrast(ax, row, contrast, colour[contrast.name], places)
     rows = max(len(shown), 1)
     ax.set_ylim(-rows + 0.35 - (0.25 if rows == 1 else 0), 0.65 + (0.25 if rows == 1 else 0))
-    names = [fill(for_figure(contrast.name), 20) for contrast in shown]
-    ax.set_yticks([-row for row in range(len(shown))], names)
-    for text, contrast in zip(ax.get_yticklabels(), shown, strict=True):
-        text.set_color(colour[contrast.name])
-        text.set_fontweight("bold")
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+    names = [contrast.name for contrast in shown]
+    name_rows(ax, names, [colour[name] for name in names])
     ax.margins(x=0.12)
     lower = experiment.better == "lower"
     ax.annotate(
@@ -53,17 +45,13 @@ def draw_forest(ax: "Axes", findings: Findings) -> None:
     ax.set_title(f"{title}, 95% interval", loc="right")
 
 
-def _draw_contrast(ax: "Axes", y: float, contrast: Contrast, colour: str, places: int) -> None:
+def _draw_contrast(ax: "Axes", row: int, contrast: Contrast, colour: str, places: int) -> None:
     difference = contrast.paired.difference
-    dots: Any = {"color": colour, "alpha": 0.45, "markersize": 3.6, "markeredgewidth": 0}
-    ax.plot(contrast.differences, [y - 0.2] * difference.n, "o", **dots)
-    if difference.n > 1:
-        ax.plot([difference.low, difference.high], [y, y], color=colour, linewidth=2)
-    ax.plot([difference.mean], [y], "D", color=colour, markersize=5.5, markeredgewidth=0)
+    draw_row(ax, row, contrast.differences, difference, colour)
     text = f"{number(difference.mean, places, True)}  {ends(difference, places) if difference.n > 1 else ''}"
     ax.annotate(
         text,
-        (difference.mean, y),
+        (difference.mean, -row),
         (0, 8),
         textcoords="offset points",
         ha="center",

@@ -1,11 +1,12 @@
 """Where runs were measured once or twice, and there are no curves to draw: what each arm ended at."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxgpt.lab.analysis.findings import Findings
 from jaxgpt.lab.number_format import with_unit
 from jaxgpt.lab.report.arm_colours import of_arms
 from jaxgpt.lab.report.escape import for_figure
+from jaxgpt.lab.report.figures.rows import draw_row, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,26 +19,12 @@ def has_curves(findings: Findings) -> bool:
 
 def draw_last_values(ax: "Axes", findings: Findings) -> None:
     """For each arm its runs as dots, one a seed, their mean and its 95% t interval."""
-    from matplotlib.ticker import MaxNLocator
-
     experiment = findings.plan.experiment
     colours = of_arms(experiment)
-    dots: Any = {"alpha": 0.45, "markersize": 3.6, "markeredgewidth": 0}
     for row, arm in enumerate(findings.arms):
-        colour, summary = colours[arm.name], arm.summary
-        ax.plot(
-            [outcome.value for outcome in arm.finished], [-row - 0.2] * len(arm.finished), "o", color=colour, **dots
-        )
-        if summary.n > 1:
-            ax.plot([summary.low, summary.high], [-row, -row], color=colour, linewidth=2)
-        ax.plot([summary.mean], [-row], "D", color=colour, markersize=5.5, markeredgewidth=0)
-    ax.set_yticks([-row for row in range(len(findings.arms))], [for_figure(arm.name) for arm in findings.arms])
-    for text, arm in zip(ax.get_yticklabels(), findings.arms, strict=True):
-        text.set_color(colours[arm.name])
-        text.set_fontweight("bold")
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+        draw_row(ax, row, [outcome.value for outcome in arm.finished], arm.summary, colours[arm.name])
+    names = [arm.name for arm in findings.arms]
+    name_rows(ax, names, [colours[name] for name in names])
     ax.margins(x=0.08)
     ax.set_xlabel(for_figure(with_unit(experiment.metric)))
     ax.set_title("Mean over seeds, 95% interval", loc="right")
