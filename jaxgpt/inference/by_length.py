@@ -19,29 +19,40 @@ PATIENCE = 3.0
 Compute = Callable[[np.ndarray, int, int], jax.Array]
 """`(index, height, width)` -> (height, ...): what is computed of the rows at `index`, as a batch of so many rows, the
 last ones there to fill up, of so many tokens."""
+Done = Callable[[list[int], np.ndarray], None]
+"""What is told of the rows at these places and of what was computed of them."""
 
 
 def by_length(
-    lengths: Sequence[int], batch_size: int, limit: int, compute: Compute, verb: str, quiet: bool
+    lengths: Sequence[int],
+    batch_size: int,
+    limit: int,
+    compute: Compute,
+    verb: str,
+    quiet: bool,
+    done: Done | None = None,
+    fine: bool = False,
 ) -> np.ndarray | None:
     """float32 (N, ...): what `compute` gives of rows of these lengths, each up to `limit`, in their order; None of no
-    rows. Widths come two an octave, so that few programs are compiled. Progress is shown once it has lasted a while,
-    under the name `verb`."""
+    rows. Widths come two an octave, so that few programs are compiled, or four where `fine`. Progress is
+    shown once it has lasted a while, under the name `verb`; `done` is told of each batch."""
     total = len(lengths)
     order = np.argsort([-length for length in lengths], kind="stable")
     height = min(batch_size, 1 << (total - 1).bit_length()) if total else 0
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     flying: deque[tuple[np.ndarray, jax.Array]] = deque()
-    done = 0
+    ready = 0
     with Watch(verb, total=total, unit="texts", quiet=quiet, after=PATIENCE) as watch:
         for start in range(0, total, batch_size):
             index = order[start : start + batch_size]
-            flying.append((index, compute(index, height, padded(lengths[index[0]], limit))))
+            flying.append((index, compute(index, height, padded(lengths[index[0]], limit, fine))))
             while len(flying) > IN_FLIGHT or (flying and start + batch_size >= total):
                 index, values = flying.popleft()
                 parts.append((index, np.asarray(values, np.float32)[: len(index)]))
-                done += len(index)
-                watch.update(done)
+                if done is not None:
+                    done(index.tolist(), parts[-1][1])
+                ready += len(index)
+                watch.update(ready)
     if not parts:
         return None
     out = np.empty((total, *parts[0][1].shape[1:]), np.float32)
@@ -50,9 +61,9 @@ def by_length(
     return out
 
 
-def padded(longest: int, limit: int) -> int:
-    """The next of 8, 12, 16, 24, 32, 48, ...: powers of two and those half as much again."""
-    width = SHORTEST
-    while width < longest:
-        width = width * 3 // 2 if width & (width - 1) == 0 else width * 4 // 3
-    return min(width, limit)
+def padded(longest: int, limit: int, fine: bool = False) -> int:
+    """The next of 8, 12, 16, 24, 32, 48, ...: powers of two and those half as much again; where `fine`, of 8, 10, 12,
+    14, 16, 20, 24, 28, 32, ..."""
+    octave = max(SHORTEST, 1 << max(longest - 1, 1).bit_length() - 1)
+    step = octave // (4 if fine else 2)
+    return min(max(SHORTEST, -(-longest // step) * step), limit)

@@ -188,6 +188,11 @@ class TransformerModule(nn.Module):
         """
         return self.trunk(tokens_BT, Layout.of_rows(tokens_BT, positions, segments), train, token_types)
 
+    def branches(self, tokens_BT: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
+        """int (B, T) -> final hidden states (B, T, D) of texts that begin alike, what they share being read once; see
+        `Layout.branching`."""
+        return self.trunk(tokens_BT, Layout.branching(positions, segments))
+
     def states(
         self,
         tokens_BT: jax.Array,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgpt.ops.attention import Numbering, Side
+from jaxgpt.ops.attention import SHARED, Numbering, Side
 from jaxgpt.spec import ConfigError
 
 
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     pos: jax.Array
     """int32 (T,) or (B, T). Negative marks padding."""
     segment: jax.Array | None = None
-    """int32 (B, T): packed documents, which do not see one another."""
+    """int32 (B, T): packed documents, which do not see one another; but all see SHARED tokens, see `branching`."""
     numbering: Numbering = "any"
     """What is known of positions while compiling; kernels that visit only some blocks need it."""
     cursor: jax.Array | None = None
@@ -67,14 +67,22 @@ class Layout(NamedTuple):
         pos = jnp.arange(tokens_BT.shape[1], dtype=jnp.int32) if positions is None else positions
         return cls(pos, segments, numbering)
 
+    @classmethod
+    def branching(cls, positions: jax.Array, segments: jax.Array) -> "Layout":
+        """Of rows (B, T) that begin with SHARED tokens, behind which several texts go on, each a segment of its own
+        whose positions count on from the last of those; padding has a negative position."""
+        return cls(positions, segments, "any")
+
 
 def in_front(side: Side, n: int) -> Side:
     """`n` virtual tokens at positions 0 to n - 1, and the given ones behind them, (n + S,) or (B, n + S). Their segment
-    is the row's largest: that of its tokens, where the others are padding."""
+    is the row's largest: that of its tokens, where the others are padding; or SHARED, where some of the row's are."""
     first = jnp.broadcast_to(jnp.arange(n, dtype=side.pos.dtype), (*side.pos.shape[:-1], n))
     pos, segment = jnp.concatenate([first, side.pos], -1), side.segment
     if segment is not None:
-        segment = jnp.concatenate([jnp.repeat(jnp.max(segment, 1, keepdims=True), n, 1), segment], 1)
+        of_tokens, least = (f(segment, 1, keepdims=True) for f in (jnp.max, jnp.min))
+        own = jnp.where(least == SHARED, SHARED, of_tokens)
+        segment = jnp.concatenate([jnp.repeat(own, n, 1), segment], 1)
     return Side(pos, segment)
 
 

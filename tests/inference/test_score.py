@@ -8,9 +8,11 @@ from close import assert_close
 
 import jaxgpt
 from jaxgpt.decode import generate
+from jaxgpt.evals.pairs import Pair, encode_pairs
 from jaxgpt.inference.loaded import Loaded
-from jaxgpt.inference.score import Pair, encode_pairs, score
-from jaxgpt.models import GPT2
+from jaxgpt.inference.score import score
+from jaxgpt.models import GPT2, Llama, Mistral
+from jaxgpt.ops.patterns import Banded
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.tokenizers.byte import ByteCodec
 
@@ -26,7 +28,7 @@ def m(weights):
 
 def by_forward(m, pair):
     """Log-probability and flag, from the logits of one row."""
-    ids = [*pair.context, *pair.continuation][-MODEL.context - 1 :]
+    ids = [*pair.context, *pair.continuation][-m.model.context - 1 :]
     log_p = np.asarray(jax.nn.log_softmax(jnp.asarray(m.logits([ids[:-1]]))[0]), np.float64)[-len(pair.continuation) :]
     right = [int(np.argmax(row)) == token for row, token in zip(log_p, pair.continuation, strict=True)]
     return sum(row[token] for row, token in zip(log_p, pair.continuation, strict=True)), all(right)
@@ -41,11 +43,34 @@ def test_a_continuation_is_worth_what_a_forward_pass_gives_it(m, batch_size):
     assert [each.greedy for each in found] == [greedy for _, greedy in want]
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        MODEL,
+        Llama(num_layers=2, d_model=16, num_heads=4, num_kv_heads=2, vocab_size=257, context=24),
+        Mistral(num_layers=2, d_model=16, num_heads=2, vocab_size=257, context=24, pattern=(Banded(window=5),)),
+    ],
+    ids=["learned", "rotary", "banded"],
+)
+@pytest.mark.parametrize("batch_size", [2, 32])
+def test_continuations_that_share_a_context_are_worth_the_same_alone(weights, model, batch_size):
+    """Several behind one context, of one token and of many, more than a batch holds, and one too long to share."""
+    m = Loaded(model, model, weights(model, std=0.3), ByteCodec())
+    contexts = ["Once upon"] * 5 + ["a"] * 2 + ["who"]
+    pairs = encode_pairs(m.tokenizer, contexts, [" a time", " a", "x", " there was 1", "!" * 20, "b", "c", "me"])
+    seen = []
+    found = m.score_pairs(pairs, batch_size, quiet=True, done=lambda index, values: seen.extend(zip(index, values)))
+    want = [by_forward(m, pair) for pair in pairs]
+    assert_close([each.log_prob for each in found], [log_prob for log_prob, _ in want])
+    assert [each.greedy for each in found] == [greedy for _, greedy in want]
+    assert sorted(seen) == list(enumerate(found))
+
+
 def test_what_greedy_writing_writes_is_greedy(m):
     context = m.tokenizer.encode("Once")
     pair = Pair(context, generate(MODEL, m.params, [context], 5)[0])
     other = pair._replace(continuation=[*pair.continuation[:-1], (pair.continuation[-1] + 1) % 256])
-    first, second = score(m._module, m._unstacked, [pair, other], MODEL.context, quiet=True)
+    first, second = score(m._scanned, m.params, [pair, other], MODEL.context, quiet=True)
     assert first.greedy and not second.greedy and first.log_prob > second.log_prob
 
 

@@ -10,11 +10,12 @@ from jaxgpt.ops.attention.gathered import Gathered
 from jaxgpt.ops.attention.kernel import Chooser, Kernel
 from jaxgpt.ops.attention.reference import Reference
 from jaxgpt.ops.attention.ring.kernel import Ring
-from jaxgpt.ops.attention.scores import AttentionDropout, Numbering, Scores, Side
+from jaxgpt.ops.attention.scores import SHARED, AttentionDropout, Numbering, Scores, Side
 from jaxgpt.ops.attention.spans import Spans
 from jaxgpt.ops.attention.splash import Splash
 
 __all__ = [
+    "SHARED",
     "AttentionDropout",
     "Auto",
     "BlockSparse",

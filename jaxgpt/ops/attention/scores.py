@@ -18,13 +18,17 @@ and a position is the index in the row. `documents`: the same tokens, and within
 index. `any`: nothing is known."""
 
 
+SHARED = -1
+"""The segment of tokens that those of every segment see, as what several texts begin with."""
+
+
 class Side(NamedTuple):
     """Positions and segments of a call's queries or of its keys."""
 
     pos: jax.Array
     """int32 (T,) or (B, T). A negative one marks a key that nobody may see (padding, an empty cache slot)."""
     segment: jax.Array | None = None
-    """int32 (B, T): where given, a query sees keys of its own segment only."""
+    """int32 (B, T): where given, a query sees keys of its own segment only, and with numbering `any` SHARED ones."""
 
 
 class AttentionDropout(NamedTuple):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgpt.ops.attention.scores import AttentionDropout, Operands, Rule, Side
+from jaxgpt.ops.attention.scores import SHARED, AttentionDropout, Operands, Rule, Side
 
 LOWEST = np.float32(-0.7 * np.finfo(np.float32).max)
 """The score of a pair that is not allowed."""
@@ -27,7 +27,8 @@ def visible(allows: Callable[[Any, Any], Any], q: Side, k: Side) -> jax.Array:
     q_pos, k_pos = q.pos[..., :, None], k.pos[..., None, :]
     mask = allows(q_pos, k_pos) & (k_pos >= 0)
     if q.segment is not None and k.segment is not None:
-        mask = mask & (q.segment[..., :, None] == k.segment[..., None, :])
+        of_key = k.segment[..., None, :]
+        mask = mask & ((q.segment[..., :, None] == of_key) | (of_key == SHARED))
     return mask
 
 
