@@ -66,7 +66,9 @@ def _holds_predictions(path: Path) -> bool:
             first = json.loads(file.readline(1 << 24))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(first, dict) and {"row", "texts", "predicted"} <= first.keys()
+    return isinstance(first, dict) and any(
+        {"row", *names} <= first.keys() for names in (("texts", "predicted"), ("prompt", "shots"), ("document", "nats"))
+    )
 
 
 def _holds_figures(path: Path) -> bool:

@@ -10,7 +10,6 @@ import typer
 from jaxgpt import __version__, shipped
 from jaxgpt.arguments import (
     Config,
-    Json,
     Out,
     Overrides,
     Seeds,
@@ -18,9 +17,9 @@ from jaxgpt.arguments import (
     Target,
     before_jax,
     figures_file,
-    predictions_file,
 )
 from jaxgpt.disk import resolve, typed
+from jaxgpt.eval_verb import evaluate
 from jaxgpt.lab_verbs import STOPPED, lab
 from jaxgpt.spec import JaxgptError
 from jaxgpt.terminal import say
@@ -129,52 +128,7 @@ def sample(
     print()
 
 
-@app.command("eval")
-def evaluate(
-    run: Source,
-    task: Annotated[
-        str, typer.Argument(help="sts, retrieval, classify, choice, similarity or regress", metavar="TASK")
-    ],
-    *,
-    path: Annotated[str, typer.Option(help="the task's data, here or in JAXGPT_DATA", metavar="FILE|DIR")],
-    json_path: Json = None,
-    pooling: Annotated[
-        str | None, typer.Option(help="hidden states to a vector: mean, cls, ...", metavar="NAME")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="texts at a time", metavar="N", min=1)] = 32,
-    picture: Annotated[
-        Path | None, typer.Option(help="a heat map of sixteen pairs' cosines", metavar="FILE", parser=resolve)
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="a task's answers, an object a row", metavar="FILE.jsonl", parser=predictions_file),
-    ] = None,
-) -> None:
-    """How good a model's sentence embeddings are, or its answers: scored pairs, finding documents, labelled texts."""
-    from jaxgpt.evals import LABELLED, check_task, open_task, show
-    from jaxgpt.evals.vectors import remembering
-    from jaxgpt.inference.load import load
-
-    check_task(task, pooling=pooling, picture=picture, predictions=predictions)
-    if task in LABELLED:
-        from jaxgpt.inference.evaluate import evaluate as answered
-
-        show(answered(run, task, path, batch_size, predictions), json_path)
-        if predictions is not None:
-            say(f"predictions: {typed(predictions)}")
-        return
-    measure = open_task(task, path)
-    draw = None
-    if picture is not None:
-        from jaxgpt.plots.heat_alone import drawing
-
-        draw = drawing(task, path, picture)
-    model = load(run)
-    encode = remembering(lambda texts: model.encode(texts, batch_size, pooling))
-    show(measure(encode), json_path)
-    if picture is not None and draw is not None:
-        draw(encode, typed(run))
-        say(f"heat map: {typed(picture)}")
+app.command("eval")(evaluate)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from jaxgpt.spec import load_yaml
 from jaxgpt.train.summary import summarize
 
 FOLDER = Path(__file__).parents[1] / "configs"
-NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml") if path.parent.name != "eval")
 EXACT = {
     "gpt1/117m.yaml": 116_534_784,
     "gpt2/124m.yaml": 124_439_808,

@@ -23,7 +23,7 @@ FLOORS = [
     {"aot", "align"},
     {"lab"},
     {"arguments", "doctor", "seams"},
-    {"lab_verbs"},
+    {"eval_verb", "lab_verbs"},
     {"cli"},
     {"__main__"},
 ]

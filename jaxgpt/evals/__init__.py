@@ -1,7 +1,7 @@
-"""What a model's vectors are good for: semantic similarity (`evals.sts`), retrieval, and the adapter for mteb. And how
-well it answers about labelled texts (`evals.labelled`)."""
+"""What a model is measured by: tasks asked in words (`evals.tasks`), how well it answers about labelled texts
+(`evals.labelled`), and what its vectors are good for: semantic similarity, retrieval, the adapter for mteb."""
 
-from jaxgpt.evals.tasks import LABELLED, TASKS, check_task, open_task, show
+from jaxgpt.evals.tasks.task import EvalTask
 from jaxgpt.evals.vectors import Encode
 
-__all__ = ["LABELLED", "TASKS", "Encode", "check_task", "open_task", "show"]
+__all__ = ["Encode", "EvalTask"]

@@ -34,7 +34,7 @@ def by_length(
     fine: bool = False,
 ) -> np.ndarray | None:
     """float32 (N, ...): what `compute` gives of rows of these lengths, each up to `limit`, in their order; None of no
-    rows. Widths come two an octave, so that few programs are compiled, or four where `fine`. Progress is
+    rows. Widths come two an octave, so that few programs are compiled, or eight where `fine`. Progress is
     shown once it has lasted a while, under the name `verb`; `done` is told of each batch."""
     total = len(lengths)
     order = np.argsort([-length for length in lengths], kind="stable")
@@ -62,8 +62,8 @@ def by_length(
 
 
 def padded(longest: int, limit: int, fine: bool = False) -> int:
-    """The next of 8, 12, 16, 24, 32, 48, ...: powers of two and those half as much again; where `fine`, of 8, 10, 12,
-    14, 16, 20, 24, 28, 32, ..."""
+    """The next of 8, 12, 16, 24, 32, 48, ...: powers of two and those half as much again; where `fine`, of 8, 9, 10,
+    ... 16, 18, 20, ..., eight an octave."""
     octave = max(SHORTEST, 1 << max(longest - 1, 1).bit_length() - 1)
-    step = octave // (4 if fine else 2)
+    step = octave // (8 if fine else 2)
     return min(max(SHORTEST, -(-longest // step) * step), limit)

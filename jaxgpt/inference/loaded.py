@@ -1,5 +1,6 @@
 """A trained model in use: its weights, tokenizer and adapters, and what they do for texts."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -11,7 +12,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import ArrayLike
 
-from jaxgpt.decode import BeamSearch, Sampling, beam_search, generate, stream
+from jaxgpt.decode import BeamSearch, Sampling, beam_search, stream
+from jaxgpt.decode.prompts import MOST_NEW
 from jaxgpt.evals.pairs import Pair, Scored, encode_pairs
 from jaxgpt.inference.adapters import Adaptation
 from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
@@ -25,12 +27,15 @@ from jaxgpt.ops.attention import Auto
 from jaxgpt.ops.metrics.calibration import probabilities
 from jaxgpt.ops.pooling import Recipe
 from jaxgpt.runs.objective_run import ObjectiveRun
+from jaxgpt.runs.trainable import frozen_digest
 from jaxgpt.spec import ConfigError, parse
 from jaxgpt.spec.arguments import instance, strings
 from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.text import Codec
 from jaxgpt.text.corpora.columns import TextRow
 
+PIECE = 16
+"""Tokens that are written before stops are looked for."""
 Texts = Sequence[str] | Sequence[Sequence[str]]
 """Texts, or pairs of texts."""
 
@@ -107,6 +112,12 @@ class Loaded:
         return self.codec
 
     @cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex over all that its answers depend on: model, weights, vocabulary, dtype, ends of text."""
+        about = [self.model.model_dump_json(), self.dtype, str(self._ends), self.tokenizer.tokenizer_json()]
+        return hashlib.sha256("\n".join([*about, frozen_digest(self.params)]).encode()).hexdigest()
+
+    @cached_property
     def _module(self) -> Any:
         return self.model.build(Auto(), self.dtype)
 
@@ -173,12 +184,36 @@ class Loaded:
         sampling = Sampling.checked(
             temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
         )
-        rows, ends = self._rows(prompts), self._ends
-        eot = ends[0] if ends else None
-        new = generate(
-            self._continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, self.tokenizer.has_text
-        )
-        texts = [self.tokenizer.continuation(row, _until(ids, ends)) for row, ids in zip(rows, new, strict=True)]
+        return self.write(self.rows(prompts), max_new, sampling, seed, stops)
+
+    def write(
+        self,
+        rows: Sequence[list[int]],
+        max_new: int,
+        sampling: Sampling,
+        seed: int = 0,
+        stops: Sequence[str] = (),
+        suppress: Sequence[int] = (),
+    ) -> list[str]:
+        """`generate` of what is ids already; ids in `suppress` are never written. Writing ends once every row has come
+        to its end or to a stop, which is looked for in the text, so it may begin within a token."""
+        ends, known = self._ends, self.tokenizer.has_text
+        if suppress:
+            known = known.copy()
+            known[list(suppress)] = False
+        new: list[list[int]] = [[] for _ in rows]
+        texts = [""] * len(rows)
+        eot, every = ends[0] if ends else None, PIECE if stops else MOST_NEW
+        for pieces in stream(
+            self.continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, known, every
+        ):
+            for ids, piece in zip(new, pieces, strict=True):
+                ids += piece
+            until = [_until(ids, ends) for ids in new]
+            texts = [self.tokenizer.continuation(row, ids) for row, ids in zip(rows, until, strict=True)]
+            over = (len(u) < len(ids) or _cut(t, stops) != t for u, ids, t in zip(until, new, texts, strict=True))
+            if stops and all(over):
+                break
         return [_cut(text, stops) for text in texts]
 
     def beam_search(
@@ -187,8 +222,13 @@ class Loaded:
         """The likeliest continuations of each prompt, best first, that a search finds: `fields` are those of
         `decode.BeamSearch`, as `width=4, penalty="gnmt", alpha=0.6`. A text ends as in `generate`. Raises ConfigError
         naming the argument that cannot be."""
-        beams, rows = parse(BeamSearch, fields), self._rows(prompts)
-        model, codec = self._continuing, self.tokenizer
+        return self.search(self.rows(prompts), max_new, parse(BeamSearch, fields), n_best)
+
+    def search(
+        self, rows: Sequence[list[int]], max_new: int, beams: BeamSearch, n_best: int = 1
+    ) -> list[list[Continuation]]:
+        """`beam_search` of what is ids already."""
+        model, codec = self.continuing, self.tokenizer
         found = beam_search(
             model, self._unstacked, rows, max_new, beams, n_best, self._ends, self.dtype, codec.has_text
         )
@@ -211,7 +251,7 @@ class Loaded:
         self, pairs: Sequence[Pair], batch_size: int = 32, quiet: bool = False, done: Done | None = None
     ) -> list[Scored]:
         """`score` of what is ids already; `done` is told of each batch. Pairs with one context have it read once."""
-        return score(self._scanned, self.params, pairs, self._continuing.room, batch_size, quiet, done)
+        return score(self._scanned, self.params, pairs, self.continuing.room, batch_size, quiet, done)
 
     def stream(self, prompt: str, max_new: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
         """The continuation of one prompt, piece by piece; a character is held back until its bytes are complete.
@@ -222,12 +262,10 @@ class Loaded:
         instance("sampling", sampling, "a Sampling, as of Sampling(temperature=0.8)", Sampling)
         ids: list[int] = []
         shown = ""
-        rows, ends = self._rows([prompt]), self._ends
+        rows, ends = self.rows([prompt]), self._ends
         eot = ends[0] if ends else None
         known = self.tokenizer.has_text
-        for (piece,) in stream(
-            self._continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, known
-        ):
+        for (piece,) in stream(self.continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, known):
             ids += piece
             text = self.tokenizer.continuation(rows[0], _until(ids, ends)).rstrip("\ufffd")
             if text.startswith(shown):
@@ -290,12 +328,14 @@ class Loaded:
         return run.data.texts if run is not None and isinstance(run.objective, Task) else None
 
     @property
-    def _continuing(self) -> Model:
+    def continuing(self) -> Model:
+        """The model, which continues texts. Raises ConfigError for one that does not."""
         if not self.model.continues:
             raise ConfigError(f"{self.model.kind}: these weights continue no text; use a decoder with an output")
         return self.model
 
-    def _rows(self, prompts: str | Sequence[str]) -> list[list[int]]:
+    def rows(self, prompts: str | Sequence[str]) -> list[list[int]]:
+        """Ids of prompts, behind the token that every text starts with, where the vocabulary has one."""
         begin = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
         return [begin + ids for ids in self.tokenizer.encode_batch(strings("prompts", prompts))]
 

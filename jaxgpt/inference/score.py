@@ -91,7 +91,9 @@ def _rows(pairs: Sequence[Pair], limit: int) -> Iterator[list[int]]:
 
 def _length(pairs: Sequence[Pair], places: Sequence[int], limit: int) -> int:
     more = sum(len(pairs[i].continuation) - 1 for i in places)
-    return min(len(pairs[places[0]].context) + more, limit) if len(places) == 1 else len(pairs[places[0]].context) + more
+    return (
+        min(len(pairs[places[0]].context) + more, limit) if len(places) == 1 else len(pairs[places[0]].context) + more
+    )
 
 
 def _arrays(

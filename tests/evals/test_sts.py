@@ -109,7 +109,7 @@ def test_a_folder_is_its_files_and_a_file_is_one_subset(tmp_path):
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ([], "{folder}: holds no .csv, .jsonl, .parquet, .tsv, STS.input.*.txt file"),
+        ([], "{folder}: holds no .csv, .jsonl, .parquet, .tsv, STS.input.*.txt, cbtest*.txt file"),
         (["a.csv", "a.tsv"], "{folder}/a.tsv: another file is named 'a' too; rename one"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 import jaxgpt
-from jaxgpt.evals import open_task
+from jaxgpt.evals.of_vectors import open_task
 from jaxgpt.interop.families.table import FAMILIES
 from jaxgpt.interop.gguf.write import write_gguf
 from jaxgpt.interop.hugging_face.export import write_folder

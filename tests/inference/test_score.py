@@ -59,7 +59,7 @@ def test_continuations_that_share_a_context_are_worth_the_same_alone(weights, mo
     contexts = ["Once upon"] * 5 + ["a"] * 2 + ["who"]
     pairs = encode_pairs(m.tokenizer, contexts, [" a time", " a", "x", " there was 1", "!" * 20, "b", "c", "me"])
     seen = []
-    found = m.score_pairs(pairs, batch_size, quiet=True, done=lambda index, values: seen.extend(zip(index, values)))
+    found = m.score_pairs(pairs, batch_size, quiet=True, done=lambda *done: seen.extend(zip(*done, strict=True)))
     want = [by_forward(m, pair) for pair in pairs]
     assert_close([each.log_prob for each in found], [log_prob for log_prob, _ in want])
     assert [each.greedy for each in found] == [greedy for _, greedy in want]

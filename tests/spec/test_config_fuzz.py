@@ -12,7 +12,7 @@ from jaxgpt.spec import ConfigError, dump_yaml, load_yaml, parse
 from jaxgpt.spec.yaml_core import read
 
 FOLDER = Path(__file__).parents[2] / "configs"
-TEXTS = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.yaml"))]
+TEXTS = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.yaml")) if path.parent.name != "eval"]
 SECONDS = 10
 """Ten times what is promised: this machine may be busy."""
 PLAIN = "null None true yes -1 0 1e400 1e9 .nan 'x' [ ] { } : - &a *a << !!int !x | > ~ ? --- ... # , 0x10 {}"

@@ -10,7 +10,7 @@ from jaxgpt.spec import ConfigError, apply_overrides, digest, load_yaml, parse
 from jaxgpt.spec.yamlio import read_yaml
 
 FOLDER = Path(__file__).parents[2] / "configs"
-NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml") if path.parent.name != "eval")
 DEMO = FOLDER / "gpt2/demo.yaml"
 
 

@@ -123,20 +123,21 @@ def text_rows(
             raise ConfigError(f"{first.where}: no column {missing[0]} in a row of {len(first.fields)}")
     columns = names or list(first.fields)[:count]
     for record in chain([first], records):
-        texts = [text for i, name in enumerate(columns) for text in _texts(record, name, spread and i > 0)]
-        yield TextRow(record.where, tuple(texts), "" if label is None else _label(record, label))
+        texts = [text for i, name in enumerate(columns) for text in texts_of(record, name, spread and i > 0)]
+        yield TextRow(record.where, tuple(texts), "" if label is None else label_of(record, label))
 
 
-def _texts(record: Record, name: str, spread: bool) -> list[str]:
+def texts_of(record: Record, name: str, spread: bool) -> list[str]:
     """What stands in a column or field: a text, or where `spread` the texts of a list."""
     value = record.fields.get(name)
     if spread and isinstance(value, list):
         items = Record({f"{name}[{i}]": item for i, item in enumerate(value)}, record.where)
-        return [_text(items, item) for item in items.fields]
-    return [_text(record, name)]
+        return [text_of(items, item) for item in items.fields]
+    return [text_of(record, name)]
 
 
-def _text(record: Record, name: str) -> str:
+def text_of(record: Record, name: str) -> str:
+    """The text in a column or field. Raises ConfigError for an empty one, and for what is none."""
     text = _field(record, name)
     if not text.strip():
         column = name if name.isdigit() else f"'{name}'"
@@ -144,9 +145,10 @@ def _text(record: Record, name: str) -> str:
     return text
 
 
-def _label(record: Record, name: str) -> str:
+def label_of(record: Record, name: str) -> str:
+    """A label as it is written, without white space around it; a truth value is `true` or `false`."""
     value = record.fields.get(name)
-    return json.dumps(value) if isinstance(value, bool) else _text(record, name).strip()
+    return json.dumps(value) if isinstance(value, bool) else text_of(record, name).strip()
 
 
 def _format(path: Path) -> Format:

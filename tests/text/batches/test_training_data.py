@@ -13,7 +13,7 @@ from jaxgpt.text.batches.training_data import ArrayShape
 from jaxgpt.text.batches.val_pass import ValPass
 
 FOLDER = Path(__file__).parents[3] / "configs"
-NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+NAMES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml") if path.parent.name != "eval")
 B, T = 4, 8
 VARIANTS = {
     "gpt2/demo.yaml": ({}, {"data.documents": "separate"}),

@@ -1,5 +1,6 @@
 """The formats of files that text is read from: what a name says, and the records within."""
 
+from jaxgpt.text.corpora.formats.book_test import BookTest
 from jaxgpt.text.corpora.formats.format import Format, Number, Record, endings, format_of, own_source
 from jaxgpt.text.corpora.formats.json_lines import JSONLines
 from jaxgpt.text.corpora.formats.parquet import Parquet
@@ -10,6 +11,7 @@ from jaxgpt.text.corpora.formats.table import CSV, TSV
 __all__ = [
     "CSV",
     "TSV",
+    "BookTest",
     "Format",
     "JSONLines",
     "Number",

@@ -1,0 +1,115 @@
+"""A loaded model as evaluation tasks ask it: by length, many at a time, never the same twice. N questions."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxgpt.evals.model import Writing
+from jaxgpt.evals.pairs import Pair, Scored
+from jaxgpt.inference.loaded import Loaded
+from jaxgpt.inference.remembered import Remembered, key
+from jaxgpt.spec import ConfigError
+from jaxgpt.spec.errors import quote
+from jaxgpt.terminal import Watch, say
+from jaxgpt.text import Codec
+
+PATIENCE = 3.0
+"""Seconds before progress is shown."""
+
+
+class Asked:
+    """Answers the questions of `evals.tasks`, each distinct one once; with `memory` none that was answered before, in
+    this process or another."""
+
+    def __init__(self, loaded: Loaded, batch_size: int = 32, quiet: bool = False, memory: Remembered | None = None):
+        self._loaded, self._batch_size, self._quiet, self._memory = loaded, batch_size, quiet, memory
+        self._model = loaded.continuing
+
+    @property
+    def codec(self) -> Codec:
+        """The model's vocabulary."""
+        return self._loaded.tokenizer
+
+    @property
+    def room(self) -> int:
+        """The most tokens that the model reads."""
+        return self._model.room
+
+    def score(self, pairs: Sequence[Pair]) -> list[Scored]:
+        """See `EvalModel.score`."""
+        names = [key("score", *(np.asarray(ids, np.int64).tobytes() for ids in pair)) for pair in pairs]
+
+        def ask(places: list[int], done: Callable[[list[int], list[Any]], None]) -> None:
+            asked = [pairs[place] for place in places]
+            self._loaded.score_pairs(asked, self._batch_size, self._quiet, lambda at, found: done(at, list(found)))
+
+        return [Scored(float(log_prob), bool(greedy)) for log_prob, greedy in self._answers(names, ask, self._memory)]
+
+    def write(self, prompts: Sequence[str], writing: Writing) -> list[str]:
+        """See `EvalModel.write`."""
+        room = self.room - writing.max_new
+        if room < 1:
+            raise ConfigError(f"max_new: {writing.max_new} leaves no room for a prompt in {self.room} tokens; lower it")
+        rows = [ids[-room:] for ids in self._loaded.rows(prompts)]
+        empty = next((i for i, ids in enumerate(rows) if not ids), None)
+        if empty is not None:
+            raise ConfigError(f"prompt: {quote(prompts[empty])} has no token; give a text")
+        how = json.dumps(writing.model_dump(mode="json"), sort_keys=True)
+        names = [key("write", how, np.asarray(ids, np.int64).tobytes()) for ids in rows]
+        suppress = self._tokens_of(writing.suppress)
+
+        def ask(places: list[int], done: Callable[[list[int], list[Any]], None]) -> None:
+            order = sorted(range(len(places)), key=lambda at: -len(rows[places[at]]))
+            size = min(self._batch_size, len(order))
+            with Watch("write", total=len(order), unit="texts", quiet=self._quiet, after=PATIENCE) as watch:
+                for start in range(0, len(order), size):
+                    at = order[start : start + size]
+                    given = [rows[places[i]] for i in at]
+                    texts = self._write(given + given[-1:] * (size - len(at)), writing, suppress)
+                    done(at, texts[: len(at)])
+                    watch.update(start + len(at))
+
+        drawn = writing.beams is None and writing.sampling.temperature > 0  # depends on what is written beside it
+        return [str(text) for text in self._answers(names, ask, None if drawn else self._memory)]
+
+    def _write(self, rows: list[list[int]], writing: Writing, suppress: Sequence[int]) -> list[str]:
+        if writing.beams is None:
+            return self._loaded.write(rows, writing.max_new, writing.sampling, writing.seed, writing.stop, suppress)
+        found = self._loaded.search(rows, writing.max_new, writing.beams)
+        return [_cut(texts[0].text, writing.stop) for texts in found]
+
+    def _tokens_of(self, words: Sequence[str]) -> list[int]:
+        """Ids of tokens that stand for one of the words."""
+        wanted = {*words}
+        if not wanted:
+            return []
+        known = np.flatnonzero(self.codec.has_text).tolist()
+        return [token for token in known if self.codec.decode([token]).strip().lower() in wanted]
+
+    def _answers(self, names: Sequence[str], ask: Callable[..., None], memory: Remembered | None) -> list[Any]:
+        """The answer to each question, of which `ask` is asked those that nobody has answered, each once."""
+        answers: dict[str, Any] = {}
+        if memory is not None:
+            answers = {name: memory[name] for name in names if name in memory}
+        places = {name: place for place, name in reversed([*enumerate(names)]) if name not in answers}
+        left = sorted(places.values())
+        if answers and not self._quiet:
+            ready = sum(name in answers for name in names)
+            say(f"eval: {ready:,} of {len(names):,} answers are there from before")
+
+        def done(at: list[int], found: list[Any]) -> None:
+            new = [(names[left[i]], answer) for i, answer in zip(at, found, strict=True)]
+            answers.update(new)
+            if memory is not None:
+                memory.add(new)
+
+        if left:
+            ask(left, done)
+        return [answers[name] for name in names]
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(ends)] if ends else text
