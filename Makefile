@@ -40,7 +40,7 @@ slow: .venv/installed  ## minutes: kill -9 at random moments, learning results
 
 .venv/peer: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peer,mteb]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peer,mteb,eval]'
 	@touch $@
 
 parity: .venv/peer  ## logits and gradients against transformers on torch

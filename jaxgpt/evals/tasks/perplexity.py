@@ -86,9 +86,9 @@ class Perplexity(EvalTask):
         step = min(self.stride or size, size)
         begin = first_id(model.codec, "perplexity: the first token has none before it")
         ids = [array.tolist() for array in model.codec.arrays([document.text for document in documents])]
-        windows = [list(_windows([begin, *row], size, step)) for row in ids]
-        scored = iter(model.score([pair for row in windows for pair in row]))
-        parts = [[(next(scored), len(pair.continuation)) for pair in row] for row in windows]
+        asked = [list(windows([begin, *row], size, step)) for row in ids]
+        scored = iter(model.score([pair for row in asked for pair in row]))
+        parts = [[(next(scored), len(pair.continuation)) for pair in row] for row in asked]
         nats = [-sum(each.log_prob for each, _ in row) for row in parts]
         sums = [
             [nat, sum(n for _, n in row), d.words, d.words + d.lines, d.bytes, d.characters]
@@ -100,7 +100,7 @@ class Perplexity(EvalTask):
         names = [self.figure(f"per_{unit}") for unit in units]
         names += [self.figure("bits_per_byte"), self.figure("bits_per_character")]
         totals = np.sum(sums, 0)
-        facts = {self.figure("documents"): len(documents), self.figure("windows"): sum(map(len, windows))}
+        facts = {self.figure("documents"): len(documents), self.figure("windows"): sum(map(len, asked))}
         facts |= {self.figure(f"{unit}s"): int(total) for unit, total in zip(units, totals[1:].round(), strict=True)}
 
         def of(s: np.ndarray) -> list[np.ndarray]:
@@ -119,7 +119,7 @@ def _document(original: str, text: str) -> Document:
     )
 
 
-def _windows(ids: list[int], size: int, step: int) -> Iterator[Pair]:
+def windows(ids: list[int], size: int, step: int) -> Iterator[Pair]:
     """Pairs of what is read and what is foretold: `step` tokens at a time, the first window as many as it holds. The
     last window reaches back as far as it can."""
     end = 1

@@ -10,7 +10,7 @@ from close import assert_close
 from jaxgpt.evals.pairs import Pair
 from jaxgpt.evals.tasks import Perplexity
 from jaxgpt.evals.tasks.detokenizers import DETOKENIZERS
-from jaxgpt.evals.tasks.perplexity import _windows
+from jaxgpt.evals.tasks.perplexity import windows
 from jaxgpt.inference.asked import Asked
 from jaxgpt.spec import ConfigError
 
@@ -20,7 +20,7 @@ TEXT = "Once upon a time there was a dog @-@ a good one .\nIt sang , and sang .\
 def test_windows_are_lm_evals():
     """Of ten tokens and a context of four, behind the token that texts begin with (99)."""
     ids = [99, *range(10)]
-    assert [*_windows(ids, 4, 4)] == [
+    assert [*windows(ids, 4, 4)] == [
         Pair([99], [0, 1, 2, 3]),
         Pair([3], [4, 5, 6, 7]),
         Pair([5, 6, 7], [8, 9]),
@@ -31,9 +31,9 @@ def test_windows_are_lm_evals():
 @pytest.mark.parametrize("count", [1, 4, 5, 11])
 def test_each_token_is_foretold_once_from_as_many_as_there_are(step, count):
     ids = [99, *range(count)]
-    windows = [*_windows(ids, 4, step)]
-    assert [token for pair in windows for token in pair.continuation] == ids[1:]
-    for number, (context, continuation) in enumerate(windows):
+    parts = [*windows(ids, 4, step)]
+    assert [token for pair in parts for token in pair.continuation] == ids[1:]
+    for number, (context, continuation) in enumerate(parts):
         first = ids.index(continuation[0])
         assert context == ids[first - len(context) : first] and len(context) + len(continuation) <= 5
         assert number == 0 or len(context) >= min(first, 5 - step)
