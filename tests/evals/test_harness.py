@@ -80,9 +80,18 @@ def test_log_likelihoods_and_greedy_flags(both):
     ours, theirs = (lm.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True) for lm in both)
     assert np.abs([a - b for (a, _), (b, _) in zip(ours, theirs, strict=True)]).max() < 1e-4
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
-    written = both[1].generate_until(instances("generate_until", [("the cat", {"until": [], "max_gen_toks": 2})]))
-    (mine,) = both[0].loglikelihood(instances("loglikelihood", [("the cat", written[0])]), disable_tqdm=True)
-    assert mine[1] or not written[0]
+
+
+def test_what_greedy_writing_writes_is_flagged(both):
+    asked = [(text(3), {"until": [], "max_gen_toks": 1}) for _ in range(12)]
+    written = both[1].generate_until(instances("generate_until", asked), disable_tqdm=True)
+    pairs = [
+        (context, more) for (context, _), more in zip(asked, written, strict=True) if more and "\ufffd" not in more
+    ]
+    flags = [
+        [greedy for _, greedy in lm.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True)] for lm in both
+    ]
+    assert flags[0] == flags[1] and any(flags[0])
 
 
 def test_rolling(both):
