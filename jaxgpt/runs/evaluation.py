@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from jaxgpt.evals import EvalTask
 from jaxgpt.objectives import Objective
 from jaxgpt.spec import Spec
 from jaxgpt.spec.errors import did_you_mean, quote
@@ -28,6 +29,8 @@ class Evaluation(Spec):
     sts: str | None = None
     """A file or folder of scored pairs, here or in JAXGPT_DATA: every pass measures `val/sts` too, how well cosines
     order them (Spearman times 100)."""
+    tasks: tuple[EvalTask, ...] = ()
+    """What a decoder is asked in words at every pass: figures `val/TASK/...`, without intervals."""
 
     def judge(self, objective: Objective) -> str:
         """The figure by which checkpoints are judged, `val/loss` say."""
@@ -36,6 +39,9 @@ class Evaluation(Spec):
     def problems(self, objective: Objective, outputs: int, holds_out: bool) -> list[str]:
         """Why a run cannot be measured so, a line each; `outputs`: of its text head."""
         problems = []
+        names = [task.title for task in self.tasks]
+        if len({*names}) < len(names):
+            problems.append(f"eval.tasks are called {', '.join(names)}; give each a name of its own")
         known = ["loss", *objective.measures(outputs), *([] if self.sts is None else [STS])]
         if self.metric is not None and self.metric not in known:
             hint = did_you_mean(self.metric, known)

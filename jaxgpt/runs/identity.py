@@ -1,5 +1,6 @@
 """Which run a folder belongs to: config.yaml and every checkpoint name their run and what it reads."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ def sources(run: ObjectiveRun, prepared: TrainingData) -> dict[str, str]:
         subsets = read_subsets(locate(run.eval.sts, "eval.sts"))
         pairs = {name: [list(s.first), list(s.second), s.scores.tolist()] for name, s in subsets.items()}
         hashes["eval.sts"] = digest(canonical(pairs), 64)
+    for task in run.eval.tasks:
+        for number, path in enumerate(task.files()):
+            name = f"eval.tasks: {task.title}" + (f", file {number + 1}" if number else "")
+            hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return hashes
 
 

@@ -33,6 +33,7 @@ from jaxgpt.train.initial_weights import Start
 from jaxgpt.train.program import Hyper, Program, program
 from jaxgpt.train.run_writer import SOLO
 from jaxgpt.train.state import State
+from jaxgpt.train.val_tasks import open_tasks
 
 
 class Opened(NamedTuple):
@@ -106,6 +107,7 @@ def ready(run: ObjectiveRun, quiet: bool, out: Path | None = None) -> TrainingDa
         if process_count() > 1:
             raise ConfigError("eval.sts: measured by one process only; leave it out and use `jaxgpt eval` afterwards")
         read_subsets(locate(run.eval.sts, "eval.sts"))
+    open_tasks(run)
     if run.start_name is not None:
         locate(run.start_name, "start")
     keep_freed_memory()

@@ -11,6 +11,7 @@ from jaxgpt.train.figures import figures
 from jaxgpt.train.opening import Opened
 from jaxgpt.train.program import Hyper, Program
 from jaxgpt.train.val_sts import similarity
+from jaxgpt.train.val_tasks import asking
 
 
 class Validation:
@@ -21,18 +22,20 @@ class Validation:
         self._program, self._values = opened.program, values
         self._held_out = opened.data.val_batches(run.eval.batch_size or run.batch_size)
         self._similarity = similarity(run, opened.data.codec, opened.folder)
+        self._asking = asking(run, opened.data.codec)
 
     def due(self, step: int) -> bool:
         """Whether there is a pass after that step: every so often, and after the last."""
-        asked = len(self._held_out) > 0 or self._run.eval.sts is not None
+        asked = len(self._held_out) > 0 or self._run.eval.sts is not None or len(self._run.eval.tasks) > 0
         return asked and (step == self._run.steps or due(step, self._run.eval.every))
 
     def measure(self, weights: Any) -> dict[str, float]:
-        """`val/loss` and the objective's metrics, where something is held out, and what `eval.sts` asks for."""
+        """`val/loss` and the objective's metrics, where something is held out, and what `eval.sts` and `eval.tasks`
+        ask for."""
+        others = self._similarity(weights) | self._asking(weights)
         if not self._held_out:
-            return self._similarity(weights)
-        measured = validate(self._program, self._run.objective, weights, self._held_out, self._values)
-        return measured | self._similarity(weights)
+            return others
+        return validate(self._program, self._run.objective, weights, self._held_out, self._values) | others
 
 
 def validate(

@@ -4,6 +4,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field
@@ -66,6 +67,10 @@ class Prompted(EvalTask):
     """Where they are drawn from: a training split of the same form. None: the other items."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Draws the demonstrations."""
+
+    def files(self) -> list[Path]:
+        """See `EvalTask.files`."""
+        return [self.file, *([] if self.shots_path is None else [locate(self.shots_path, "shots_path")])]
 
     def settled(self) -> Self:
         """The task with the names of fields that the data decide."""

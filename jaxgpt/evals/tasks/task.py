@@ -35,9 +35,16 @@ class EvalTask(Seam, seam="evaluation_task"):
     limit: int | None = Field(default=None, ge=1)
     """Items that are asked about, the first so many; None: all."""
 
+    name: str | None = Field(default=None, min_length=1, max_length=100)
+    """Under which its figures are reported; None: its kind."""
+
     @abstractmethod
     def open(self) -> Ask:
         """Reads the data, so that whatever is wrong with them is said before a model is loaded. Raises ConfigError."""
+
+    def files(self) -> list[Path]:
+        """All files that it reads. Raises ConfigError."""
+        return [self.file]
 
     @property
     def file(self) -> Path:
@@ -46,7 +53,12 @@ class EvalTask(Seam, seam="evaluation_task"):
 
     def figure(self, name: str) -> str:
         """The name under which a figure of this task is reported."""
-        return f"{self.kind}/{name}"
+        return f"{self.title}/{name}"
+
+    @property
+    def title(self) -> str:
+        """What it is called in reports."""
+        return self.name or self.kind
 
     def first(self, records: Sequence[Record], path: Path) -> list[Record]:
         """The items that are asked about. Raises ConfigError where there are none."""
