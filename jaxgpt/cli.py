@@ -18,6 +18,7 @@ from jaxgpt.arguments import (
     before_jax,
     figures_file,
 )
+from jaxgpt.chat_verb import chat
 from jaxgpt.disk import resolve, typed
 from jaxgpt.eval_verb import evaluate
 from jaxgpt.lab_verbs import STOPPED, lab
@@ -129,6 +130,7 @@ def sample(
 
 
 app.command("eval")(evaluate)
+app.command("chat")(chat)
 
 
 @app.command()

@@ -23,7 +23,7 @@ FLOORS = [
     {"aot", "align"},
     {"lab"},
     {"arguments", "doctor", "seams"},
-    {"eval_verb", "lab_verbs"},
+    {"chat_verb", "eval_verb", "lab_verbs"},
     {"cli"},
     {"__main__"},
 ]

@@ -88,7 +88,7 @@ def begin(
         finite=jnp.bool_(True),
         key=key,
     )
-    return _write(program, inputs, state, hidden_BD)
+    return write_token(program, inputs, state, hidden_BD)
 
 
 def read(
@@ -149,7 +149,7 @@ def advance(program: Program, inputs: Inputs, state: Decoding, count: int | jax.
         last_B = jax.lax.dynamic_slice(state.tokens_BS, (0, state.cursor), (B, 1))[:, 0]
         cache = jax.tree.map(lambda x, s: x.reshape(s.shape), state.cache, shapes)
         hidden_BD, cache = extend(program.module, weights, last_B, state.cursor, state.padding_B, capacity, cache)
-        return _write(program, inputs, state._replace(cache=jax.tree.map(squeeze, cache)), hidden_BD)
+        return write_token(program, inputs, state._replace(cache=jax.tree.map(squeeze, cache)), hidden_BD)
 
     def piece(carry: tuple[jax.Array, Decoding]) -> tuple[jax.Array, Decoding]:
         left, state = carry
@@ -172,7 +172,7 @@ def in_dtype(params: Any, dtype: Any, names: set[str]) -> Any:
     return jax.tree_util.tree_map_with_path(convert, params)
 
 
-def _write(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Array) -> Decoding:
+def write_token(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Array) -> Decoding:
     """Draws the next token of every row; rows that have ended repeat end-of-text."""
     own_BV = logits_BV = program.module.apply({"params": inputs.params}, hidden_BD[:, None], method="unembed")[:, 0]
     if inputs.drawable_V is not None:

@@ -14,6 +14,7 @@ from jaxgpt.evals.tasks.perplexity import windows
 from jaxgpt.spec import ConfigError
 from jaxgpt.text import Codec
 from jaxgpt.text.chat_template import render
+from jaxgpt.text.tokenizers.special import reader
 
 try:
     from lm_eval.api.model import TemplateLM
@@ -38,9 +39,6 @@ class Continuing(Protocol):
     def continuing(self) -> Any:
         """The model, whose `room` is the most tokens that it reads."""
 
-    def rows(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Ids of prompts, with the token that every text starts with."""
-
     def score_pairs(self, pairs: Sequence[Pair], batch_size: int = 32, quiet: bool = False) -> list[Scored]:
         """How likely continuations are."""
 
@@ -64,6 +62,7 @@ class Adapter(TemplateLM):
         codec = loaded.tokenizer
         self._first = first_id(codec, "lm-eval: a text without context needs one")
         self._begin = [] if codec.bos is None else [codec.bos]
+        self._encode, _ = reader(codec)  # special tokens that a text spells are such, as they are for HFLM
 
     @property
     def eot_token_id(self) -> int:
@@ -88,7 +87,7 @@ class Adapter(TemplateLM):
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Ids, behind what texts begin with unless `add_special_tokens` is False or it is there already."""
-        ids = self._loaded.tokenizer.encode(string)
+        ids = self._encode(string)
         begin = self._begin if add_special_tokens is not False and ids[:1] != self._begin else []
         return [*begin, *ids]
 
@@ -120,7 +119,7 @@ class Adapter(TemplateLM):
         for place, request in enumerate(requests):
             groups.setdefault(self._setting(request.args[1]), []).append(place)
         for (most, stops, sampling), places in groups.items():
-            rows = [ids[-(self._room - most) :] for ids in self._loaded.rows([requests[p].args[0] for p in places])]
+            rows = [self.tok_encode(requests[p].args[0])[-(self._room - most) :] for p in places]
             order = sorted(range(len(places)), key=lambda at: -len(rows[at]))
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]

@@ -1,7 +1,7 @@
 """A trained model in use: its weights, tokenizer and adapters, and what they do for texts."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from jaxgpt.decode.prompts import MOST_NEW
 from jaxgpt.evals.pairs import Pair, Scored, encode_pairs
 from jaxgpt.inference.adapters import Adaptation
 from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
+from jaxgpt.inference.chat import chat
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.inference.given_rows import candidate_rows, text_rows
 from jaxgpt.inference.score import Done, score
@@ -33,6 +34,7 @@ from jaxgpt.spec.arguments import instance, strings
 from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.text import Codec
 from jaxgpt.text.corpora.columns import TextRow
+from jaxgpt.text.tokenizers.special import reader
 
 PIECE = 16
 """Tokens that are written before stops are looked for."""
@@ -114,8 +116,13 @@ class Loaded:
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hex over all that its answers depend on: model, weights, vocabulary, dtype, ends of text."""
-        about = [self.model.model_dump_json(), self.dtype, str(self._ends), self.tokenizer.tokenizer_json()]
+        about = [self.model.model_dump_json(), self.dtype, str(self.ends), self.tokenizer.tokenizer_json()]
         return hashlib.sha256("\n".join([*about, frozen_digest(self.params)]).encode()).hexdigest()
+
+    @cached_property
+    def reader(self) -> tuple[Callable[[str], list[int]], tuple[str, ...]]:
+        """What encodes text in which special tokens are spelled, and how they are; see `text.tokenizers.special`."""
+        return reader(self.tokenizer)
 
     @cached_property
     def _module(self) -> Any:
@@ -135,7 +142,7 @@ class Loaded:
         return overlay(self.views[None]._unstacked, unstack(own))
 
     @property
-    def _ends(self) -> tuple[int, ...]:
+    def ends(self) -> tuple[int, ...]:
         """Ids that end a text: those that the checkpoint gives for generating, else the vocabulary's."""
         ids = self.generation.get("eos_token_id")
         given = ids if isinstance(ids, list) else [ids]
@@ -197,7 +204,7 @@ class Loaded:
     ) -> list[str]:
         """`generate` of what is ids already; ids in `suppress` are never written. Writing ends once every row has come
         to its end or to a stop, which is looked for in the text, so it may begin within a token."""
-        ends, known = self._ends, self.tokenizer.has_text
+        ends, known = self.ends, self.tokenizer.has_text
         if suppress:
             known = known.copy()
             known[list(suppress)] = False
@@ -229,9 +236,7 @@ class Loaded:
     ) -> list[list[Continuation]]:
         """`beam_search` of what is ids already."""
         model, codec = self.continuing, self.tokenizer
-        found = beam_search(
-            model, self._unstacked, rows, max_new, beams, n_best, self._ends, self.dtype, codec.has_text
-        )
+        found = beam_search(model, self._unstacked, rows, max_new, beams, n_best, self.ends, self.dtype, codec.has_text)
         return [
             [
                 Continuation(codec.continuation(row, ids), score, log_prob, ended)
@@ -239,6 +244,12 @@ class Loaded:
             ]
             for row, texts in zip(rows, found, strict=True)
         ]
+
+    def chat(self, messages: Sequence[Mapping[str, str]], max_new: int = 256, **how: Any) -> str:
+        """The answer to a conversation, messages such as {"role": "user", "content": "Hello"}, of which the last is the
+        user's. `how`: `form`, and what `generate` takes of a draw; greedy by default. See `inference.chat.Chat`, which
+        goes on from turn to turn."""
+        return chat(self, messages, max_new, **how)
 
     def score(
         self, contexts: Sequence[str], continuations: Sequence[str], batch_size: int = 32, quiet: bool = False
@@ -262,7 +273,7 @@ class Loaded:
         instance("sampling", sampling, "a Sampling, as of Sampling(temperature=0.8)", Sampling)
         ids: list[int] = []
         shown = ""
-        rows, ends = self.rows([prompt]), self._ends
+        rows, ends = self.rows([prompt]), self.ends
         eot = ends[0] if ends else None
         known = self.tokenizer.has_text
         for (piece,) in stream(self.continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, known):

@@ -77,6 +77,7 @@ def test_log_likelihoods_and_greedy_flags(both):
         (text(3), " " + text(20)),
     ]
     pairs += [("the cat sat", f" {word}") for word in WORDS] + [pairs[0]]
+    pairs += [("<|endoftext|>" + text(3), " cat<|endoftext|>")]
     ours, theirs = (lm.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True) for lm in both)
     assert np.abs([a - b for (a, _), (b, _) in zip(ours, theirs, strict=True)]).max() < 1e-4
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
