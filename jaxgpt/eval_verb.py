@@ -155,7 +155,7 @@ def _in_words(
     from jaxgpt.inference.load import load
     from jaxgpt.inference.remembered import Remembered
 
-    ask = task_named(task, overrides, fields).open()
+    ask = task_named(task, overrides, fields).opened()
 
     def measured(source: Path) -> Any:
         model = load(source)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxgpt.decode.sampling import Steps, Values, draw
+from jaxgpt.decode.sampling import Steps, Values, draw, repeating
 from jaxgpt.nn.cache import Cache, squeeze
 from jaxgpt.nn.layout import Layout
 from jaxgpt.ops.losses import cross_entropy
@@ -177,6 +177,10 @@ def write_token(program: Program, inputs: Inputs, state: Decoding, hidden_BD: ja
     own_BV = logits_BV = program.module.apply({"params": inputs.params}, hidden_BD[:, None], method="unembed")[:, 0]
     if inputs.drawable_V is not None:
         logits_BV = jnp.where(inputs.drawable_V, logits_BV, -jnp.inf)
+    if program.steps.no_repeat:
+        n, V = program.steps.no_repeat, logits_BV.shape[1]
+        again_BV = repeating(state.tokens_BS, state.cursor, state.padding_B, n, V)
+        logits_BV = jnp.where(again_BV, -jnp.inf, logits_BV)
     key = jax.random.fold_in(state.key, state.cursor)
     new_B = draw(program.steps, inputs.values, logits_BV, state.seen_BV, key)
     done_B = state.done_B

@@ -33,6 +33,10 @@ class Steps(NamedTuple):
     top_k: bool
     top_p: bool
     penalises: bool
+    min_p: bool = False
+    typical: bool = False
+    no_repeat: int = 0
+    """Tokens of a run that no row may hold twice; 0: any."""
 
 
 class Values(NamedTuple):
@@ -42,6 +46,8 @@ class Values(NamedTuple):
     top_k: Any
     top_p: Any
     repetition_penalty: Any
+    min_p: Any = np.float32(1)
+    typical_p: Any = np.float32(1)
 
 
 class Sampling(Spec):
@@ -54,6 +60,12 @@ class Sampling(Spec):
     """Keep the k likeliest (Fan et al. 2018); all, where the vocabulary has no more."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Keep the likeliest that together reach p: nucleus sampling (Holtzman et al. 2020)."""
+    min_p: float | None = Field(default=None, gt=0, le=1)
+    """Then keep those at least this many times as likely as the likeliest (Nguyen et al. 2024)."""
+    typical_p: float | None = Field(default=None, gt=0, le=1)
+    """Then keep those whose surprise is nearest to the expected one, as many as reach p (Meister et al. 2022)."""
+    no_repeat_ngram_size: int | None = Field(default=None, ge=1, le=64)
+    """No row holds the same so many tokens in a run twice, its prompt included (Paulus et al. 2017, section 2.5)."""
     repetition_penalty: PositiveFloat | None = None
     """Logits of tokens already in the row are divided by it, or multiplied when negative (CTRL, Keskar et al. 2019)."""
 
@@ -64,10 +76,18 @@ class Sampling(Spec):
 
     @property
     def steps(self) -> Steps:
-        """The steps of a draw by this setting; there are at most ten kinds of draw."""
+        """The steps of a draw by this setting."""
         draws = self.temperature > 0
         cuts = draws and self.top_p is not None and self.top_p < 1
-        return Steps(draws, draws and self.top_k is not None, cuts, self.repetition_penalty is not None)
+        return Steps(
+            draws,
+            draws and self.top_k is not None,
+            cuts,
+            self.repetition_penalty is not None,
+            draws and self.min_p is not None,
+            draws and self.typical_p is not None and self.typical_p < 1,
+            self.no_repeat_ngram_size or 0,
+        )
 
     @property
     def values(self) -> Values:
@@ -77,6 +97,8 @@ class Sampling(Spec):
             np.int32(min(self.top_k or 1, MOST_IDS)),
             _within(self.top_p or 1.0),
             _within(self.repetition_penalty or 1.0),
+            _within(self.min_p or 1.0),
+            _within(self.typical_p or 1.0),
         )
 
     def draw(self, logits_BV: jax.Array, seen_BV: jax.Array | None, key: jax.Array) -> jax.Array:
@@ -103,7 +125,27 @@ def draw(steps: Steps, values: Values, logits_BV: jax.Array, seen_BV: jax.Array 
     if steps.top_p:
         within_BV = _reaching(logits_BV, jax.nn.softmax(logits_BV, -1), values.top_p, digit)
         logits_BV = jnp.where(within_BV, logits_BV, -jnp.inf)
+    if steps.min_p:
+        logits_BV = jnp.where(logits_BV >= jnp.log(values.min_p), logits_BV, -jnp.inf)  # the largest is 0
+    if steps.typical:
+        log_p_BV = jax.nn.log_softmax(logits_BV, -1)
+        p_BV = jnp.exp(log_p_BV)
+        entropy_B1 = -jnp.sum(jnp.where(p_BV > 0, p_BV * log_p_BV, 0.0), -1, keepdims=True)
+        within_BV = _reaching(-jnp.abs(log_p_BV + entropy_B1), p_BV, values.typical_p, digit)
+        logits_BV = jnp.where(within_BV, logits_BV, -jnp.inf)
     return _first_largest(logits_BV + _gumbel(key, *logits_BV.shape))
+
+
+def repeating(tokens_BS: jax.Array, cursor: jax.Array, padding_B: jax.Array, n: int, V: int) -> jax.Array:
+    """bool (B, V): tokens that, written in the slot behind `cursor`, would end a run of n tokens that the row holds
+    already."""
+    B, S = tokens_BS.shape
+    end_S, padding_B1 = jnp.arange(S), padding_B[:, None]
+    again_BS = (end_S <= cursor) & (end_S + 1 - n >= padding_B1) & (cursor + 2 - n >= padding_B1)
+    for back in range(1, n):
+        last_B1 = jax.lax.dynamic_slice(tokens_BS, (0, cursor + 1 - back), (B, 1))
+        again_BS &= jnp.roll(tokens_BS, back, 1) == last_B1
+    return jnp.zeros((B, V), bool).at[jnp.arange(B)[:, None], tokens_BS].max(again_BS, mode="drop")
 
 
 def _first_largest(x_BV: jax.Array) -> jax.Array:

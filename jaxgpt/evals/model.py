@@ -8,13 +8,14 @@ from pydantic import Field
 from jaxgpt.decode import BeamSearch, Sampling
 from jaxgpt.evals.pairs import Pair, Scored
 from jaxgpt.spec import Spec
+from jaxgpt.spec.sizes import Length
 from jaxgpt.text import Codec
 
 
 class Writing(Spec):
     """How texts are continued."""
 
-    max_new: int = Field(default=32, ge=1)
+    max_new: Length = 32
     """Tokens at most."""
     stop: tuple[str, ...] = ()
     """Texts at whose first occurrence a continuation ends."""
@@ -23,7 +24,7 @@ class Writing(Spec):
     """Search for the likeliest texts instead."""
     suppress: tuple[str, ...] = ()
     """Words in small letters that no token may stand for by itself, whatever its case and the spaces around it."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 class EvalModel(Protocol):

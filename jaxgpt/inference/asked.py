@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgpt.evals.model import Writing
 from jaxgpt.evals.pairs import Pair, Scored
-from jaxgpt.inference.loaded import Loaded
+from jaxgpt.inference.loaded import Loaded, before_stop
 from jaxgpt.inference.remembered import Remembered, key
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
@@ -78,7 +78,7 @@ class Asked:
         if writing.beams is None:
             return self._loaded.write(rows, writing.max_new, writing.sampling, writing.seed, writing.stop, suppress)
         found = self._loaded.search(rows, writing.max_new, writing.beams)
-        return [_cut(texts[0].text, writing.stop) for texts in found]
+        return [before_stop(texts[0].text, writing.stop) for texts in found]
 
     def _tokens_of(self, words: Sequence[str]) -> list[int]:
         """Ids of tokens that stand for one of the words."""
@@ -108,8 +108,3 @@ class Asked:
         if left:
             ask(left, done)
         return [answers[name] for name in names]
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text

@@ -178,6 +178,9 @@ class Loaded:
         repetition_penalty: float | None = None,
         stop: str | Sequence[str] = (),
         seed: int = 0,
+        min_p: float | None = None,
+        typical_p: float | None = None,
+        no_repeat_ngram_size: int | None = None,
     ) -> list[str]:
         """Continuations of `prompts`, up to `max_new` tokens, end-of-text, or the first of the texts in `stop`.
 
@@ -189,7 +192,13 @@ class Loaded:
         if "" in stops:
             raise ConfigError("stop: holds an empty text, at which nothing could be written; leave it out")
         sampling = Sampling.checked(
-            temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            min_p=min_p,
+            typical_p=typical_p,
+            no_repeat_ngram_size=no_repeat_ngram_size,
         )
         return self.write(self.rows(prompts), max_new, sampling, seed, stops)
 
@@ -218,10 +227,12 @@ class Loaded:
                 ids += piece
             until = [_until(ids, ends) for ids in new]
             texts = [self.tokenizer.continuation(row, ids) for row, ids in zip(rows, until, strict=True)]
-            over = (len(u) < len(ids) or _cut(t, stops) != t for u, ids, t in zip(until, new, texts, strict=True))
+            over = (
+                len(u) < len(ids) or before_stop(t, stops) != t for u, ids, t in zip(until, new, texts, strict=True)
+            )
             if stops and all(over):
                 break
-        return [_cut(text, stops) for text in texts]
+        return [before_stop(text, stops) for text in texts]
 
     def beam_search(
         self, prompts: str | Sequence[str], max_new: int = 32, n_best: int = 1, **fields: Any
@@ -361,6 +372,7 @@ def _until(ids: list[int], ends: Sequence[int]) -> list[int]:
     return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
 
 
-def _cut(text: str, stop: Sequence[str]) -> str:
+def before_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stops in it."""
     ends = [text.find(word) for word in stop if word in text]
     return text[: min(ends)] if ends else text

@@ -23,7 +23,7 @@ def open_tasks(run: ObjectiveRun) -> list[Ask]:
         raise ConfigError("eval.tasks: asked by one process only; leave it out and use `jaxgpt eval` afterwards")
     if not run.model.continues:
         raise ConfigError(f"eval.tasks: model {run.model.kind} continues no text; leave it out, or use a decoder")
-    return [task.open() for task in run.eval.tasks]
+    return [task.opened() for task in run.eval.tasks]
 
 
 def asking(run: ObjectiveRun, codec: Codec) -> Callable[[Any], dict[str, float]]:

@@ -35,6 +35,11 @@ def expected(temperature=1.0, kept=None):
         ({"temperature": 1.0, "top_p": 0.69}, {0, 1}),
         ({"temperature": 1.0, "top_p": 0.71}, {0, 1, 2}),
         ({"temperature": 1.0, "top_p": 1e-6}, {0}),
+        ({"temperature": 1.0, "min_p": 0.3}, {0, 1, 2}),  # at least .12
+        ({"temperature": 1.0, "top_k": 4, "min_p": 1.0}, {0}),
+        ({"temperature": 1.0, "typical_p": 0.25}, {1}),  # surprises .92 1.2 1.9 2.3 3.0; expected 1.39
+        ({"temperature": 1.0, "typical_p": 0.72}, {0, 1, 2}),
+        ({"temperature": 1.0, "typical_p": 1.0}, None),
         ({"temperature": 2.0, "top_k": 4, "top_p": 0.5}, {0, 1}),  # .34 .29 .21 .17 of the tempered four
     ],
     ids=str,

@@ -151,7 +151,9 @@ def test_the_harness_runs_a_task_of_local_files(both, tmp_path, monkeypatch):
     from jaxgpt.evals.tasks import Choice
     from jaxgpt.inference.asked import Asked
 
-    ours = Choice(path=str(tmp_path / "r.jsonl"), prompt="{q}", choices="c").open()(Asked(both[0]._loaded, quiet=True))
+    ours = Choice(path=str(tmp_path / "r.jsonl"), prompt="{q}", choices="c").opened()(
+        Asked(both[0]._loaded, quiet=True)
+    )
     assert ours.figures["choice/accuracy/sum"] == found[0]["acc,none"]
     assert ours.figures["choice/accuracy/per_character"] == found[0]["acc_norm,none"]
 

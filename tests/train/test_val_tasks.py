@@ -28,7 +28,7 @@ def test_figures_beside_the_loss_are_those_of_the_checkpoint(little, tmp_path, r
     rows = [row for row in read_metrics(tmp_path / "out") if "val/riddles/accuracy/sum" in row]
     assert [row["step"] for row in rows] == [2, 4] and all("val/loss" in row for row in rows)
     model = jaxgpt.load(tmp_path / "out", best=False)
-    after = Choice(path=riddles, name="riddles").open()(Asked(model, quiet=True)).figures
+    after = Choice(path=riddles, name="riddles").opened()(Asked(model, quiet=True)).figures
     for scoring in ("sum", "per_token", "per_character"):
         assert rows[-1][f"val/riddles/accuracy/{scoring}"] == after[f"riddles/accuracy/{scoring}"]
     assert rows[-1]["val/perplexity/per_token"] > 1

@@ -14,6 +14,7 @@ from jaxgpt.evals.tasks.prompted import Example, Prompted, Questions, Template, 
 from jaxgpt.evals.tasks.task import find_field
 from jaxgpt.evals.tasks.text_metrics import ROUGES, best, bleu, rouge
 from jaxgpt.spec import ConfigError
+from jaxgpt.spec.sizes import Length
 from jaxgpt.text.corpora.columns import texts_of
 from jaxgpt.text.corpora.formats import Record
 
@@ -43,7 +44,7 @@ class Generate(Prompted):
     """Tokens that are written at most."""
     stop: tuple[str, ...] = ("\n",)
     """Texts at whose first occurrence an answer ends."""
-    sentences: int | None = Field(default=None, ge=1)
+    sentences: Length | None = None
     """Sentences of what is written that count; None: all."""
     sampling: Sampling = Sampling()
     beams: BeamSearch | None = None

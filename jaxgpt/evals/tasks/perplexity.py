@@ -6,7 +6,6 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from jaxgpt.evals.measured import Measured, of_sums
 from jaxgpt.evals.model import EvalModel
@@ -15,6 +14,7 @@ from jaxgpt.evals.tasks.detokenizers import DETOKENIZERS, DetokenizerName
 from jaxgpt.evals.tasks.task import Ask, EvalTask
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
+from jaxgpt.spec.sizes import Length
 from jaxgpt.text.corpora.columns import text_of
 from jaxgpt.text.corpora.formats import format_of
 from jaxgpt.text.corpora.utf8 import lines
@@ -43,9 +43,9 @@ class Perplexity(EvalTask):
     """
 
     citation = "Radford et al. 2019 (GPT-2), section 3.1"
-    stride: int | None = Field(default=None, ge=1)
+    stride: Length | None = None
     """Tokens that are foretold in each window; None: all, so that windows share none (lm-eval's rolling ones)."""
-    context: int | None = Field(default=None, ge=1)
+    context: Length | None = None
     """Tokens of a window; None: the model's context."""
     documents: Literal["file", "lines", "articles"] = "file"
     """What is read from a beginning: the whole file, each of its lines that is not empty, or each article of WikiText.
@@ -55,8 +55,8 @@ class Perplexity(EvalTask):
     detokenizer: DetokenizerName = "none"
     """What makes text of words with spaces around all of them."""
 
-    def open(self) -> Ask:
-        """See `EvalTask.open`."""
+    def opened(self) -> Ask:
+        """See `EvalTask.opened`."""
         path = self.file
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; expected a file")

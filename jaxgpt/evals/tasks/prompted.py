@@ -88,8 +88,8 @@ class Prompted(EvalTask):
     def ask(self, examples: Sequence[Example], questions: "Questions", model: EvalModel) -> Measured:
         """Asks the model about all items."""
 
-    def open(self) -> Ask:
-        """See `EvalTask.open`."""
+    def opened(self) -> Ask:
+        """See `EvalTask.opened`."""
         task, path = self.settled(), self.file
         source = path if self.shots_path is None else locate(self.shots_path, "shots_path")
         examples = [task.example(row) for row in self.first(read_records(path, task.fields()), path)]

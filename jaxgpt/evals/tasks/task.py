@@ -19,6 +19,7 @@ from jaxgpt.evals.measured import Measured
 from jaxgpt.evals.model import EvalModel
 from jaxgpt.spec import ConfigError, Seam
 from jaxgpt.spec.errors import listed
+from jaxgpt.spec.sizes import Length
 from jaxgpt.text.corpora.columns import first_fields
 from jaxgpt.text.corpora.formats import Record, endings, format_of
 from jaxgpt.text.corpora.locate import locate
@@ -32,14 +33,14 @@ class EvalTask(Seam, seam="evaluation_task"):
 
     path: str = Field(min_length=1)
     """The task's data: a file or folder, here or in JAXGPT_DATA."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Length | None = None
     """Items that are asked about, the first so many; None: all."""
 
     name: str | None = Field(default=None, min_length=1, max_length=100)
     """Under which its figures are reported; None: its kind."""
 
     @abstractmethod
-    def open(self) -> Ask:
+    def opened(self) -> Ask:
         """Reads the data, so that whatever is wrong with them is said before a model is loaded. Raises ConfigError."""
 
     def files(self) -> list[Path]:

@@ -29,7 +29,7 @@ def test_answers_are_compared_as_squad_does():
 
 def test_the_nearest_answer_counts(path, stub):
     model = stub(says=lambda prompt: " Dog" if prompt.startswith("Q: Who") else " Paris")
-    measured = Generate(path=path, prompt="Q: {question}\\nA:").open()(model)
+    measured = Generate(path=path, prompt="Q: {question}\\nA:").opened()(model)
     assert measured.figures["generate/exact_match"] == 0.5
     assert measured.figures["generate/f1"] == pytest.approx((1 + 2 * 1 / 4) / 2)
     assert model.asked == ["Q: Who?\nA:", "Q: Where?\nA:"]
@@ -38,14 +38,14 @@ def test_the_nearest_answer_counts(path, stub):
 
 def test_sentences_that_count(path, stub):
     model = stub(says=lambda prompt: ' One. "Two!" Three? Four.')
-    rows = Generate(path=path, sentences=2).open()(model).rows
+    rows = Generate(path=path, sentences=2).opened()(model).rows
     assert rows[0]["written"] == 'One. "Two!'
 
 
 def test_beams_and_sampling_reach_the_model(path, stub):
     model = stub(says=lambda prompt: "x")
-    Generate(path=path, beams={"width": 4, "penalty": "gnmt", "alpha": 0.6}).open()(model)
-    Generate(path=path, sampling={"temperature": 1.0, "top_k": 2}, seed=3).open()(model)
+    Generate(path=path, beams={"width": 4, "penalty": "gnmt", "alpha": 0.6}).opened()(model)
+    Generate(path=path, sampling={"temperature": 1.0, "top_k": 2}, seed=3).opened()(model)
     first, second = model.writings
     assert first.beams.width == 4 and second.sampling.top_k == 2 and second.seed == 3
 
@@ -84,5 +84,5 @@ def test_a_library_that_is_missing_is_named_before_anything_is_written(path, stu
     monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
     model = stub(says=lambda prompt: "x")
     with pytest.raises(ConfigError, match=r"rouge needs rouge-score, which is not there; pip install 'jaxgpt\[eval\]'"):
-        Generate(path=path, metrics=("rouge",)).open()(model)
+        Generate(path=path, metrics=("rouge",)).opened()(model)
     assert model.asked == []

@@ -41,7 +41,7 @@ def test_each_token_is_foretold_once_from_as_many_as_there_are(step, count):
 
 def test_figures_are_those_of_one_pass(m, tmp_path):
     (tmp_path / "a.txt").write_text(TEXT)
-    measured = Perplexity(path=str(tmp_path / "a.txt")).open()(Asked(m, quiet=True))
+    measured = Perplexity(path=str(tmp_path / "a.txt")).opened()(Asked(m, quiet=True))
     ids = [m.tokenizer.eot, *m.tokenizer.encode(TEXT)]
     log_p = np.asarray(jax.nn.log_softmax(m.logits([ids[:-1]])[0]), np.float64)
     nats = -sum(row[token] for row, token in zip(log_p, ids[1:], strict=True))
@@ -61,7 +61,7 @@ def test_figures_are_those_of_one_pass(m, tmp_path):
 def test_denominators_are_the_files_whatever_the_detokenizer(m, tmp_path):
     (tmp_path / "a.txt").write_text(TEXT)
     plain, detokenized = (
-        Perplexity(path=str(tmp_path / "a.txt"), detokenizer=name).open()(Asked(m, quiet=True)).figures
+        Perplexity(path=str(tmp_path / "a.txt"), detokenizer=name).opened()(Asked(m, quiet=True)).figures
         for name in ("none", "wikitext")
     )
     for unit in ("words", "word_or_line_ends", "bytes", "characters"):
@@ -74,7 +74,7 @@ def test_documents_are_read_each_from_its_beginning(m, tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(lines) + "\n\n")
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in lines))
     (tmp_path / "b.txt").write_text(f" = A = \n \n {lines[0]}\n\n = = B = = \n {lines[1]}\n = C = \n {lines[2]}\n")
-    ask = lambda name, **fields: Perplexity(path=str(tmp_path / name), **fields).open()(Asked(m, quiet=True))  # noqa: E731
+    ask = lambda name, **fields: Perplexity(path=str(tmp_path / name), **fields).opened()(Asked(m, quiet=True))  # noqa: E731
     by_line, rows = ask("a.txt", documents="lines"), ask("a.jsonl")
     assert by_line.figures["perplexity/documents"] == 3
     assert by_line.figures["perplexity/per_token"] == rows.figures["perplexity/per_token"]
@@ -87,7 +87,7 @@ def test_documents_are_read_each_from_its_beginning(m, tmp_path):
 
 def test_a_smaller_context_and_a_stride(m, tmp_path):
     (tmp_path / "a.txt").write_text(TEXT)
-    ask = lambda **fields: Perplexity(path=str(tmp_path / "a.txt"), **fields).open()(Asked(m, quiet=True)).figures  # noqa: E731
+    ask = lambda **fields: Perplexity(path=str(tmp_path / "a.txt"), **fields).opened()(Asked(m, quiet=True)).figures  # noqa: E731
     apart, overlapping = ask(context=16), ask(context=16, stride=4)
     assert apart["perplexity/tokens"] == overlapping["perplexity/tokens"] == len(TEXT)
     assert apart["perplexity/windows"] == -(-len(TEXT) // 16) and overlapping["perplexity/windows"] == 1 + -(
@@ -123,4 +123,4 @@ def test_bad_files(m, tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     for name, message in (("empty.txt", "holds no text"), ("latin.txt", "UTF-8"), ("none.txt", "is not there")):
         with pytest.raises(ConfigError, match=message):
-            Perplexity(path=str(tmp_path / name)).open()
+            Perplexity(path=str(tmp_path / name)).opened()

@@ -52,7 +52,7 @@ def riddles(tmp_path):
 
 def test_a_prompt_shows_other_items_with_their_answers(riddles, stub):
     model = stub(worth=lambda context, continuation: 0.0)
-    measured = Choice(path=riddles, shots=2, limit=4, between="\n").open()(model)
+    measured = Choice(path=riddles, shots=2, limit=4, between="\n").opened()(model)
     for number, row in enumerate(measured.rows):
         *shown, question = row["prompt"].split("\n")
         assert question == f"What is {number}?" and len(shown) == 2 and len({*shown}) == 2
@@ -64,14 +64,14 @@ def test_a_prompt_shows_other_items_with_their_answers(riddles, stub):
 
 
 def test_another_limit_or_another_item_changes_no_demonstration(riddles, stub):
-    ask = lambda **fields: Choice(path=riddles, shots=2, **fields).open()(stub(worth=lambda *_: 0.0))  # noqa: E731
+    ask = lambda **fields: Choice(path=riddles, shots=2, **fields).opened()(stub(worth=lambda *_: 0.0))  # noqa: E731
     few, all_ = ask(limit=3), ask()
     assert [row["prompt"] for row in few.rows] == [row["prompt"] for row in all_.rows[:3]]
     assert ask(seed=1).rows[0]["prompt"] != few.rows[0]["prompt"]
 
 
 def test_what_a_short_context_cuts_is_said(riddles, stub, capsys):
-    measured = Choice(path=riddles, shots=8).open()(stub(worth=lambda *_: 0.0, room=60))
+    measured = Choice(path=riddles, shots=8).opened()(stub(worth=lambda *_: 0.0, room=60))
     mean = measured.figures["choice/shots"]
     assert 0 < mean < 8 and all(len(row["prompt"]) <= 60 for row in measured.rows)
     assert "12 of 12 items have fewer than 8, as many as fit" in capsys.readouterr().err
@@ -81,4 +81,4 @@ def test_a_set_without_another_item_has_nothing_to_show(tmp_path):
     (tmp_path / "one.tsv").write_text("good\tyes\n")
     task = Classify(path=str(tmp_path / "one.tsv"), prompt="{1}", label="2", labels=("yes", "no"), shots=1)
     with pytest.raises(ConfigError, match="no other item to show; give another shots_path"):
-        task.open()
+        task.opened()
