@@ -13,7 +13,9 @@ from jaxgpt.terminal import say
 
 def chat(
     run: Source,
-    system: Annotated[str | None, typer.Option(help="what the model is told first, and keeps", metavar="TEXT")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="the system turn, which stays in front of the history", metavar="TEXT")
+    ] = None,
     form: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +44,7 @@ def chat(
     before_jax()
     sampling = Sampling.checked(temperature=temperature, top_k=top_k, top_p=top_p)
     reverse = None if mmi is None else load(mmi)
-    talk = Chat(load(run), system, form, max_new, sampling, seed, reverse, candidates)  # type: ignore[arg-type]
+    talk = Chat(load(run), system, form, max_new, sampling, seed, reverse, candidates)
     asking = sys.stdin.isatty()
     if asking:
         say(f"form {talk.form}; Ctrl-D ends")
@@ -54,7 +56,6 @@ def chat(
             return
         if not (text := line.strip()):
             continue
-        before = len(talk.messages)
         try:
             for piece in talk.say(text.encode("utf-8", "replace").decode()):
                 print(piece, end="", flush=True)
@@ -64,5 +65,5 @@ def chat(
             say(f"error: {error.problems[0]}")
             continue
         print()
-        if talk.dropped and len(talk.messages) > before:
+        if talk.dropped:
             say(f"the oldest {talk.dropped} messages no longer fit, and were left out")

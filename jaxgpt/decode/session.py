@@ -141,7 +141,7 @@ RESUME = jax.jit(resume, static_argnums=0)
 ADVANCE = jax.jit(advance, static_argnums=0, donate_argnums=2)
 
 
-def _shared(held: Sequence[int], row: Sequence[int]) -> int:
+def _shared(cached: Sequence[int], row: Sequence[int]) -> int:
     """How many of the first tokens are the same; the row's last is always read."""
-    most = min(len(held), len(row) - 1)
-    return next((i for i in range(most) if held[i] != row[i]), most)
+    most = min(len(cached), len(row) - 1)
+    return next((i for i in range(most) if cached[i] != row[i]), most)

@@ -130,16 +130,6 @@ def means(values_NF: ArrayLike) -> Weigh:
     return weigh
 
 
-def of_items(figures: Callable[[np.ndarray], Sequence[float]]) -> Weigh:
-    """Figures that no sum gives: `figures` computes them of the items at an index, which comes with repetitions."""
-
-    def weigh(counts_RN: np.ndarray) -> np.ndarray:
-        places = np.arange(counts_RN.shape[1])
-        return np.array([figures(np.repeat(places, counts.astype(int))) for counts in counts_RN], float)
-
-    return weigh
-
-
 def _percentiles(values_RF: np.ndarray) -> list[tuple[float, float]]:
     tail = 100 * (1 - LEVEL) / 2
     low_F, high_F = np.percentile(values_RF, [tail, 100 - tail], axis=0)

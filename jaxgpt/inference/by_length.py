@@ -20,7 +20,7 @@ Compute = Callable[[np.ndarray, int, int], jax.Array]
 """`(index, height, width)` -> (height, ...): what is computed of the rows at `index`, as a batch of so many rows, the
 last ones there to fill up, of so many tokens."""
 Done = Callable[[list[int], np.ndarray], None]
-"""What is told of the rows at these places and of what was computed of them."""
+"""Called with the places of rows and what was computed of them."""
 
 
 def by_length(
@@ -35,7 +35,7 @@ def by_length(
 ) -> np.ndarray | None:
     """float32 (N, ...): what `compute` gives of rows of these lengths, each up to `limit`, in their order; None of no
     rows. Widths come two an octave, so that few programs are compiled, or eight where `fine`. Progress is
-    shown once it has lasted a while, under the name `verb`; `done` is told of each batch."""
+    shown once it has lasted a while, under the name `verb`; `done` is called with each batch."""
     total = len(lengths)
     order = np.argsort([-length for length in lengths], kind="stable")
     height = min(batch_size, 1 << (total - 1).bit_length()) if total else 0

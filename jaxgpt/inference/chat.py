@@ -1,7 +1,7 @@
 """A dialogue with a model: its history as ids, the oldest turns dropped where the context is short."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
@@ -28,14 +28,6 @@ class Talking(Protocol):
     """What `jaxgpt.load` gives of a decoder."""
 
     @property
-    def params(self) -> Any:
-        """Its weights."""
-
-    @property
-    def dtype(self) -> str:
-        """What is computed in."""
-
-    @property
     def continuing(self) -> Any:
         """The model, which continues texts."""
 
@@ -58,6 +50,9 @@ class Talking(Protocol):
     def rows(self, prompts: str | Sequence[str]) -> list[list[int]]:
         """Ids of prompts."""
 
+    def session(self, sampling: Sampling, eot: int | None) -> Session:
+        """A row that is written on and on."""
+
     def write(
         self, rows: Sequence[list[int]], max_new: int, sampling: Sampling, seed: int = 0, stops: Sequence[str] = ()
     ) -> list[str]:
@@ -79,7 +74,7 @@ class Chat:
         self,
         loaded: Talking,
         system: str | None = None,
-        form: Form | None = None,
+        form: str | None = None,
         max_new: int = 256,
         sampling: Sampling = DRAWN,
         seed: int = 0,
@@ -91,12 +86,11 @@ class Chat:
         self._max_new = whole("max_new", max_new, 1, MOST_NEW)
         self._candidates, self._seed = whole("candidates", candidates, 1, 1000), whole("seed", seed, 0, 2**32 - 1)
         self.form: Form = form_for(loaded, form)
-        model, codec = loaded.continuing, loaded.tokenizer
-        if self._max_new >= model.room:
-            raise ConfigError(f"max_new: {max_new} leaves no room for a history in {model.room} tokens; lower it")
+        room = loaded.continuing.room
+        if self._max_new >= room:
+            raise ConfigError(f"max_new: {max_new} leaves no room for a history in {room} tokens; lower it")
         self._ends = _ends(loaded, self.form)
-        eot = self._ends[0] if self._ends else None
-        self._session = Session(model, loaded.params, sampling, eot, loaded.dtype, codec.has_text)
+        self._session = loaded.session(sampling, self._ends[0] if self._ends else None)
         self.messages: list[dict[str, str]] = [] if system is None else [{"role": "system", "content": system}]
         self.dropped = 0
         """Messages that the last answer was given without."""
@@ -148,7 +142,7 @@ class Chat:
         return distinct[int(np.argmax([each.log_prob for each in scored]))] if scored else distinct[0]
 
 
-def chat(loaded: Talking, messages: Messages, max_new: int = 256, form: Form | None = None, **sampling: Any) -> str:
+def chat(loaded: Talking, messages: Messages, max_new: int = 256, form: str | None = None, **sampling: Any) -> str:
     """The answer to a conversation, which ends with a user's turn; see `Chat`."""
     check_messages(messages)
     if messages[-1]["role"] != "user":
@@ -171,7 +165,7 @@ def form_for(loaded: Talking, form: str | None) -> Form:
         raise ConfigError("form: dialogpt needs a vocabulary with an end-of-text token; use plain")
     if name == "chitchat" and _separators(codec) is None:
         raise ConfigError("form: chitchat needs a vocabulary with [CLS] and [SEP]; use another")
-    return name  # type: ignore[return-value]
+    return cast(Form, name)
 
 
 def conversation_ids(loaded: Talking, messages: Messages, form: Form) -> list[int]:
@@ -182,6 +176,8 @@ def conversation_ids(loaded: Talking, messages: Messages, form: Form) -> list[in
         special = {name: codec.decode([token]) for name, token in names.items() if token is not None}
         encode, spelled = loaded.reader
         for message in messages:
+            if message["role"] == "assistant":  # what the model wrote is its own
+                continue
             if token := next((token for token in spelled if token in message["content"]), None):
                 raise ConfigError(
                     f"message: holds {quote(token)}, a special token, which would end the turn; spell it otherwise"

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxgpt.decode import BeamSearch, Sampling, beam_search, stream
 from jaxgpt.decode.prompts import MOST_NEW
+from jaxgpt.decode.session import Session
 from jaxgpt.evals.pairs import Pair, Scored, encode_pairs
 from jaxgpt.inference.adapters import Adaptation
 from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
@@ -262,6 +263,10 @@ class Loaded:
         goes on from turn to turn."""
         return chat(self, messages, max_new, **how)
 
+    def session(self, sampling: Sampling, eot: int | None) -> Session:
+        """A row that is written on and on, from the same arrays."""
+        return Session(self.continuing, self._unstacked, sampling, eot, self.dtype, self.tokenizer.has_text)
+
     def score(
         self, contexts: Sequence[str], continuations: Sequence[str], batch_size: int = 32, quiet: bool = False
     ) -> list[Scored]:
@@ -272,7 +277,7 @@ class Loaded:
     def score_pairs(
         self, pairs: Sequence[Pair], batch_size: int = 32, quiet: bool = False, done: Done | None = None
     ) -> list[Scored]:
-        """`score` of what is ids already; `done` is told of each batch. Pairs with one context have it read once."""
+        """`score` of what is ids already; `done` is called with each batch. What pairs share is read once."""
         return score(self._scanned, self.params, pairs, self.continuing.room, batch_size, quiet, done)
 
     def stream(self, prompt: str, max_new: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:

@@ -23,7 +23,7 @@ AT_ONCE = 512
 LONGEST = 1024
 """Tokens of a row to which continuations of a context are added, beyond what the longest of them needs."""
 Done = Callable[[list[int], list[Scored]], None]
-"""What is told of the pairs at these places once they are scored."""
+"""Called with the places of pairs once they are scored, and their scores."""
 
 
 def score(

@@ -66,6 +66,14 @@ def test_whole_oldest_turns_are_dropped_and_the_system_turn_stays(plain):
         fitted(plain, history, "plain", 20)
 
 
+def test_a_message_spells_no_special_token_and_an_answer_may(m):
+    pytest.importorskip("jinja2")
+    _, (end, *_) = m.reader
+    with pytest.raises(ConfigError, match="a special token, which would end the turn; spell it otherwise"):
+        conversation_ids(m, turns(f"Hi{end}"), "template")
+    assert conversation_ids(m, turns("Hi", f"Hello{end}", "Who?"), "template").count(m.tokenizer.eot) == 1
+
+
 def test_an_answer_is_what_is_generated_after_the_history(plain):
     talk = Chat(plain, form="plain", max_new=8, sampling=GREEDY)
     for text in ("Hi", "Who?"):

@@ -1,5 +1,7 @@
 """How likely texts are after others: what a forward pass over both says, whatever the batch."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from jaxgpt.inference.loaded import Loaded
 from jaxgpt.inference.score import score
 from jaxgpt.models import GPT2, Llama, Mistral
 from jaxgpt.ops.patterns import Banded
+from jaxgpt.parallel import Mesh, Standard, shardings
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.tokenizers.byte import ByteCodec
 
@@ -28,7 +31,7 @@ def m(weights):
 
 def by_forward(m, pair):
     """Log-probability and flag, from the logits of one row."""
-    ids = [*pair.context, *pair.continuation][-m.model.context - 1 :]
+    ids = [*pair.context, *pair.continuation][-m.model.room - 1 :]
     log_p = np.asarray(jax.nn.log_softmax(jnp.asarray(m.logits([ids[:-1]]))[0]), np.float64)[-len(pair.continuation) :]
     right = [int(np.argmax(row)) == token for row, token in zip(log_p, pair.continuation, strict=True)]
     return sum(row[token] for row, token in zip(log_p, pair.continuation, strict=True)), all(right)
@@ -49,8 +52,10 @@ def test_a_continuation_is_worth_what_a_forward_pass_gives_it(m, batch_size):
         MODEL,
         Llama(num_layers=2, d_model=16, num_heads=4, num_kv_heads=2, vocab_size=257, context=24),
         Mistral(num_layers=2, d_model=16, num_heads=2, vocab_size=257, context=24, pattern=(Banded(window=5),)),
+        MODEL.evolve(adapter={"kind": "prompt", "tokens": 3}),
+        MODEL.evolve(adapter={"kind": "prefix", "tokens": 3}),
     ],
-    ids=["learned", "rotary", "banded"],
+    ids=["learned", "rotary", "banded", "prompt", "prefix"],
 )
 @pytest.mark.parametrize("batch_size", [2, 32])
 def test_continuations_that_share_a_context_are_worth_the_same_alone(weights, model, batch_size):
@@ -100,3 +105,13 @@ def test_an_encoder_scores_nothing(weights):
     model = jaxgpt.models.BERT(num_layers=1, d_model=16, num_heads=2, vocab_size=257, context=24)
     with pytest.raises(ConfigError, match="continue no text"):
         Loaded(model, model, weights(model), ByteCodec()).score(["a"], ["b"])
+
+
+def test_a_mesh_changes_nothing(m):
+    mesh = Mesh(data=2, fsdp=2, tensor=2).build()
+    where = shardings(MODEL.shapes(), Standard(), mesh, "params/")
+    split = replace(m, params=jax.device_put(m.params, where), views={})
+    pairs = encode_pairs(m.tokenizer, ["Once upon", "Once upon", "a"], [" a time", " b", "c"])
+    want, found = (each.score_pairs(pairs, quiet=True) for each in (m, split))
+    assert_close([each.log_prob for each in found], [each.log_prob for each in want])
+    assert [each.greedy for each in found] == [each.greedy for each in want]

@@ -14,7 +14,7 @@ from jaxgpt.evals.tasks.task import find_field
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.text.corpora.columns import label_of, texts_of
-from jaxgpt.text.corpora.formats import Record
+from jaxgpt.text.corpora.formats import Number, Record
 
 Scoring = Literal["sum", "per_token", "per_character", "answer_context"]
 """What a candidate is worth: its log-probability; that over its tokens (GPT-3's mean per token), or over its characters
@@ -92,7 +92,8 @@ class Choice(Chosen):
     """What follows the candidate, and is scored with it: the rest of a sentence with a blank, for the Children's Book
     Test (`{rest}`; Radford et al. 2019, section 3.2)."""
     gold: str | None = None
-    """The field with the place of the right candidate, from 0, or with the candidate itself; None: `gold`, say."""
+    """The field with the place of the right candidate, from 0, or with the candidate itself: a text that is one of
+    them is that one, even where it could be a place. None: found by its name, `gold` say."""
 
     def settled(self) -> Self:
         """See `Prompted.settled`."""
@@ -111,10 +112,11 @@ class Choice(Chosen):
         choices = tuple(map(self.plainly, texts_of(row, str(self.choices), True)))
         if len(choices) < 2:
             raise ConfigError(f"{row.where}: {len(choices)} candidates; expected two or more to choose from")
-        label = label_of(row, str(self.gold))
-        gold = int(label) if label.isascii() and label.isdigit() else -1
-        if gold < 0 and self.plainly(label) in choices:
+        label, given = label_of(row, str(self.gold)), row.fields[str(self.gold)]
+        if isinstance(given, str) and not isinstance(given, Number) and self.plainly(label) in choices:
             gold = choices.index(self.plainly(label))
+        else:
+            gold = int(label) if label.isascii() and label.isdigit() else -1
         if not 0 <= gold < len(choices):
             raise ConfigError(
                 f"{row.where}: {self.gold} {quote(label, 40)}; expected a candidate, or its place from 0 to "

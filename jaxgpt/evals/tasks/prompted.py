@@ -101,10 +101,11 @@ class Prompted(EvalTask):
         return partial(task._asked, examples, pool)
 
     def _asked(self, examples: Sequence[Example], pool: Sequence[Example], model: EvalModel) -> Measured:
-        measured = self.ask(examples, Questions(self, pool), model)
+        questions = Questions(self, pool)
+        measured = self.ask(examples, questions, model)
         if not self.shots:
             return measured
-        read = [row["shots"] for row in measured.rows]
+        read = questions.shots
         mean = sum(read) / len(read)
         if min(read) < self.shots:
             cut = sum(count < self.shots for count in read)
@@ -128,7 +129,9 @@ class Questions:
     """Prompts with their demonstrations."""
 
     def __init__(self, task: Prompted, pool: Sequence[Example]):
-        self._task, self._pool = task, pool
+        self._task = task
+        self.shots: list[int] = []
+        """How many each prompt so far has."""
         self._texts = [task.demonstration(example) for example in pool] if task.shots else []
 
     def of(self, examples: Sequence[Example], model: EvalModel, reserve: Sequence[int]) -> list[Asked]:
@@ -136,16 +139,16 @@ class Questions:
         task = self._task
         between, preamble = written(task.between), written(task.preamble)
         out = []
-        for example, kept in zip(examples, reserve, strict=True):
-            own = preamble + example.prompt
+        for example, answer in zip(examples, reserve, strict=True):
             if not task.shots:
-                out.append(Asked(own, 0))
+                out.append(Asked(preamble + example.prompt, 0))
                 continue
             places = draw(task.shots, self._texts, task.demonstration(example), task.seed)
             shown = [self._texts[place] for place in places]
-            room = model.room - kept - len(model.codec.encode(preamble)) - 1
+            room = model.room - answer - len(model.codec.encode(preamble)) - 1
             count = fitting(model.codec, shown, between, example.prompt, room)
             out.append(Asked(preamble + joined(shown[len(shown) - count :], between, example.prompt), count))
+        self.shots += [question.shots for question in out]
         return out
 
 

@@ -16,10 +16,7 @@ def draw(count: int, pool: Sequence[str], item: str, seed: int) -> list[int]:
 
     Places are drawn by SHA-256, so that they are the same in every version of Python and numpy.
     """
-    if not count:
-        return []
-    others = len(pool) - sum(text == item for text in pool) if len(pool) <= 2 * count else len(pool)
-    wanted, drawn, turn = min(count, others), dict[int, None](), 0
+    wanted, drawn, turn = min(count, len(pool) - list(pool).count(item)), dict[int, None](), 0
     stem = hashlib.sha256(f"{seed}\0{item}".encode("utf-8", "surrogatepass"))
     while len(drawn) < wanted:
         sha = stem.copy()
@@ -28,8 +25,6 @@ def draw(count: int, pool: Sequence[str], item: str, seed: int) -> list[int]:
         turn += 1
         if pool[place] != item:
             drawn[place] = None
-        if turn > 1000 * (count + 10):  # a pool of almost nothing but the item's text
-            break
     return list(drawn)
 
 

@@ -24,6 +24,16 @@ def pairs(tmp_path):
     return write(tmp_path / "pairs.jsonl", rows)
 
 
+def test_a_number_is_a_place_and_a_text_a_candidate(tmp_path, stub):
+    """Where candidates are numbers, both could be meant."""
+    rows = [{"query": "1 + 1 =", "choices": ["1", "2", "0"], "gold": gold} for gold in (1, "1", "2", "x")]
+    path = write(tmp_path / "sums.jsonl", rows[:3])
+    measured = Choice(path=path).opened()(stub(worth=lambda *_: 0.0))
+    assert [row["label"] for row in measured.rows] == [1, 0, 1]
+    with pytest.raises(ConfigError, match="gold 'x'; expected a candidate, or its place"):
+        Choice(path=write(tmp_path / "x.jsonl", rows)).opened()
+
+
 def test_sums_prefer_short_candidates_and_means_do_not(pairs, stub):
     """-3 for the short and -6 for the long: each byte of the long one, and of its letters, is likelier."""
     model = stub(worth=lambda context, continuation: -3 if len(continuation) < 5 else -6)
