@@ -139,10 +139,13 @@ def test_the_harness_runs_a_task_of_local_files(both, tmp_path, monkeypatch):
         "doc_to_target": "gold",
         "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
     }
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "made_up.yaml").write_text(json.dumps(task))  # which is YAML too
+    tasks = TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False)
     found = [
-        lm_eval.simple_evaluate(
-            model=lm, tasks=[task], task_manager=TaskManager(include_defaults=False), bootstrap_iters=0
-        )["results"]["made_up"]
+        lm_eval.simple_evaluate(model=lm, tasks=["made_up"], task_manager=tasks, bootstrap_iters=0)["results"][
+            "made_up"
+        ]
         for lm in both
     ]
     for name in ("acc,none", "acc_norm,none"):
