@@ -12,7 +12,7 @@ from jaxgpt.spec import members, seams
 
 PACKAGE = Path(jaxgpt.__file__).parent
 CHECKS = ("isinstance", "issubclass")
-NEEDS_AN_EXTRA = {"jaxgpt.evals.mteb"}
+NEEDS_AN_EXTRA = {"jaxgpt.evals.mteb", "jaxgpt.evals.harness"}
 
 
 def asked_for(module):

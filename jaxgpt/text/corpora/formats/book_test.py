@@ -25,13 +25,15 @@ class BookTest(Format):
     def records(self, path: Path, names: Sequence[str] | None = None) -> Iterator[Record]:
         """A record a block."""
         before: list[str] = []
-        for number, _, line in lines(path):
+        for number, end, line in lines(path):
+            if number == 1:
+                size = path.stat().st_size
             if not line.strip():
                 continue
             where = f"{path}:{number}"
-            _, space, text = line.strip().partition(" ")
+            place, space, text = line.strip().partition(" ")
             sentence, *cells = text.split("\t")
-            if not space:
+            if not (space and place.isascii() and place.isdigit()):
                 raise ConfigError(f"{where}: expected a number, a space and a sentence")
             if not cells:
                 before.append(sentence.strip())
@@ -42,5 +44,7 @@ class BookTest(Format):
             start, _, rest = sentence.partition(BLANK)
             context = " ".join([*before, start.strip()]).strip()
             fields = {"context": context, "rest": rest.rstrip(), "choices": choices, "gold": cells[0]}
-            yield Record(fields, where)
+            yield Record(fields, where, min(end / size, 1.0))
             before = []
+        if before:
+            raise ConfigError(f"{where}: ends within a block, before its sentence with {BLANK}; fetch the file again")
