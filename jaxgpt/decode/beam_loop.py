@@ -1,7 +1,7 @@
 """Beam search on the device: all rows' beams are written together, and how many steps it takes is found there.
 
 B rows, K beams of a row, C candidates of a row, N tokens written at most, P prompt slots, S slots, D model width, V
-vocabulary.
+vocabulary, X = B K.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgpt.decode.loop import extend, in_dtype, read
+from jaxgpt.decode.sampling import repeating
 from jaxgpt.nn.cache import Cache
 
 NEVER = -jnp.inf
@@ -29,6 +30,8 @@ class Search(NamedTuple):
     """Ids that end a text."""
     most: int
     """N."""
+    no_repeat: int = 0
+    """Tokens of a run that no text may hold twice; 0: any."""
 
 
 class Inputs(NamedTuple):
@@ -40,6 +43,8 @@ class Inputs(NamedTuple):
     """int32: tokens after which every text ends, at most N."""
     drawable_V: Any
     """bool: which ids may be written; None: all."""
+    min_new: Any = 0
+    """int32: tokens before which no text ends."""
 
 
 class Beams(NamedTuple):
@@ -53,6 +58,14 @@ class Beams(NamedTuple):
     """float32, nats: that sum."""
     lengths_BK: jax.Array
     """int32: tokens written, the one that ends the text included."""
+
+
+class Prompts(NamedTuple):
+    """What every beam is written behind, X of them."""
+
+    tokens_XP: jax.Array
+    padding_X: jax.Array
+    """int32: the empty slots on the left of each."""
 
 
 class State(NamedTuple):
@@ -79,7 +92,7 @@ def search(
     B, P = tokens_BP.shape
     weights = in_dtype(inputs.params, module.dtype, {"weight"})
     inputs = inputs._replace(params=in_dtype(inputs.params, module.dtype, {"weight", "token"}))
-    padding_X = jnp.repeat(padding_B, K)
+    prompts = Prompts(jnp.repeat(tokens_BP, K, 0), jnp.repeat(padding_B, K))
     nothing = jnp.full((B, K), NEVER)
     empty = jnp.zeros((B, K, N), jnp.int32)
     state = State(
@@ -98,15 +111,17 @@ def search(
     def token(state: State) -> State:
         last_BK = jax.lax.dynamic_index_in_dim(state.tokens_BKN, state.written - 1, 2, keepdims=False)
         cursor = P - 1 + state.written
-        hidden_XD, cache = extend(module, weights, last_BK.reshape(-1), cursor, padding_X, capacity, state.cache)
-        return choose(program, inputs, state._replace(cache=cache), hidden_XD)
+        hidden_XD, cache = extend(
+            module, weights, last_BK.reshape(-1), cursor, prompts.padding_X, capacity, state.cache
+        )
+        return choose(program, inputs, prompts, state._replace(cache=cache), hidden_XD)
 
-    state = choose(program, inputs, state, jnp.repeat(hidden_BD, K, 0))
+    state = choose(program, inputs, prompts, state, jnp.repeat(hidden_BD, K, 0))
     state = jax.lax.while_loop(go_on, token, state)
     return state.ended, state.finite
 
 
-def choose(program: Search, inputs: Inputs, state: State, hidden_XD: jax.Array) -> State:
+def choose(program: Search, inputs: Inputs, prompts: Prompts, state: State, hidden_XD: jax.Array) -> State:
     """Writes a token in every living text: of the likeliest candidates those that end join the ended, the best of the
     others live on. The cache follows them."""
     (B, K), N = state.log_probs_BK.shape, program.most
@@ -115,6 +130,13 @@ def choose(program: Search, inputs: Inputs, state: State, hidden_XD: jax.Array) 
     if inputs.drawable_V is not None:
         new_XV = jnp.where(inputs.drawable_V, new_XV, NEVER)
     V = new_XV.shape[1]
+    if program.ends:
+        early = state.written < inputs.min_new
+        new_XV = new_XV.at[:, jnp.array(program.ends)].min(jnp.where(early, NEVER, jnp.inf), mode="drop")
+    if program.no_repeat:
+        row_XS = jnp.concatenate([prompts.tokens_XP, state.tokens_BKN.reshape(B * K, N)], 1)
+        cursor = prompts.tokens_XP.shape[1] - 1 + state.written
+        new_XV = jnp.where(repeating(row_XS, cursor, prompts.padding_X, program.no_repeat, V), NEVER, new_XV)
     all_BX = (state.log_probs_BK[..., None] + new_XV.reshape(B, K, V)).reshape(B, K * V)
     C = min(K * V, K * max(2, 1 + len(program.ends)))  # whatever ends, K others are left
     log_probs_BC, at_BC = jax.lax.top_k(all_BX, C)

@@ -38,6 +38,10 @@ class BeamSearch(Spec):
     have ended, whatever follows. `heuristic`: once the best living one would not, if it ended here; transformers'
     False, its default. `full`: once `width` texts have ended; its True. `best`: once no living text can get before
     the best that has ended, as tensor2tensor's `stop_early`: only the first is then the search's own."""
+    min_new: int = Field(default=0, ge=0, le=MOST_NEW)
+    """No text ends before so many new tokens."""
+    no_repeat_ngram_size: int | None = Field(default=None, ge=1, le=64)
+    """No text holds the same so many tokens in a run twice, its prompt included (Paulus et al. 2017, section 2.5)."""
 
 
 class Hypothesis(NamedTuple):
@@ -87,9 +91,10 @@ def beam_search(
     most = -(-max_new // GRAIN) * GRAIN
     module = model.build(Auto(), dtype)
     slots = tokens_BP.shape[1] + int(module.spec.embedded_tokens) + most
-    program = Search(module, beams.width, beams.penalty, beams.early_stopping, tuple(sorted({*ends})), most)
+    rules = beams.penalty, beams.early_stopping, tuple(sorted({*ends})), most, beams.no_repeat_ngram_size or 0
+    program = Search(module, beams.width, *rules)
     known = drawable(model, has_text)
-    inputs = Inputs(unstack(params), np.float32(beams.alpha), np.int32(max_new), known)
+    inputs = Inputs(unstack(params), np.float32(beams.alpha), np.int32(max_new), known, np.int32(beams.min_new))
     found, finite = jax.device_get(SEARCH(program, -(-slots // GRAIN) * GRAIN, inputs, tokens_BP, lengths_B))
     if not finite:
         raise no_numbers("beam search", dtype)

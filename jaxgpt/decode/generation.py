@@ -5,7 +5,7 @@ position, which no query sees. B rows, P prompt slots.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxgpt.decode.loop import Inputs, Program, advance, begin
 from jaxgpt.decode.pieces import PIECE
-from jaxgpt.decode.prompts import GRAIN, MOST_NEW, checked, drawable, no_numbers, padded
-from jaxgpt.decode.sampling import Sampling
+from jaxgpt.decode.prompts import GRAIN, MOST_NEW, checked, drawable, no_numbers, padded, without
+from jaxgpt.decode.sampling import MOST_IDS, Sampling
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import unstack
 from jaxgpt.ops.attention import Auto
@@ -27,6 +27,14 @@ MOST_SEED = 2**32 - 1
 """The largest seed that is not another one's."""
 
 
+class Piece(NamedTuple):
+    """What a row has gained."""
+
+    ids: list[int]
+    log_probs: list[float]
+    """Nats, of each id by the model itself, before temperature, cuts and penalty; empty where not asked for."""
+
+
 def generate(
     model: Model,
     params: Any,
@@ -34,14 +42,14 @@ def generate(
     max_new: int,
     sampling: Sampling = Sampling(),
     seed: int = 0,
-    eot: int | None = None,
+    ends: Sequence[int] = (),
     dtype: str = "float32",
     has_text: np.ndarray | None = None,
 ) -> list[list[int]]:
-    """New ids for each prompt, up to `max_new` and up to (without) end-of-text. See `stream`."""
+    """New ids for each prompt, up to `max_new` and up to (without) the first of `ends`. See `stream`."""
     max_new = whole("max_new", max_new, 0, MOST_NEW)
     out: list[list[int]] = [[] for _ in prompts]
-    for pieces in stream(model, params, prompts, max_new, sampling, seed, eot, dtype, has_text, every=max(max_new, 1)):
+    for pieces in stream(model, params, prompts, max_new, sampling, seed, ends, dtype, has_text, every=max(max_new, 1)):
         for row, piece in zip(out, pieces, strict=True):
             row += piece
     return out
@@ -54,12 +62,31 @@ def stream(
     max_new: int,
     sampling: Sampling = Sampling(),
     seed: int = 0,
-    eot: int | None = None,
+    ends: Sequence[int] = (),
     dtype: str = "float32",
     has_text: np.ndarray | None = None,
     every: int = 16,
 ) -> Iterator[list[list[int]]]:
-    """Yields the ids each row has gained, after every `every` tokens.
+    """Yields the ids each row has gained, after every `every` tokens. See `scored_stream`."""
+    given = model, params, prompts, max_new, sampling, seed, ends, dtype, has_text, every
+    for pieces in scored_stream(*given, log_probs=False):
+        yield [until_end(piece.ids, ends) for piece in pieces]
+
+
+def scored_stream(
+    model: Model,
+    params: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new: int,
+    sampling: Sampling = Sampling(),
+    seed: int = 0,
+    ends: Sequence[int] = (),
+    dtype: str = "float32",
+    has_text: np.ndarray | None = None,
+    every: int = 16,
+    log_probs: bool = True,
+) -> Iterator[list[Piece]]:
+    """Yields what each row has gained, the one of `ends` that ends it included, after every `every` tokens.
 
     `has_text`, bool, says which ids may be drawn (`Codec.has_text`): those that it does not reach, as of a padded
     vocabulary, may not. None: all. A row that outgrows the model's context goes on from its last half context, read
@@ -71,8 +98,11 @@ def stream(
     max_new, seed = whole("max_new", max_new, 0, MOST_NEW), whole("seed", seed, 0, MOST_SEED)
     rows = checked(model, prompts)
     model, params = model.finished(params)
-    inputs = Inputs(unstack(params), sampling.values, drawable(model, has_text))
-    program = Program(model.build(Auto(), dtype), sampling.steps, eot, piece=PIECE[platform()])
+    drawable_V = drawable(model, has_text)
+    inputs = Inputs(unstack(params), sampling.values, drawable_V)
+    if sampling.min_new is not None:
+        inputs = inputs._replace(early_V=without(ends, model, drawable_V))
+    program = Program(model.build(Auto(), dtype), sampling.steps, tuple(ends), log_probs, PIECE[platform()])
     context = None if model.endless else model.room
     ended, written = [False] * len(rows), 0
     while written < max_new and not all(ended):
@@ -83,22 +113,24 @@ def stream(
                 rows = [row[-half:] if len(row) >= context else row for row in rows]
             count = min(count, max(1, context - max(map(len, rows))))
         key = jax.random.fold_in(jax.random.key(seed), written)
-        for new in _window(program, inputs, rows, count, key, every):
-            for row, ids in zip(rows, new, strict=True):
-                row += ids
-            yield [_until(ids, eot, ended, index) for index, ids in enumerate(new)]
+        early = max((sampling.min_new or 0) - written, 0)
+        for new in _window(program, inputs, rows, count, early, key, every):
+            for row, piece in zip(rows, new, strict=True):
+                row += piece.ids
+            yield [_up_to_end(piece, ends, ended, index) for index, piece in enumerate(new)]
             if all(ended):
                 return
         written += count
 
 
 def _window(
-    program: Program, inputs: Inputs, rows: Sequence[Sequence[int]], count: int, key: jax.Array, every: int
-) -> Iterator[list[list[int]]]:
-    """`count` tokens for each row, `every` at a time, all within one cache."""
+    program: Program, inputs: Inputs, rows: Sequence[Sequence[int]], count: int, early: int, key: jax.Array, every: int
+) -> Iterator[list[Piece]]:
+    """`count` tokens for each row, `every` at a time, all within one cache; the first `early` end no text."""
     tokens_BP, lengths_B = padded(rows)
     P = program.slots(tokens_BP.shape[1])
     capacity = -(-(P + count) // GRAIN) * GRAIN
+    inputs = inputs._replace(first_end=np.int32(min(P + early, MOST_IDS)))
     state, written = BEGIN(program, capacity, inputs, tokens_BP, lengths_B, key), 1
     for start in range(0, count, every):
         stop = min(start + every, count)
@@ -108,14 +140,22 @@ def _window(
         written = stop
         if not state.finite:
             raise no_numbers("generate", str(jnp.dtype(program.module.dtype)))
-        yield np.asarray(state.tokens_BS[:, P + start : P + stop]).tolist()
+        ids = np.asarray(state.tokens_BS[:, P + start : P + stop]).tolist()
+        log_probs: list[list[float]] = [[] for _ in ids]
+        if state.log_probs_BS is not None:
+            log_probs = np.asarray(state.log_probs_BS[:, P + start : P + stop]).tolist()
+        yield [Piece(*row) for row in zip(ids, log_probs, strict=True)]
 
 
-def _until(ids: list[int], eot: int | None, ended: list[bool], row: int) -> list[int]:
-    """What a row may show of its new ids: nothing from end-of-text on. Notes in `ended` that it was there."""
+def until_end(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """The ids before the first that ends a text."""
+    return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
+
+
+def _up_to_end(piece: Piece, ends: Sequence[int], ended: list[bool], row: int) -> Piece:
+    """What a row may show of its new ids: nothing behind what ends it. Notes in `ended` that it was there."""
     if ended[row]:
-        return []
-    if eot is not None and eot in ids:
-        ended[row] = True
-        return ids[: ids.index(eot)]
-    return ids
+        return Piece([], [])
+    own = len(until_end(piece.ids, ends))
+    ended[row] = own < len(piece.ids)
+    return Piece(piece.ids[: own + 1], piece.log_probs[: own + 1])

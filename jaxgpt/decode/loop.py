@@ -22,7 +22,8 @@ class Program(NamedTuple):
 
     module: nn.Module
     steps: Steps
-    eot: int | None
+    ends: tuple[int, ...]
+    """Ids that end a text; a row that has ended repeats the first of them."""
     log_probs: bool = False
     """Whether the log-probability of each token is noted as it is written."""
     piece: int = 1
@@ -40,6 +41,9 @@ class Inputs(NamedTuple):
     values: Values
     drawable_V: jax.Array | np.ndarray | None
     """bool: which ids may be drawn; None: all."""
+    early_V: Any = None
+    """bool: which ids may be drawn in slots before `first_end`, where no text may end yet."""
+    first_end: Any = np.int32(0)
 
 
 class Decoding(NamedTuple):
@@ -175,8 +179,12 @@ def in_dtype(params: Any, dtype: Any, names: set[str]) -> Any:
 def write_token(program: Program, inputs: Inputs, state: Decoding, hidden_BD: jax.Array) -> Decoding:
     """Draws the next token of every row; rows that have ended repeat end-of-text."""
     own_BV = logits_BV = program.module.apply({"params": inputs.params}, hidden_BD[:, None], method="unembed")[:, 0]
-    if inputs.drawable_V is not None:
-        logits_BV = jnp.where(inputs.drawable_V, logits_BV, -jnp.inf)
+    drawable_V = inputs.drawable_V
+    if inputs.early_V is not None:
+        later = state.cursor + 1 >= inputs.first_end
+        drawable_V = inputs.early_V | later if drawable_V is None else jnp.where(later, drawable_V, inputs.early_V)
+    if drawable_V is not None:
+        logits_BV = jnp.where(drawable_V, logits_BV, -jnp.inf)
     if program.steps.no_repeat:
         n, V = program.steps.no_repeat, logits_BV.shape[1]
         again_BV = repeating(state.tokens_BS, state.cursor, state.padding_B, n, V)
@@ -184,9 +192,9 @@ def write_token(program: Program, inputs: Inputs, state: Decoding, hidden_BD: ja
     key = jax.random.fold_in(state.key, state.cursor)
     new_B = draw(program.steps, inputs.values, logits_BV, state.seen_BV, key)
     done_B = state.done_B
-    if program.eot is not None:
-        new_B = jnp.where(done_B, program.eot, new_B)
-        done_B = done_B | (new_B == program.eot)
+    if program.ends:
+        new_B = jnp.where(done_B, program.ends[0], new_B)
+        done_B = done_B | jnp.isin(new_B, jnp.array(program.ends, jnp.int32))
     seen = state.seen_BV
     if seen is not None:
         seen = seen | jax.nn.one_hot(new_B, seen.shape[1], dtype=jnp.bool_)

@@ -45,6 +45,13 @@ def drawable(model: Model, has_text: np.ndarray | None) -> np.ndarray | None:
     return None if drawable_V.all() else drawable_V
 
 
+def without(ends: Sequence[int], model: Model, drawable_V: np.ndarray | None) -> np.ndarray:
+    """bool (V,): the ids that may be drawn while no text may end."""
+    early_V = np.ones(model.vocab_size or 0, bool) if drawable_V is None else drawable_V.copy()
+    early_V[[token for token in ends if token < len(early_V)]] = False
+    return early_V
+
+
 def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Rows padded on the left to a common width, int32 (B, P), and their lengths, int32 (B,)."""
     lengths = np.array([len(row) for row in rows], np.int32)

@@ -68,8 +68,11 @@ def rollout(
     inputs = Inputs(unstack(params), sampling.values if values is None else values, drawable_V)
     piece = whole_pieces(n - 1, PIECE[platform()])
     more = -(-(n - 1) // piece) * piece  # the last piece may write more than was asked for
-    program = Program(module, sampling.steps, eot, log_probs=True, piece=piece)
+    program = Program(module, sampling.steps, () if eot is None else (eot,), log_probs=True, piece=piece)
     P = program.slots(P)
+    if sampling.min_new is not None and eot is not None:
+        early_V = jnp.ones(spec.vocab_size, bool) if drawable_V is None else jnp.asarray(drawable_V)
+        inputs = inputs._replace(early_V=early_V.at[eot].set(False), first_end=P + sampling.min_new)
     state = begin(program, P + 1 + more, inputs, tokens_BP, lengths_B, key)
     state = advance(program, inputs, state, more)
     assert state.log_probs_BS is not None

@@ -66,6 +66,8 @@ class Sampling(Spec):
     """Then keep those whose surprise is nearest to the expected one, as many as reach p (Meister et al. 2022)."""
     no_repeat_ngram_size: int | None = Field(default=None, ge=1, le=64)
     """No row holds the same so many tokens in a run twice, its prompt included (Paulus et al. 2017, section 2.5)."""
+    min_new: int | None = Field(default=None, ge=1, le=MOST_IDS)
+    """No text ends before so many new tokens."""
     repetition_penalty: PositiveFloat | None = None
     """Logits of tokens already in the row are divided by it, or multiplied when negative (CTRL, Keskar et al. 2019)."""
 

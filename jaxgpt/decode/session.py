@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgpt.decode.generation import stream
+from jaxgpt.decode.generation import stream, until_end
 from jaxgpt.decode.loop import Decoding, Inputs, Program, advance, write_token
-from jaxgpt.decode.prompts import GRAIN, checked, drawable, no_numbers
+from jaxgpt.decode.prompts import GRAIN, checked, drawable, no_numbers, without
 from jaxgpt.decode.sampling import Sampling
 from jaxgpt.models import Model
 from jaxgpt.nn.cache import Cache
@@ -36,14 +36,17 @@ class Session:
         model: Model,
         params: Any,
         sampling: Sampling = Sampling(),
-        eot: int | None = None,
+        ends: Sequence[int] = (),
         dtype: str = "float32",
         has_text: np.ndarray | None = None,
     ):
         self._given, self._sampling, self._dtype, self._has_text = (model, params), sampling, dtype, has_text
         self._model, params = model.finished(params)
-        self._inputs = Inputs(unstack(params), sampling.values, drawable(model, has_text))
-        self._program = Program(self._model.build(Auto(), dtype), sampling.steps, eot)
+        drawable_V = drawable(model, has_text)
+        self._inputs = Inputs(unstack(params), sampling.values, drawable_V)
+        if sampling.min_new is not None:
+            self._inputs = self._inputs._replace(early_V=without(ends, model, drawable_V))
+        self._program = Program(self._model.build(Auto(), dtype), sampling.steps, tuple(ends))
         self._slots = -(-self._model.room // GRAIN) * GRAIN
         cache = self._empty()
         slots = {leaf.shape[2] for leaf in jax.tree.leaves(cache)}
@@ -53,8 +56,8 @@ class Session:
         """Tokens of prompts that went through the model so far."""
 
     def write(self, prompt: Sequence[int], max_new: int, seed: int = 0) -> Iterator[list[int]]:
-        """New ids after a prompt, some at a time, up to end-of-text and without it. Raises ConfigError where prompt and
-        new tokens exceed the context."""
+        """New ids after a prompt, some at a time, up to the first of `ends` and without it. Raises ConfigError where
+        prompt and new tokens exceed the context."""
         (row,) = checked(self._model, [prompt])
         if len(row) + max_new > self._model.room:
             raise ConfigError(
@@ -63,8 +66,8 @@ class Session:
             )
         if not self._keeps:
             self.read += len(row)
-            eot, known = self._program.eot, self._has_text
-            for (new,) in stream(*self._given, [row], max_new, self._sampling, seed, eot, self._dtype, known, PIECE):
+            ends, known = self._program.ends, self._has_text
+            for (new,) in stream(*self._given, [row], max_new, self._sampling, seed, ends, self._dtype, known, PIECE):
                 yield new
             return
         start = _shared(self._ids, row)
@@ -77,22 +80,21 @@ class Session:
         tokens[0, : len(row)] = row
         self.read += len(rest)
         key = jax.random.key(seed)
-        state = RESUME(self._program, self._inputs, cache, tokens, piece, np.int32(start), np.int32(len(rest)), key)
-        done, written = False, 1
+        inputs = self._inputs._replace(first_end=np.int32(len(row) + (self._sampling.min_new or 0)))
+        state = RESUME(self._program, inputs, cache, tokens, piece, np.int32(start), np.int32(len(rest)), key)
+        written = 1
         for end in range(0, max_new, PIECE):
             until = min(end + PIECE, max_new)
             if until > written:
-                state, written = ADVANCE(self._program, self._inputs, state, until - written), until
+                state, written = ADVANCE(self._program, inputs, state, until - written), until
             self._cache = state.cache
             new = np.asarray(state.tokens_BS[0, len(row) + end : len(row) + until]).tolist()
             if not state.finite:
                 raise no_numbers("chat", str(jnp.dtype(self._program.module.dtype)))
-            eot = self._program.eot
-            done = eot is not None and eot in new
-            new = new[: new.index(eot)] if eot is not None and done else new
             self._ids = [*row, *np.asarray(state.tokens_BS[0, len(row) : int(state.cursor)]).tolist()]
-            yield new
-            if done:
+            own = until_end(new, self._program.ends)
+            yield own
+            if len(own) < len(new):
                 return
 
     def _empty(self) -> Cache:

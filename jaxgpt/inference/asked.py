@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxgpt.evals.model import Writing
 from jaxgpt.evals.pairs import Pair, Scored
-from jaxgpt.inference.loaded import Loaded, before_stop
+from jaxgpt.inference.loaded import Loaded
 from jaxgpt.inference.remembered import Remembered, key
+from jaxgpt.inference.write import before_stop
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.terminal import Watch, say

@@ -50,7 +50,7 @@ class Talking(Protocol):
     def rows(self, prompts: str | Sequence[str]) -> list[list[int]]:
         """Ids of prompts."""
 
-    def session(self, sampling: Sampling, eot: int | None) -> Session:
+    def session(self, sampling: Sampling, ends: Sequence[int]) -> Session:
         """A row that is written on and on."""
 
     def write(
@@ -90,7 +90,7 @@ class Chat:
         if self._max_new >= room:
             raise ConfigError(f"max_new: {max_new} leaves no room for a history in {room} tokens; lower it")
         self._ends = _ends(loaded, self.form)
-        self._session = loaded.session(sampling, self._ends[0] if self._ends else None)
+        self._session = loaded.session(sampling, self._ends)
         self.messages: list[dict[str, str]] = [] if system is None else [{"role": "system", "content": system}]
         self.dropped = 0
         """Messages that the last answer was given without."""
@@ -115,14 +115,13 @@ class Chat:
             return
         for ids in self._session.write(row, self._max_new, self._seed):
             new += ids
-            own = new[: next((i for i, token in enumerate(new) if token in self._ends), len(new))]
-            text = codec.continuation(row, own).rstrip("\ufffd")
+            text = codec.continuation(row, new).rstrip("\ufffd")
             stop = text.find("\nUser:") if self.form == "plain" else -1
             text = text if stop < 0 else text[:stop]
             if text.startswith(shown):
                 yield text[len(shown) :]
                 shown = text
-            if len(own) < len(new) or stop >= 0:
+            if stop >= 0:
                 return
 
     def _likeliest_source(self, row: list[int], messages: Messages) -> str:

@@ -13,7 +13,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import ArrayLike
 
 from jaxgpt.decode import BeamSearch, Sampling, beam_search, stream
-from jaxgpt.decode.prompts import MOST_NEW
 from jaxgpt.decode.session import Session
 from jaxgpt.evals.pairs import Pair, Scored, encode_pairs
 from jaxgpt.inference.adapters import Adaptation
@@ -22,6 +21,7 @@ from jaxgpt.inference.chat import chat
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.inference.given_rows import candidate_rows, text_rows
 from jaxgpt.inference.score import Done, score
+from jaxgpt.inference.write import Generated, checked_stops, write
 from jaxgpt.models import Model
 from jaxgpt.nn.stack import overlay, unstack
 from jaxgpt.objectives.task import Task
@@ -37,8 +37,6 @@ from jaxgpt.text import Codec
 from jaxgpt.text.corpora.columns import TextRow
 from jaxgpt.text.tokenizers.special import reader
 
-PIECE = 16
-"""Tokens that are written before stops are looked for."""
 Texts = Sequence[str] | Sequence[Sequence[str]]
 """Texts, or pairs of texts."""
 
@@ -182,6 +180,7 @@ class Loaded:
         min_p: float | None = None,
         typical_p: float | None = None,
         no_repeat_ngram_size: int | None = None,
+        min_new: int | None = None,
     ) -> list[str]:
         """Continuations of `prompts`, up to `max_new` tokens, end-of-text, or the first of the texts in `stop`.
 
@@ -189,19 +188,30 @@ class Loaded:
         every text starts with, where the vocabulary has one, is put in front. Another temperature, cut, penalty or seed
         compiles nothing. Raises ConfigError naming the argument that cannot be.
         """
-        stops = strings("stop", stop)
-        if "" in stops:
-            raise ConfigError("stop: holds an empty text, at which nothing could be written; leave it out")
-        sampling = Sampling.checked(
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            repetition_penalty=repetition_penalty,
-            min_p=min_p,
-            typical_p=typical_p,
-            no_repeat_ngram_size=no_repeat_ngram_size,
-        )
-        return self.write(self.rows(prompts), max_new, sampling, seed, stops)
+        sampling = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "repetition_penalty": repetition_penalty,
+            "min_p": min_p,
+            "typical_p": typical_p,
+            "no_repeat_ngram_size": no_repeat_ngram_size,
+            "min_new": min_new,
+        }
+        return self.write(self.rows(prompts), max_new, Sampling.checked(**sampling), seed, checked_stops(stop))
+
+    def generate_with_log_probs(
+        self,
+        prompts: str | Sequence[str],
+        max_new: int = 32,
+        stop: str | Sequence[str] = (),
+        seed: int = 0,
+        **sampling: Any,
+    ) -> list[Generated]:
+        """`generate`, with the ids of each text and how likely the model held each of them; `sampling`: its fields of a
+        draw, as `temperature=0.7, top_p=0.9`."""
+        rows, stops = self.rows(prompts), checked_stops(stop)
+        return self._write(rows, max_new, Sampling.checked(**sampling), seed, self.ends, self.dtype, stops, (), True)
 
     def write(
         self,
@@ -212,28 +222,13 @@ class Loaded:
         stops: Sequence[str] = (),
         suppress: Sequence[int] = (),
     ) -> list[str]:
-        """`generate` of what is ids already; ids in `suppress` are never written. Writing ends once every row has come
-        to its end or to a stop, which is looked for in the text, so it may begin within a token."""
-        ends, known = self.ends, self.tokenizer.has_text
-        if suppress:
-            known = known.copy()
-            known[list(suppress)] = False
-        new: list[list[int]] = [[] for _ in rows]
-        texts = [""] * len(rows)
-        eot, every = ends[0] if ends else None, PIECE if stops else MOST_NEW
-        for pieces in stream(
-            self.continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, known, every
-        ):
-            for ids, piece in zip(new, pieces, strict=True):
-                ids += piece
-            until = [_until(ids, ends) for ids in new]
-            texts = [self.tokenizer.continuation(row, ids) for row, ids in zip(rows, until, strict=True)]
-            over = (
-                len(u) < len(ids) or before_stop(t, stops) != t for u, ids, t in zip(until, new, texts, strict=True)
-            )
-            if stops and all(over):
-                break
-        return [before_stop(text, stops) for text in texts]
+        """`generate` of what is ids already; ids in `suppress` are never written."""
+        written = self._write(rows, max_new, sampling, seed, self.ends, self.dtype, stops, suppress)
+        return [one.text for one in written]
+
+    @property
+    def _write(self) -> Callable[..., list[Generated]]:
+        return partial(write, self.continuing, self._unstacked, self.tokenizer)
 
     def beam_search(
         self, prompts: str | Sequence[str], max_new: int = 32, n_best: int = 1, **fields: Any
@@ -263,9 +258,9 @@ class Loaded:
         goes on from turn to turn."""
         return chat(self, messages, max_new, **how)
 
-    def session(self, sampling: Sampling, eot: int | None) -> Session:
+    def session(self, sampling: Sampling, ends: Sequence[int]) -> Session:
         """A row that is written on and on, from the same arrays."""
-        return Session(self.continuing, self._unstacked, sampling, eot, self.dtype, self.tokenizer.has_text)
+        return Session(self.continuing, self._unstacked, sampling, ends, self.dtype, self.tokenizer.has_text)
 
     def score(
         self, contexts: Sequence[str], continuations: Sequence[str], batch_size: int = 32, quiet: bool = False
@@ -287,19 +282,14 @@ class Loaded:
         """
         instance("prompt", prompt, "a string", str)
         instance("sampling", sampling, "a Sampling, as of Sampling(temperature=0.8)", Sampling)
-        ids: list[int] = []
-        shown = ""
-        rows, ends = self.rows([prompt]), self.ends
-        eot = ends[0] if ends else None
-        known = self.tokenizer.has_text
-        for (piece,) in stream(self.continuing, self._unstacked, rows, max_new, sampling, seed, eot, self.dtype, known):
+        ids, shown, rows = list[int](), "", self.rows([prompt])
+        how = max_new, sampling, seed, self.ends, self.dtype, self.tokenizer.has_text
+        for (piece,) in stream(self.continuing, self._unstacked, rows, *how):
             ids += piece
-            text = self.tokenizer.continuation(rows[0], _until(ids, ends)).rstrip("\ufffd")
+            text = self.tokenizer.continuation(rows[0], ids).rstrip("\ufffd")
             if text.startswith(shown):
                 yield text[len(shown) :]
                 shown = text
-            if _until(ids, ends) != ids:
-                return
 
     def encode(
         self, texts: Sequence[str], batch_size: int = 32, pooling: str | None = None, quiet: bool = False
@@ -370,14 +360,3 @@ class Loaded:
 @partial(jax.jit, static_argnums=0)
 def _logits(module: Any, params: Any, tokens: jax.Array) -> jax.Array:
     return module.apply({"params": params}, tokens).astype(jnp.float32)
-
-
-def _until(ids: list[int], ends: Sequence[int]) -> list[int]:
-    """The ids before the first that ends a text."""
-    return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
-
-
-def before_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the first of the stops in it."""
-    ends = [text.find(word) for word in stop if word in text]
-    return text[: min(ends)] if ends else text

@@ -29,9 +29,9 @@ def both(weights, tmp_path_factory):
     return params, transformers.AutoModelForCausalLM.from_pretrained(out).eval()
 
 
-def theirs(model, width, alpha, rule, ends):
+def theirs(model, width, alpha, rule, ends, **rules):
     longest = max(map(len, PROMPTS))
-    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in PROMPTS])
+    ids = torch.tensor([[256] * (longest - len(prompt)) + prompt for prompt in PROMPTS])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in PROMPTS])
     config = transformers.GenerationConfig(
         max_new_tokens=MOST,
@@ -44,6 +44,7 @@ def theirs(model, width, alpha, rule, ends):
         do_sample=False,
         return_dict_in_generate=True,
         output_scores=True,
+        **rules,
     )
     with torch.no_grad():
         out = model.generate(ids, attention_mask=mask, generation_config=config)
@@ -61,5 +62,16 @@ def test_texts_and_scores_are_those_of_transformers(both, width, alpha, rule):
     texts, scores = theirs(model, width, alpha, rule, ENDS)
     assert [text.ids for row in found for text in row] == texts
     assert scores is None or len({len(text) for text in texts}) > 1, "a search in which texts of several lengths end"
+    if scores is not None:
+        assert_close([text.score for row in found for text in row], np.array(scores))
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_short_and_repeating_texts_are_forbidden_as_by_transformers(both, width):
+    params, model = both
+    beams = BeamSearch(width=width, min_new=6, no_repeat_ngram_size=2)
+    found = beam_search(MODEL, params, PROMPTS, MOST, beams, width, ENDS)
+    texts, scores = theirs(model, width, 1.0, "heuristic", ENDS, min_new_tokens=6, no_repeat_ngram_size=2)
+    assert [text.ids for row in found for text in row] == texts and min(map(len, texts)) >= 6
     if scores is not None:
         assert_close([text.score for row in found for text in row], np.array(scores))

@@ -81,6 +81,25 @@ def test_a_text_is_worth_what_a_forward_pass_gives_it(params, early_stopping):
         assert_close([text.score for text in alone], [text.score for text in texts])
 
 
+def repeats(row, n):
+    runs = [*zip(*(row[i:] for i in range(n)), strict=False)]
+    return len({*runs}) < len(runs)
+
+
+def test_texts_too_short_or_with_a_run_twice_are_not_among_everything(params):
+    """The rules forbid texts, and change the likelihood of none; the second prompt's own runs count."""
+    model, prompts = decoder(), ([3, 1, 4], [4, 2, 4])
+    rules = BeamSearch(width=V**MOST, alpha=0.0, early_stopping="never", min_new=2, no_repeat_ngram_size=2)
+    found = beam_search(model, params, prompts, MOST, rules, 20, [END])
+    for prompt, texts in zip(prompts, found, strict=True):
+        scores = everything(model, params, prompt)
+        allowed = [ids for ids in scores if (len(ids) > 2 or END not in ids) and not repeats([*prompt, *ids], 2)]
+        want = sorted(allowed, key=scores.get, reverse=True)[:20]
+        assert len(allowed) < len(scores)
+        assert [(*text.ids, *[END] * text.ended) for text in texts] == want
+        assert_close([text.log_prob for text in texts], [scores[ids] for ids in want])
+
+
 def test_what_stops_a_search_early_costs_no_more_than_it_says(params):
     """Without penalty nothing gets likelier by being longer, so all but `full` find the same best text."""
     found = {}
@@ -103,7 +122,7 @@ def test_a_search_of_width_one_is_greedy(weights, fields):
     model = decoder(**fields)
     params = weights(model)
     found = beam_search(model, params, PROMPTS, 9, BeamSearch(width=1, alpha=0.0), 1, [END])
-    assert [texts[0].ids for texts in found] == generate(model, params, PROMPTS, 9, eot=END)
+    assert [texts[0].ids for texts in found] == generate(model, params, PROMPTS, 9, ends=[END])
 
 
 def test_a_ring_follows_its_text(weights):

@@ -211,8 +211,8 @@ def test_another_setting_compiles_nothing(model):
 def test_end_of_text_ends_a_row_and_only_that_row(model, written):
     eot = written[0][4]
     expected = [ids[: ids.index(eot)] if eot in ids else ids for ids in written]
-    assert generate(*model, PROMPTS, NEW, eot=eot) == expected
-    pieces = list(stream(*model, PROMPTS, NEW, eot=eot, every=2))
+    assert generate(*model, PROMPTS, NEW, ends=[eot]) == expected
+    pieces = list(stream(*model, PROMPTS, NEW, ends=[eot], every=2))
     assert joined(pieces) == expected
 
 

@@ -26,14 +26,15 @@ def params(weights):
 
 def written(params, sampling=HOT, eot=None):
     """By generation, by a stream that asks for what no piece divides, and by a rollout."""
-    pieces = stream(SPEC, params, PROMPTS, NEW, sampling, eot=eot, every=7)
+    ends = [] if eot is None else [eot]
+    pieces = stream(SPEC, params, PROMPTS, NEW, sampling, ends=ends, every=7)
     streamed = [list(chain(*column)) for column in zip(*pieces, strict=True)]
     tokens = np.zeros((len(PROMPTS), 16), np.int32)
     for row, ids in zip(tokens, PROMPTS, strict=True):
         row[16 - len(ids) :] = ids
     lengths, key = np.array([len(ids) for ids in PROMPTS], np.int32), jax.random.fold_in(jax.random.key(0), 0)
     roll = jax.jit(lambda *given: rollout(SPEC.build(), *given, NEW, sampling, eot=eot))
-    return generate(SPEC, params, PROMPTS, NEW, sampling, eot=eot), streamed, roll(params, tokens, lengths, key)
+    return generate(SPEC, params, PROMPTS, NEW, sampling, ends=ends), streamed, roll(params, tokens, lengths, key)
 
 
 def test_pieces_of_a_known_count_write_the_same(params, monkeypatch):
@@ -57,7 +58,7 @@ def test_whole_pieces_write_little_in_vain(count):
 
 def step(spec, rows, piece, dtype="float32"):
     """The loop, as a function of parameters and state, and their shapes."""
-    program = Program(spec.build(dtype=dtype), HOT.steps, 9, piece=piece)
+    program = Program(spec.build(dtype=dtype), HOT.steps, (9,), piece=piece)
     shapes = lambda make, *given: jax.eval_shape(make, *given)  # noqa: E731
     params = shapes(lambda: spec.build().init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))["params"])
     inputs = Inputs(shapes(unstack, params), HOT.values, None)

@@ -50,7 +50,7 @@ def test_end_of_text_ends_it_and_draws_are_of_the_seed(weights):
     model = MODELS["learned"]
     params = weights(model, std=0.3)
     new = generate(model, params, [[3, 1]], 12)[0]
-    assert whole(Session(model, params, eot=new[4]).write([3, 1], 12)) == new[: new.index(new[4])]
+    assert whole(Session(model, params, ends=[new[4]]).write([3, 1], 12)) == new[: new.index(new[4])]
     drawn = [whole(Session(model, params, Sampling(temperature=1.0)).write([3, 1], 12, seed)) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
 

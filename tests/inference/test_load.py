@@ -83,6 +83,16 @@ def test_text_is_continued_cut_at_stops_and_streamed_the_same(loaded):
     assert cut == whole[: whole.index(word)]
 
 
+def test_what_is_generated_comes_with_its_log_probabilities(loaded):
+    sampling = {"temperature": 1.0, "top_k": 50}
+    (one,) = loaded.generate_with_log_probs("One", 5, seed=1, **sampling)
+    assert [one.text] == loaded.generate("One", 5, seed=1, **sampling) and len(one.ids) == len(one.log_probs)
+    row = loaded.rows("One")[0]
+    logits = np.asarray(loaded.logits([[*row, *one.ids[:-1]]]))[0, len(row) - 1 :]
+    want = logits[np.arange(len(one.ids)), one.ids] - np.log(np.exp(logits).sum(-1))
+    assert_close(one.log_probs, want)
+
+
 def test_the_likeliest_continuations_are_texts_with_their_scores(loaded):
     (best, second), _ = loaded.beam_search(["One", "Two"], 4, 2, width=3, penalty="gnmt", alpha=0.6)
     assert best.text != second.text and best.score >= second.score and best.log_prob < 0
