@@ -26,6 +26,7 @@ os.environ.setdefault("JAXGPT_TEST_DATA", os.environ.pop("JAXGPT_DATA", ""))
 
 import numpy as np
 import pytest
+import rarely
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of busy machines
@@ -35,6 +36,8 @@ with suppress(ValueError):  # on another thread than the main one
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of `nohup`, or a shell's `&`: tests of Ctrl-C would wait
         signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(50_000, 20, 100)  # tracing makes many objects and few cycles: looking for them takes 5% of the time
+
+pytest_collection_modifyitems = pytest.hookimpl(tryfirst=True)(rarely.pytest_collection_modifyitems)  # before `-m`
 
 LICENCE = Path(__file__).parent.parent / "LICENSE"
 

@@ -1,4 +1,8 @@
-"""What `make slow` runs beside the cases of `make test`: variations of a property that another case holds."""
+"""What `make slow` runs beside the cases of `make test`: variations of a property that another case holds.
+
+`@pytest.mark.often("gpt-data", "[ring]")`: of a test's cases `make test` runs those whose node's name holds one of
+these; the others are for `make slow`. It serves cases that a test does not list itself, as the members of a seam.
+"""
 
 import pytest
 
@@ -11,3 +15,11 @@ def rarely(*case, **options):
 def mostly(cases, *kept):
     """The cases with those that are not `kept` for `make slow` alone."""
     return [case if case in kept else rarely(*case) if isinstance(case, tuple) else rarely(case) for case in cases]
+
+
+def pytest_collection_modifyitems(items):
+    """Marks as slow what `often` does not name."""
+    for item in items:
+        for mark in item.iter_markers("often"):
+            if not any(part in item.name for part in mark.args):
+                item.add_marker(pytest.mark.slow)

@@ -48,6 +48,7 @@ def test_the_version(said):
     assert said("--version") == f"jaxgpt {jaxgpt.__version__}\n"
 
 
+@pytest.mark.often("tr-", "posi", "--o")
 @pytest.mark.parametrize(
     ("words", "offered"),
     [

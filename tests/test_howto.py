@@ -18,6 +18,7 @@ def fresh_seams(monkeypatch):
         monkeypatch.setattr(seam, "_members", dict(seam._members))
 
 
+@pytest.mark.often("data_format", "norm]", "objective", "optimizer", "run_kind", "sharding_rule")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_runs(page, fresh_seams):
     run(page, blocks(page))

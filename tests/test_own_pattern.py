@@ -34,6 +34,7 @@ experiment = Experiment(
 '''
 
 
+@pytest.mark.slow
 def test_a_pattern_in_a_users_file_trains_by_name(tiny, tmp_path, monkeypatch, one_device):
     corpus = tmp_path / "text.txt"
     corpus.write_text("to be or not to be, that is the question. " * 40)

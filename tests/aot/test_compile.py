@@ -170,6 +170,7 @@ GPT3 = CONFIGS / "gpt3/175b.yaml"
 SMALL = {"model.vocab_size": 8, "model.num_layers": 1, "model.d_model": 12, "data.seq_len": 8}
 
 
+@pytest.mark.often("simcse/demo")
 @pytest.mark.parametrize("name", ["bert/small_cpu", "simcse/demo", "simcse/sup_bert_base"])
 def test_the_step_takes_the_batch_that_is_promised(name):
     run = load_yaml(Run, CONFIGS / f"{name}.yaml", SMALL)

@@ -166,6 +166,7 @@ def script(*words, **environment):
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_script_runs_here_and_names_what_is_left(tmp_path):
     path = tmp_path / "gpu.json"
     done = script("--only", "scan", "shakespeare", "--minutes", "3", "--json", path, JAXGPT_DATA=str(tmp_path))

@@ -58,6 +58,7 @@ def started(spec):
     return jax.jit(spec.init)(jax.random.key(1))
 
 
+@pytest.mark.often("dora", "ia3", "adapter width", "mlp=6")
 def test_the_start_is_no_op_where_no_token_is_virtual(member):
     base, params = started(model(None)), started(model(member))
     for path, leaf in flat(base).items():
@@ -80,6 +81,7 @@ def adapted(tiny):
     return run
 
 
+@pytest.mark.often("dora", "ia3", "mlp=6", "prompt")
 def test_only_its_own_is_trained_and_saved(member, adapted, weights):
     """All of it, within three steps: the first moves nothing where the other factor of a product is 0."""
     run = adapted(member)
@@ -110,6 +112,7 @@ def gradients(member, weights, loop="unroll", remat="none"):
     return value, jax.device_get(grads)
 
 
+@pytest.mark.often("dora", "ia3", "adapter width", "mlp=6", "prompt")
 def test_gradients_reach_all_that_is_its_own(member, weights):
     for path, grad in gradients(member, weights)[1].items():
         assert np.any(grad), path
@@ -124,12 +127,14 @@ LOOPS = {
 }
 
 
+@pytest.mark.often("dora", "mlp=6-pipelined", "prompt tokens=3-scan", "adapter width=3-scan")
 @pytest.mark.parametrize("how", mostly(LOOPS, "scan", "pipelined"))
 def test_the_loop_and_what_is_recomputed_change_nothing(member, weights, how):
     want = gradients(member, weights)
     assert_close(gradients(member, weights, *LOOPS[how]), want, 1e-5, scale=cancelled(want[1]))
 
 
+@pytest.mark.often("dora", "embed/token", "prefix tokens=3]", "prompt")
 def test_cached_generation_is_the_uncached_one(member, weights):
     spec, prompts = model(member), ([3, 1, 4, 1, 5], [7])
     params = weights(spec)
@@ -150,6 +155,7 @@ MESHES = {
 }
 
 
+@pytest.mark.often("embed/token", "adapter width", "mlp=6")
 @pytest.mark.parametrize("how", mostly(MESHES, "zero x tensor"))
 def test_eight_devices_are_one(member, adapted, weights, how):
     """One step of plain gradient descent from random weights: the difference of the parameters is the gradient."""

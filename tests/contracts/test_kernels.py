@@ -152,6 +152,7 @@ UNPACKED = "cudnn", "cudnn_parts"
 """These refuse packed rows."""
 
 
+@pytest.mark.often("-causal", "banded window=1", "prefix", "strided stride=3", "-sinks")
 @pytest.mark.parametrize(("kind", "fields"), PATTERN_CASES)
 def test_every_pattern_grouped_and_packed_in_both_precisions(member, kind, fields):
     """One program a kernel and pattern: plain and grouped heads; rows, segments, restarted positions; float32, bf16.
@@ -215,7 +216,7 @@ SOME: st.SearchStrategy[Pattern] = st.one_of(
 
 
 @pytest.mark.parametrize("fast", [BlockSparse, Chunked, Spans])
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(shape=SHAPES, pattern=SOME, soft_cap=st.sampled_from([None, 2.0]))
 def test_any_length_and_width_whatever_the_block(fast, shape, pattern, soft_cap):
     length, groups, width, block = shape
@@ -261,6 +262,7 @@ def test_a_trained_bias_has_the_references_gradient(member):
     assert_close(gradient_of_a_bias(member), gradient_of_a_bias(Reference()))
 
 
+@pytest.mark.often("packed")
 @pytest.mark.parametrize("packed", [False, True], ids=["row", "packed"])
 def test_gradients_reach_exactly_the_keys_that_are_seen(member, packed):
     """d output[t] / d value[s]: zero to the last bit where t may not see s, and not zero where it may."""
@@ -301,6 +303,7 @@ def test_dropout_zeroes_weights_and_rescales_the_rest(member):
     np.testing.assert_array_equal(keyed(jax.random.key(0)), got)
 
 
+@pytest.mark.often("reference", "chunked", "spans", "cudnn")
 def test_dropouts_gradient_is_that_of_the_weights_it_kept(member):
     """The kept weights are read off by values that are the identity; with them fixed the gradient is plain algebra."""
     q, k, v, do, scores = case("soft_cap")

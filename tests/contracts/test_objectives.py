@@ -80,6 +80,7 @@ def rows(member, batch):
     return texts | {"label": np.array([0, 1, 2, 0, 1, 0, 2, 0], np.int32)}
 
 
+@pytest.mark.often("choice", "similarity lm")
 def test_parts_of_a_task_add_up_to_the_whole(member: Task, losses, rows):
     """Each by what it counts by: rows, class weights, sequences. In evaluation each row gets what it gets alone."""
     key = jax.random.key(0)
@@ -131,6 +132,7 @@ def test_targets_without_weight_do_not_count(member: LanguageModel, losses, batc
     assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(empty))
 
 
+@pytest.mark.often("chunk=24", "masked_language_model", "info_nce", "focal", "choice")
 def test_padding_does_not_count(member, losses, rows):
     if member.next_token:
         pytest.skip("windows have no padding but what has no weight")
@@ -144,6 +146,7 @@ def test_padding_does_not_count(member, losses, rows):
         assert np.isfinite(empty[0]) and empty[1]["weight"] == 0
 
 
+@pytest.mark.often("chunk=24", "masked_language_model", "info_nce", "focal", "choice")
 def test_pure_in_the_key(member, losses, rows):
     draws = [float(losses(member)(rows, jax.random.key(seed))[0]) for seed in (0, 1, 0)]
     assert draws[0] == draws[2] != draws[1]

@@ -138,6 +138,7 @@ def test_band_describes_exactly_the_bands(member):
         np.testing.assert_array_equal((distance <= limits[0]) & (distance >= -limits[1]), grid(member, 20))
 
 
+@pytest.mark.often("causal", "banded window=1", "fixed", "per_head", "prefix", "union", "sinks")
 def test_gradients_flow_exactly_where_attention_may(member, weights):
     """d output[t] / d input[s] through a stack: zero to the last bit for forbidden pairs, nonzero for all others."""
     T, layers = 6, 2

@@ -50,6 +50,7 @@ def hidden(spec, params, *inputs):
     return np.asarray(run(spec, params, *inputs))
 
 
+@pytest.mark.often("[learned]", "[alibi]", "rotary pairing", "yarn", "12]")
 def test_packed_documents_equal_the_documents_apart(member, weights):
     spec = decoder(member)
     params, tokens = weights(spec), rng.integers(0, 16, (1, 8), dtype=np.int32)
@@ -72,6 +73,7 @@ def test_a_later_start_matters_to_absolute_positions_alone(member, weights):
     assert same != member.bounded
 
 
+@pytest.mark.often("[learned]", "[alibi]", "[none]", "pairing=half]", "12]")
 def test_without_a_mask_only_positions_tell_order(member, weights):
     spec = decoder(member, pattern=(Bidirectional(),))
     params, tokens = weights(spec), np.arange(8, dtype=np.int32)
@@ -81,6 +83,7 @@ def test_without_a_mask_only_positions_tell_order(member, weights):
     assert (difference(straight[shuffle], shuffled) < 1e-5) == (member.kind == "none")
 
 
+@pytest.mark.often("[learned]", "[alibi]", "two_sided")
 def test_another_position_leaves_all_other_starts_bitwise_unchanged(member: Position, starts):
     expected, got = starts(Learned()), starts(member)
     own = {"['embed']['position']", "['blocks']['bias']"}

@@ -14,6 +14,7 @@ from jaxgpt.spec import ConfigError, JaxgptError, parse
 
 V, END, MOST = 5, 0, 4
 PROMPTS = ([3, 1, 4, 1, 2], [2], [4, 2, 3])
+FORWARD = jax.jit(lambda module, variables, tokens: module.apply(variables, tokens), static_argnums=0)
 
 
 def decoder(**fields):
@@ -28,7 +29,9 @@ def params(weights):
 
 def log_probs(model, params, rows):
     """float64 (B, T, V) of rows of one length."""
-    logits = np.asarray(model.build().apply({"params": params}, np.array(rows, np.int32)), np.float64)
+    tokens = np.zeros((len(rows), model.context), np.int32)  # of one width, so that one program reads all
+    tokens[:, : len(rows[0])] = rows
+    logits = np.asarray(FORWARD(model.build(), {"params": params}, tokens), np.float64)[:, : len(rows[0])]
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
@@ -48,6 +51,7 @@ def penalty(name, alpha, n):
     return (n if name == "length" else (5 + n) / 6) ** alpha
 
 
+@pytest.mark.often("gnmt")
 @pytest.mark.parametrize("name", ["length", "gnmt"])
 def test_a_search_as_wide_as_everything_finds_the_best_of_everything(params, name):
     model = decoder()
@@ -61,6 +65,7 @@ def test_a_search_as_wide_as_everything_finds_the_best_of_everything(params, nam
             assert_close([text.score for text in texts], [scores[ids] for ids in want])
 
 
+@pytest.mark.often("full")
 @pytest.mark.parametrize("early_stopping", ["heuristic", "never", "full", "best"])
 def test_a_text_is_worth_what_a_forward_pass_gives_it(params, early_stopping):
     """Whatever ends the search; and a row's texts are those that it has alone."""
@@ -100,6 +105,7 @@ def test_texts_too_short_or_with_a_run_twice_are_not_among_everything(params):
         assert_close([text.log_prob for text in texts], [scores[ids] for ids in want])
 
 
+@pytest.mark.slow
 def test_what_stops_a_search_early_costs_no_more_than_it_says(params):
     """Without penalty nothing gets likelier by being longer, so all but `full` find the same best text."""
     found = {}
@@ -115,6 +121,7 @@ def test_what_stops_a_search_early_costs_no_more_than_it_says(params):
         assert least[0].score <= most[0].score
 
 
+@pytest.mark.often("ring")
 @pytest.mark.parametrize(
     "fields", [{}, {"pattern": {"kind": "banded", "window": 3}}, {"num_kv_heads": 1}], ids=["causal", "ring", "shared"]
 )

@@ -105,6 +105,7 @@ def joined(pieces):
     return [list(chain(*column)) for column in zip(*pieces, strict=True)]
 
 
+@pytest.mark.often("position=learned", "banded", "sinks")
 @pytest.mark.parametrize(
     "name", mostly(VARIANTS, "position=learned", "banded", "strided and fixed", "sinks, t5", "post-norm")
 )
@@ -119,6 +120,15 @@ def test_greedy_tokens_are_the_uncached_ones(name, weights):
         assert_close(choice[np.arange(NEW), ids], choice.max(-1))
 
 
+@pytest.mark.often(
+    "position=rotary",
+    "strided and fixed",
+    "sinks",
+    "qk_norm",
+    "parallel with one norm",
+    "heads of two bands",
+    "norms on both sides",
+)
 @pytest.mark.parametrize(
     "name", [rarely(name) if name[9:] in STRETCHED and name != "position=rotary_yarn" else name for name in VARIANTS]
 )

@@ -58,6 +58,7 @@ def own_log_probs(params, new):
     return np.stack([row[span, ids] for row, span, ids in zip(along, spans, new, strict=True)])
 
 
+@pytest.mark.often("drawn")
 @pytest.mark.parametrize("sampling", [Sampling(), HOT], ids=["greedy", "drawn"])
 def test_tokens_are_generates_and_log_probs_those_of_a_forward_pass(sampling, params, padded):
     out = rolled(sampling, None, params, *padded, key_of(3), sampling.values)
@@ -98,6 +99,7 @@ def test_other_keys_and_temperatures_compile_nothing(params, padded):
     assert len({np.asarray(out.tokens_BN).tobytes() for out in outs}) == 3
 
 
+@pytest.mark.slow
 def test_a_mesh_gives_the_same_and_splits_the_rows(params, padded):
     mesh = Mesh().build()
     want = rolled(HOT, 9, params, *padded, key_of(5), HOT.values)

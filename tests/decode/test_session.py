@@ -20,6 +20,7 @@ def whole(pieces):
     return [token for piece in pieces for token in piece]
 
 
+@pytest.mark.often("rotary", "ring")
 @pytest.mark.parametrize("name", MODELS)
 def test_turns_are_those_of_the_whole_row(weights, name):
     """Prompts that go on from what was written, one that goes back, and one that is new."""

@@ -36,6 +36,7 @@ def test_an_adapter_alone_becomes_a_peft_folder(call, base, lora, tmp_path):
     assert size < sum(path.stat().st_size for path in base.iterdir()) / 2, "the base is not in it"
 
 
+@pytest.mark.often("nf4")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "nf4"])
 def test_merged_weights_compute_the_same_and_the_error_is_said(dtype, call, lora, tmp_path):
     status, lines = call("convert", lora, tmp_path / "whole", "--merge", "--dtype", dtype)
@@ -64,6 +65,7 @@ def test_a_peft_folder_is_merged_into_the_base_that_it_names(call, base, lora, t
     assert status == 2 and "is an adapter" in line
 
 
+@pytest.mark.slow
 def test_four_bits_in_training_are_said(call, base, adapted, tmp_path):
     run = adapted(**{"model.adapter": LORA, "storage": {"kind": "nf4"}})
     status, lines = call("convert", run, tmp_path / "peft")

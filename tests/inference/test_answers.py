@@ -71,6 +71,7 @@ def test_each_text_gets_its_own_label(gpt):
         assert_close(list(result.probabilities.values()), want.tolist(), 3e-6)
 
 
+@pytest.mark.slow
 def test_pairs_are_joined_as_the_template_says(bert):
     m = bert(labels=LABELS)
     vocab = json.loads(m.tokenizer.tokenizer_json())["model"]["vocab"]

@@ -86,6 +86,7 @@ def test_an_answer_is_what_is_generated_after_the_history(plain):
     assert plain.chat(turns("Hi"), 8, form="plain") == talk.messages[1]["content"]
 
 
+@pytest.mark.slow
 def test_a_reverse_model_picks_the_answer(plain, weights):
     reverse = Loaded(MODEL, MODEL, weights(MODEL, std=0.2), ByteCodec())
     sampling = Sampling(temperature=1.0)

@@ -71,6 +71,7 @@ def test_a_decoder_gives_the_last_token_of_each_text_alone(gpt):
     assert_close(means[2], alone(gpt, gpt.tokenizer.encode(texts[2])[:24]).mean(0), 2e-6)
 
 
+@pytest.mark.often("[5]")
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_the_batch_size_changes_nothing(bert, batch_size):
     want = bert.encode(TEXTS, batch_size=4, quiet=True)

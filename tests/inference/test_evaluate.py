@@ -68,6 +68,7 @@ def own_figures(run):
     return {name.removeprefix("val/"): value for name, value in row.items() if name.startswith("val/")}
 
 
+@pytest.mark.often("classifier")
 @pytest.mark.parametrize(
     ("kind", "task", "name"), [("classifier", "classify", "labels.tsv"), ("rater", "regress", "pairs.csv")]
 )
@@ -121,6 +122,7 @@ def test_bad_files_are_one_line(call, classifier, tmp_path, task, text, line):
     assert not (tmp_path / "p.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_folder_that_answers_alike(classifier, rater, tmp_path, capsys):
     convert(classifier, tmp_path / "labels")
     notes = capsys.readouterr().err

@@ -46,6 +46,7 @@ def test_a_continuation_is_worth_what_a_forward_pass_gives_it(m, batch_size):
     assert [each.greedy for each in found] == [greedy for _, greedy in want]
 
 
+@pytest.mark.often("2-banded", "32-prompt", "2-prefix")
 @pytest.mark.parametrize(
     "model",
     [

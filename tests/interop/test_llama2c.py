@@ -57,6 +57,7 @@ def write(path: Path, arrays, version=0, tied=True, sizes=SIZES) -> Path:
     return path
 
 
+@pytest.mark.often("True-0", "False-1")
 @pytest.mark.parametrize("version", [0, 1])
 @pytest.mark.parametrize("tied", [True, False])
 def test_logits_are_those_of_pairs_side_by_side(arrays, version, tied, tmp_path):

@@ -54,6 +54,7 @@ def check(model, params, source, written):
     assert_close(logits(source.model, again), logits(model, params), 1e-6)
 
 
+@pytest.mark.often("gpt2")
 @pytest.mark.parametrize("name", mostly(MODELS, "gpt2", "gptj", "gpt_neox"))
 def test_a_folder_holds_the_same_model_with_zeros(name, weights, tmp_path):
     model = MODELS[name]

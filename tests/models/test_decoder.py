@@ -41,6 +41,7 @@ def unrolled(weights):
     return spec, params, loss_and_gradient(spec, params)
 
 
+@pytest.mark.often("scan-block")
 @pytest.mark.parametrize(("loop", "remat"), [rarely("scan", "none"), ("scan", "block"), ("unroll", "dots")])
 def test_loops_and_remat_give_the_same_loss_and_gradient(unrolled, loop, remat):
     spec, params, want = unrolled
@@ -97,6 +98,7 @@ def test_grouped_heads_equal_repeated_keys_and_values(weights):
     assert_close(logits(grouped, params), logits(full, repeated))
 
 
+@pytest.mark.often("qk_norm")
 @pytest.mark.parametrize("fields", [{"qk_norm": "rms"}, {"soft_cap": 0.5}], ids=["qk_norm", "soft_cap"])
 def test_attention_options_change_the_output_and_keep_gradients_finite(weights, fields):
     spec = decoder(**fields)

@@ -48,6 +48,7 @@ def outputs(spec, params, tokens, **given):
     return jax.tree.map(np.asarray, run(spec, params, tokens, given))
 
 
+@pytest.mark.often("base")
 @pytest.mark.parametrize(("family", "size"), COUNTS)
 def test_published_counts(family, size):
     bare, pooled, masked = COUNTS[family, size]
@@ -87,6 +88,7 @@ def test_every_token_sees_every_other(spec, weights):
     assert np.abs(grad[:8]).sum(-1).min() > 1e-6 and not grad[8:].any()
 
 
+@pytest.mark.often("bert")
 def test_real_tokens_never_see_padding(spec, weights):
     params = weights(spec)
     short = [outputs(spec, params, row[None, :n]) for row, n in zip(TOKENS, LENGTHS, strict=True)]

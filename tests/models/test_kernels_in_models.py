@@ -70,6 +70,7 @@ def known(request, references):
     return references(request.param)
 
 
+@pytest.mark.often("t5, heads apart-chunked")
 @pytest.mark.parametrize(
     ("known", "kernel"),
     mostly(list(product(MODELS, FAST)), ("everything", "block_sparse"), ("t5, heads apart", "chunked")),
@@ -92,6 +93,7 @@ def test_every_parameter_of_a_trained_bias_learns(known):
         assert (np.abs(table[:, used[used > 0]]).max(0) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", mostly(MODELS, "t5, heads apart"), indirect=True)
 def test_rows_and_heads_over_devices_and_seeds_under_vmap_change_nothing(known):
     """One kernel with each model: on these rows a mesh means the same to both."""

@@ -55,6 +55,7 @@ def changed(params, scale, *ends):
     return jax.tree_util.tree_map_with_path(one, params)
 
 
+@pytest.mark.often("both sides", "parallel")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_scan_is_unroll_and_every_parameter_learns(name, weights):
     spec = decoder(**VARIANTS[name])

@@ -140,6 +140,7 @@ def test_devices_that_share_a_rows_tokens_see_all_of_the_memory(length):
     assert_close(both(Ring(), placement), both(Reference(), None))
 
 
+@pytest.mark.often("both norms")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_cached_memory_is_the_memory(name, params):
     """Four tokens read in one call, then one by one; the states are given once, to the first call."""
@@ -185,6 +186,7 @@ def test_every_parameter_of_both_trunks_learns(params):
     assert "cross_attention" not in given["encoder"]["blocks"]["layers"]
 
 
+@pytest.mark.slow
 def test_the_loop_over_layers_does_not_matter(params):
     given = params["pre-norm, learned positions"]
 
@@ -198,6 +200,7 @@ def test_the_loop_over_layers_does_not_matter(params):
         assert_close(grads, wanted, 1e-4, scale=cancelled(wanted))
 
 
+@pytest.mark.slow
 def test_two_trunks_share_one_token_table(params):
     """The gradient of the one is the sum of those of two that are equal."""
     apart = jax.tree.map(np.copy, params["pre-norm, learned positions"]["params"])

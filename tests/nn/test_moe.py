@@ -59,6 +59,7 @@ def every_expert(spec):
     return call
 
 
+@pytest.mark.often("mlp-None", "gated-1.0")
 @pytest.mark.parametrize("factor", [None, 1.0])
 @pytest.mark.parametrize("expert", [MLP(d_ff=16), Gated(d_ff=12)], ids=["mlp", "gated"])
 def test_one_expert_is_the_plain_layer(expert, factor, x):

@@ -82,6 +82,7 @@ ON_ONE_DEVICE = {
 }
 
 
+@pytest.mark.often("gpipe")
 @pytest.mark.parametrize("case", mostly(ON_ONE_DEVICE, "gpipe, fewer microbatches than stages", "circular"))
 def test_equals_the_scan(known, case):
     period, loop, remat = ON_ONE_DEVICE[case]
@@ -112,6 +113,7 @@ ON_MESHES = {
 }
 
 
+@pytest.mark.often("circular")
 @pytest.mark.parametrize("case", mostly(ON_MESHES, "pipeline 4 x data 2", "pipeline 2 x tensor 2 x data 2, circular"))
 def test_equals_one_device(known, case):
     sizes, period, loop, remat = ON_MESHES[case]
@@ -121,6 +123,7 @@ def test_equals_one_device(known, case):
     assert_close(step(*args), want, scale=cancelled(want[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [rarely(1), 2])
 def test_between_two_ticks_only_the_stages_outputs_move(repeats):
     """One permute a tick each way; outside the loop rows enter and leave by one sum each, and with repeats every stage

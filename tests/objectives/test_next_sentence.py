@@ -60,6 +60,7 @@ def test_rows_without_text_to_their_end_are_not_judged(loss):
     assert none["aux/next_sentence"] == 0 == none["aux/next_sentence_accuracy"]
 
 
+@pytest.mark.slow
 def test_hugging_face_order_of_the_two_logits(loss):
     """0: follows, 1: does not (BertForPreTraining's `next_sentence_label`)."""
     sure = {"weight": np.zeros((16, 2), np.float32), "bias": np.array([9, -9], np.float32)}

@@ -77,6 +77,7 @@ def test_a_pair_scores_the_same_in_either_order(spec, weights):
     assert_close(outputs[0], outputs[1], 1e-6)
 
 
+@pytest.mark.slow
 def test_a_similarity_adds_the_states_of_both_orders(weights):
     params, model = weights(DECODER), DECODER.build()
     pooled = sum(
@@ -146,6 +147,7 @@ WHOLE = {
 }
 
 
+@pytest.mark.often("choice")
 @pytest.mark.parametrize("name", WHOLE)
 def test_parts_of_a_batch_have_its_gradient(name, weights):
     """Under dropout: though rows weigh differently, and have more candidates in one part than in the other."""

@@ -25,6 +25,7 @@ def attend(kernel, rows, q, k, v):
         return kernel.attend(q, k, v, scores)
 
 
+@pytest.mark.often("chunked")
 @pytest.mark.parametrize(
     "kernel", [Reference(), Chunked(queries=4, keys=4), BlockSparse(block=4)], ids=lambda one: one.kind
 )

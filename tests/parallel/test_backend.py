@@ -18,6 +18,7 @@ def said(words, cwd, **environment):
     return done.returncode, done.stderr.splitlines()
 
 
+@pytest.mark.often("nonsense")
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

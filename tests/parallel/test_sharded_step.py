@@ -103,6 +103,9 @@ def alone(stepped):
     return {model: stepped(model) for model in MODELS}
 
 
+@pytest.mark.often(
+    "gpt-data", "gpt-zero 2", "gpt-tensor, split norms", "zero 3 x sequence x pipeline", "moe-zero 3 x tensor x expert"
+)
 @pytest.mark.parametrize(("model", "names"), CASES)
 def test_equals_one_device(stepped, alone, model, names):
     loss, params, _ = stepped(model, **fields(names))

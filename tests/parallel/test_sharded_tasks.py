@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from close import assert_close
 
 from jaxgpt.train.figures import figures
@@ -35,6 +36,7 @@ def rows(batch):
     }
 
 
+@pytest.mark.slow
 def test_step_and_figures_are_those_of_one_device(tiny, weights, batch):
     def computed(run, devices):
         compiled, values = program(run, devices), hyper(run)

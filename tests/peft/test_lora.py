@@ -110,6 +110,7 @@ def test_lengths_begin_as_those_of_the_weights_that_it_is_put_on(weights):
         assert_close(leaf, np.linalg.norm(params[path.replace("adapter/magnitude", "weight")], axis=1), 1e-6)
 
 
+@pytest.mark.often("768-768", "1000-7")
 @pytest.mark.parametrize(("rows", "columns"), [(768, 768), (768, 3072), (3072, 768), (1000, 7)])
 def test_lengths_are_the_same_bits_alone_stacked_and_with_nothing_added(rows, columns):
     """So that the ratio of both is exactly 1 at the start."""

@@ -31,6 +31,7 @@ def logits(spec, params):
     return jax.jit(spec.build().apply)({"params": params}, TOKENS)
 
 
+@pytest.mark.often("lora-dense", "dora, one a-dense")
 @pytest.mark.parametrize("feed_forward", ["mlp", {"kind": "moe", "num_experts": 2}], ids=["dense", "experts"])
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_merged_is_the_same_and_comes_apart_again(adapter, feed_forward, weights):

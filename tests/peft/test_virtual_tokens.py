@@ -65,6 +65,7 @@ def test_sizes_on_gpt2_124m(adapter, size):
     assert gpt2.evolve(adapter=adapter).count() - gpt2.count() == size
 
 
+@pytest.mark.often("prompt", "prefix with an MLP-learned")
 @pytest.mark.parametrize("model", mostly(MODELS, "learned", "narrow, normed keys, t5"))
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_cached_generation_is_the_uncached_one(adapter, model, weights):
@@ -81,6 +82,7 @@ def test_cached_generation_is_the_uncached_one(adapter, model, weights):
         assert_close(choice[np.arange(6), ids], choice.max(-1))
 
 
+@pytest.mark.often("[prefix]")
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_rollouts_write_what_generation_does(adapter, weights):
     spec = decoder(adapter)
@@ -92,6 +94,7 @@ def test_rollouts_write_what_generation_does(adapter, weights):
         rollout(spec.build(), params, np.ones((1, 20), np.int32), np.array([20]), jax.random.key(0), 8)
 
 
+@pytest.mark.often("[prompt]")
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_an_endless_model_writes_past_its_context(adapter, weights):
     fields = {"position": "rotary", "pattern": {"kind": "banded", "window": 4}}
@@ -102,6 +105,7 @@ def test_an_endless_model_writes_past_its_context(adapter, weights):
     assert_close(row[np.arange(40), new], row.max(-1))
 
 
+@pytest.mark.often("prefix-")
 @pytest.mark.parametrize("model", mostly(MODELS, "narrow, normed keys, t5"))
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_kernels_and_loops_agree(adapter, model, weights):
@@ -112,6 +116,7 @@ def test_kernels_and_loops_agree(adapter, model, weights):
         assert_close(forward(spec, kernel, loop)(params, tokens), want)
 
 
+@pytest.mark.often("rotary")
 @pytest.mark.parametrize("position", ["learned", "rotary", "alibi"])
 def test_a_prefix_is_keys_and_values_of_tokens_that_are_past(position, weights):
     """The base, given a cache that already holds them, and tokens at the positions behind."""
@@ -141,6 +146,7 @@ def test_a_prompt_is_tokens_of_a_longer_row(weights):
     assert_close(got, [x[:, N:] for x in want])
 
 
+@pytest.mark.often("[prefix]")
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_all_tokens_see_all_virtual_ones_of_a_prefix(adapter, weights):
     """In one layer and a window of two; a prompt's are tokens, of which the window leaves out the first."""
@@ -159,6 +165,7 @@ def test_all_tokens_see_all_virtual_ones_of_a_prefix(adapter, weights):
     np.testing.assert_array_equal(reached, [adapter["kind"] == "prefix"] * N)
 
 
+@pytest.mark.often("[prompt]")
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_in_an_encoder_padding_is_nobodys_and_the_first_token_is_the_rows_own(adapter, weights):
     spec = Encoder(num_layers=2, d_model=16, num_heads=2, context=16, vocab_size=32, adapter=adapter)

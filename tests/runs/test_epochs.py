@@ -78,6 +78,7 @@ def test_one_of_both_in_one_line(tiny, fields, message):
     assert len(refusal.value.problems) == 1 and "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_run_of_epochs_goes_on_as_one_of_steps(little, tmp_path):
     """Its config names the steps, so that either repeats it; other data, which make another number, are refused."""
     fields = {"steps": None, "data.val_tokens": None, "data.seq_len": 8, "batch_size": 64, "epochs": 1}

@@ -34,6 +34,7 @@ def computed(run):
     return lowered.compile().cost_analysis()["flops"] / (B * T)
 
 
+@pytest.mark.often("everything", "queries and values", "embeddings")
 @pytest.mark.parametrize("name", COUNTED)
 def test_what_is_counted_is_what_is_computed(tiny, name):
     """Within 8%: norms, softmax and the loss are not counted, and of the lowest layer the compiler leaves something
@@ -43,6 +44,7 @@ def test_what_is_counted_is_what_is_computed(tiny, name):
     assert run.flops_per_token() == pytest.approx(computed(run), rel=0.08)
 
 
+@pytest.mark.often("prefix")
 @pytest.mark.parametrize("kind", ["prompt", "prefix", "adapter"])
 def test_an_adapter_is_counted_too(tiny, kind):
     """Virtual tokens beside the T of a text, and layers of its own."""
@@ -52,6 +54,7 @@ def test_an_adapter_is_counted_too(tiny, kind):
     assert run.seq_len == T and run.flops_per_token() == pytest.approx(computed(run), rel=0.08)
 
 
+@pytest.mark.often("0.5")
 @pytest.mark.parametrize("lm_weight", [0.0, 0.5])
 def test_a_task_is_counted_too(tiny, lm_weight):
     """Of both orders of a pair, with logits of all tokens or of none."""

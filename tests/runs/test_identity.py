@@ -97,6 +97,7 @@ def test_changed_text_is_refused_and_may_be_accepted(spec, stopped, text):
     refused(spec, stopped, "data.corpus")  # nor is a finished run's result that of other text
 
 
+@pytest.mark.slow
 def test_accepted_text_is_read_with_the_runs_own_tokenizer(spec, tmp_path, text):
     learned = spec.evolve(tokenizer={"kind": "bpe", "vocab_size": 60})
     out = tmp_path / "learned"
@@ -142,6 +143,7 @@ def test_a_longer_run_is_the_run_that_was_so_long_from_the_start(spec, tmp_path,
     refused(short, out, "steps", "10", "6")
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_refused_where_the_schedule_knew_the_end(spec, tmp_path):
     short, out = spec.evolve(schedule="cosine", steps=4), tmp_path / "run"
     run(short, out, quiet=True)

@@ -105,6 +105,7 @@ def render(config, capsys):
     return call
 
 
+@pytest.mark.often("v5p")
 @pytest.mark.parametrize("kind", accelerators.TABLE)
 def test_hosts_times_chips_are_the_topology_for_every_shape(tiny, kind):
     run, accelerator = tiny(), accelerators.TABLE[kind]

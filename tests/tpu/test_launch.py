@@ -175,6 +175,7 @@ def test_train_and_the_rest_print_their_commands(cloud, config):
     assert cloud.calls() == []
 
 
+@pytest.mark.often("multislice")
 @pytest.mark.parametrize("script", ["vm.sh", "multislice.sh"])
 @pytest.mark.parametrize("verb", ["up", "train", rarely("stop"), rarely("log"), "down"])
 def test_what_dry_run_prints_is_what_runs(cloud, config, script, verb):

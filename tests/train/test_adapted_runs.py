@@ -50,6 +50,7 @@ def test_lanes_share_the_base(some, whole, tmp_path):
         assert ("/adapter/" in path) != np.array_equal(first[path], other[path]), path
 
 
+@pytest.mark.slow
 def test_a_sweep_of_ranks_rates_and_seeds_is_one_program(some, tmp_path):
     """And each lane is its solo run, to rounding."""
     drawn = [(1, 1e-2, 3), (4, 1e-2, 3), (2, 3e-2, 4)]
@@ -87,6 +88,7 @@ def test_bit_fit_is_a_rule_alone(some, tmp_path):
     assert changed and changed == {path for path in before if path.endswith("bias")}
 
 
+@pytest.mark.slow
 def test_another_run_goes_on_with_the_adapter(some, whole, tmp_path):
     run(some(start=str(whole), trainable=["/adapter/b$"], steps=1), tmp_path / "run", quiet=True)
     before, after = flat(load(whole).params), flat(load(tmp_path / "run").params)
@@ -114,6 +116,7 @@ def test_what_cannot_be_is_refused_in_one_line(some, whole, tmp_path, overrides,
         run(some(**overrides), tmp_path / "run", quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["scan", rarely("unroll")])
 def test_dropout_in_front_of_an_adapter_is_drawn_by_row_and_layer(some, weights, loop):
     """Whichever loop runs over the layers, whatever is recomputed, and whole or in parts."""
@@ -138,6 +141,7 @@ def test_dropout_in_front_of_an_adapter_is_drawn_by_row_and_layer(some, weights,
     assert difference(flat(stepped(0.0))["blocks/layers/attention/q/adapter/a"], a) > 1e-2
 
 
+@pytest.mark.slow
 def test_lengths_begin_as_those_of_the_base_that_is_stored(some, tmp_path):
     adapter = {"kind": "lora", "rank": 2, "dora": True}
     run(

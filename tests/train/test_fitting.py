@@ -88,6 +88,7 @@ def test_what_the_compiler_refuses_is_cut(run, monkeypatch):
         fitted(run, 2**28, jax.devices()[:1])
 
 
+@pytest.mark.slow
 def test_the_measured_step_is_not_compiled_again(tiny, monkeypatch):
     """Running it finds the program that was measured: of the step's size, one is compiled."""
     run = tiny(**WIDE | {"model.d_model": 32})

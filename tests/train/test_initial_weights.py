@@ -157,6 +157,8 @@ def test_a_default_written_out_is_no_difference(home):
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.often("all but the table")
 @pytest.mark.parametrize("trained", ["all", "all but the table"])
 def test_new_marks_get_fresh_rows_and_they_alone(home, trained):
     """Drawn as the table's others are; where it is frozen the same for every seed, so that runs share it."""

@@ -87,6 +87,8 @@ def stayed(losses):
     return losses("8 devices")
 
 
+@pytest.mark.slow
+@pytest.mark.often("tensor")
 @pytest.mark.parametrize("name", mostly([name for name in PLACES if name != "8 devices"], "1 device", "tensor"))
 def test_the_next_losses_are_the_same(losses, stayed, name):
     assert_close(losses(name), stayed)

@@ -66,6 +66,7 @@ def same(got, want):
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
+@pytest.mark.often("4-0.3")
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("parts", [2, 4])
 def test_accumulation_changes_nothing(stepper, batch, parts, dropout):

@@ -48,6 +48,7 @@ def test_a_run_in_use_is_what_was_trained(some, whole):
     np.testing.assert_array_equal(beside.logits(tokens), ours.logits(tokens))
 
 
+@pytest.mark.slow
 def test_lanes(some, whole, tmp_path):
     outs = [tmp_path / "a", tmp_path / "b"]
     results = run_fused([some(), some(seed=4)], outs, quiet=True)
@@ -62,6 +63,8 @@ def test_goes_on(some, whole, tmp_path):
         np.testing.assert_array_equal(a.codes, b.codes)
 
 
+@pytest.mark.slow
+@pytest.mark.often("storage1")
 @pytest.mark.parametrize("storage", ["bfloat16", {"kind": "nf4", "double": False}])
 def test_others(some, tmp_path, storage):
     run(some(storage=storage, **{"exec.layers": "scan"}), tmp_path / "run", quiet=True)

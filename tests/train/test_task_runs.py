@@ -96,6 +96,7 @@ def test_patience_waits_for_the_metric(spec, tmp_path, one_device):
     assert (result["step"], result["status"]) == (40, "finished") and "best_val/roc_auc" in result
 
 
+@pytest.mark.slow
 def test_lanes_measure_what_runs_alone_do(spec, trained, tmp_path):
     _, alone = trained
     outs = [tmp_path / "0", tmp_path / "1"]
@@ -106,6 +107,7 @@ def test_lanes_measure_what_runs_alone_do(spec, trained, tmp_path):
     assert json.loads((outs[1] / "result.json").read_text())["best_val/accuracy"] >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["choice", pytest.param("similarity", marks=pytest.mark.slow)])
 def test_the_other_tasks_are_learned(spec, tmp_path, kind, one_device):
     """Which of two or three candidates has a z in it; and how many z two texts have together."""

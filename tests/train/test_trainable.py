@@ -80,6 +80,7 @@ def test_weights_that_changed_underneath_are_refused(some, little, tmp_path):
         load(out)
 
 
+@pytest.mark.often("some")
 @pytest.mark.parametrize("rules", [list(RULES), None], ids=["some", "all"])
 def test_lanes_start_from_weights_and_share_what_is_frozen(some, tmp_path, rules):
     """Each is its solo run to rounding, killed in between or not, and is loaded as one."""

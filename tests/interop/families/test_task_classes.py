@@ -39,6 +39,7 @@ CASES = [(family, head) for family in FAMILIES for head in (ONE_OF, NUMBER)]
 CASES += [(family, CHOICE) for family in (bert.FAMILY, roberta.FAMILY, gpt1.FAMILY, gpt2.FAMILY)]
 
 
+@pytest.mark.often("gpt2", "bert", "llama", "mistral", "bloom")
 @pytest.mark.parametrize(("family", "head"), CASES, ids=lambda case: getattr(case, "model_type", ""))
 def test_tensors_and_keys_go_both_ways(family, head, weights):
     model = of(family, head)
@@ -156,6 +157,7 @@ def answers(model, params):
     return jax.jit(model.build().apply, static_argnames="method")({"params": params}, TOKENS, method="represent")
 
 
+@pytest.mark.often("labels", "post-norm", "rms, a number", "pooler")
 @pytest.mark.parametrize(
     "model",
     [

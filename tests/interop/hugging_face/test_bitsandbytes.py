@@ -34,6 +34,7 @@ def folders(tmp_path_factory, weights):
     return done
 
 
+@pytest.mark.often("llama")
 @pytest.mark.parametrize("name", MODELS)
 def test_comes_back_as_what_is_stored(name, folders):
     """Exactly: in the fused matrix of GPT-2's queries, keys and values the offset of scales is one for all three."""

@@ -84,6 +84,9 @@ def read(folder, model, params):
     return adapted, unflatten_dict({path: leaves[path] if path in leaves else base[path] for path in paths}, sep="/")
 
 
+@pytest.mark.often(
+    "gpt2-fused-dora", "llama-pairs-moved", "neox-heads-in-turn", "bert]", "llama-ia3", "llama-prefix", "bert-prompt"
+)
 @pytest.mark.parametrize("name", CASES)
 def test_what_goes_out_comes_back(name, weights, tmp_path):
     model, adapter = CASES[name]
@@ -155,6 +158,7 @@ def test_other_methods_names(weights, tmp_path):
     }
 
 
+@pytest.mark.often("more1")
 @pytest.mark.parametrize("more", [{}, {"dora": True}, {"bias": True, "rslora": True}])
 def test_an_a_for_each_of_query_and_value_becomes_one_for_all(more, weights, tmp_path):
     patterns = {"rank_pattern": {"attention/v$": 3}, "alpha_pattern": {"attention/v$": 5}}

@@ -64,6 +64,7 @@ def export(m, target, dtype="float32"):
 FEW = [("bert", "mlp"), ("bert", "simcse"), ("roberta", "linear"), ("gpt2", "weighted_mean")]
 
 
+@pytest.mark.often("gpt2-weighted_mean", "bert-mlp")
 @pytest.mark.parametrize(("body", "head"), FEW)
 def test_vectors_come_back(body, head, weights, tmp_path):
     m = loaded(body, head, weights)

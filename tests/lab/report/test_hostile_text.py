@@ -232,6 +232,7 @@ def test_the_markdown_report_has_the_structure_of_a_harmless_one(hostile, harmle
     assert all(line.isprintable() for line in markdown(hostile).split("\n"))
 
 
+@pytest.mark.slow
 def test_the_page_has_the_tags_of_a_harmless_one(hostile, harmless):
     readers = []
     for found in (hostile, harmless):

@@ -50,6 +50,7 @@ class Checker(HTMLParser):
         self.text.append(data)
 
 
+@pytest.mark.often("laddered")
 @pytest.mark.parametrize("which", ["swept", rarely("factored"), "laddered", rarely("budgeted")])
 def test_html_is_whole_linked_and_self_contained(which, request):
     swept = request.getfixturevalue(which)
@@ -215,6 +216,7 @@ def test_a_long_list_of_runs_is_folded(planned, complete, trainer, tmp_path):
     assert "<summary>All 62 runs</summary>" in page(complete(many, tmp_path / "many", trainer))
 
 
+@pytest.mark.often("swept")
 @pytest.mark.parametrize("which", ["swept", rarely("factored"), "laddered", rarely("budgeted")])
 def test_a_sweep_of_which_nothing_has_finished_has_a_report(which, request, tmp_path):
     found = analyse(request.getfixturevalue(which).plan, tmp_path)

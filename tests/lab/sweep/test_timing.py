@@ -19,6 +19,7 @@ def run(tiny):
     return lambda **overrides: tiny(**fixed | overrides)
 
 
+@pytest.mark.slow
 def test_both_ways_are_timed_on_real_batches(run, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "STEPS", 3)
     arms = {"high": {}, "low": {"optim.lr": 1e-3}}

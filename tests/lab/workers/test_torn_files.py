@@ -162,6 +162,7 @@ def attack(whole, folder, seed, name, capsys, on_time):
     assert "Traceback" not in said + shown
 
 
+@pytest.mark.often("config.yaml", "claims")
 @pytest.mark.parametrize(
     "name", mostly([*OF_RUNS, CLAIMS], "config.yaml", "result.json", "metrics.jsonl", "status.json", CLAIMS)
 )

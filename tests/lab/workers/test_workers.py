@@ -101,6 +101,7 @@ def test_three_workers_do_each_run_once_and_one_that_is_killed_is_taken_over(stu
     assert status.over and status.counts == {"finished": 12} and not status.workers and status.orphans == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_waits_for_others_ends_by_a_signal_too(stub):
     crew, folder = stub
     cells = json.loads((folder / "plan.json").read_text())["cells"]

@@ -38,6 +38,7 @@ def value_and_gradients(kernel, scores):
     return run
 
 
+@pytest.mark.often("strided", "sinks", "union")
 @pytest.mark.parametrize(
     ("pattern", "length", "groups"),
     [

@@ -111,6 +111,9 @@ def expected(name):
     return scores, arrays, jax.jit(both(Reference(), scores))(*arrays)
 
 
+@pytest.mark.often(
+    "causal-data 1 x sequence 8-ring", "segments, t5", "documents-data 1 x sequence 4 x tensor 2-gathered"
+)
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.kind)
 @pytest.mark.parametrize(
     ("name", "sizes"),
@@ -176,6 +179,7 @@ def sent(kernel, pattern, backward, **sizes):
     return dict(counts), made.as_text()
 
 
+@pytest.mark.often("causal", "banded-2-6")
 @pytest.mark.parametrize(
     ("pattern", "forward", "backward"),
     [
@@ -207,6 +211,7 @@ def test_gathered_gathers_keys_and_values_and_scatters_their_gradients():
     assert sent(KERNELS[1], Causal(), True, sequence=8)[0] == {"all_gather": 4, "reduce_scatter": 2}
 
 
+@pytest.mark.often("[ring]")
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.kind)
 def test_stages_are_mapped_over_an_axis_of_their_own(kernel):
     """vmap over pipeline stages, each on its own devices: nothing crosses between stages."""
@@ -232,6 +237,7 @@ def test_rows_that_devices_do_not_share_are_left_to_the_inner_kernel(kernel):
     assert_close(got, jax.jit(both(BLOCKS, scores))(*arrays), 0)
 
 
+@pytest.mark.often("[ring]")
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.kind)
 def test_dropouts_gradient_is_that_of_the_weights_it_kept(kernel):
     """Values that are the identity show the weights; with those that were kept the gradient is plain algebra."""

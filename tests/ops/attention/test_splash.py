@@ -62,6 +62,7 @@ PACKED = np.array([[0] * 70 + [1] * 130, [3] * 128 + [4] * 72], np.int32)
 LAST_ROW_EMPTY = np.stack([np.where(np.arange(200) < 150, np.arange(200), -1), np.full(200, -1)]).astype(np.int32)
 
 
+@pytest.mark.often("causal", "strided", "banded")
 @pytest.mark.parametrize(
     ("pattern", "length", "groups", "fields"),
     [
@@ -77,6 +78,7 @@ def test_value_and_gradient_equal_the_references(pattern, length, groups, fields
     compared(row(pattern, length, **fields), length, groups)
 
 
+@pytest.mark.often("a row of padding")
 @pytest.mark.parametrize(
     ("pattern", "length", "fields", "empty"),
     [

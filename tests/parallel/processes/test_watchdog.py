@@ -32,6 +32,7 @@ def pair(case, folder):
     return Pair([sys.executable, "-c", CHILD, case], folder)
 
 
+@pytest.mark.often("hang")
 @pytest.mark.parametrize(
     ("case", "statuses", "line"),
     [

@@ -300,6 +300,7 @@ def test_all_damaged_is_an_error_and_nothing_is_touched(ckpt):
     assert sorted(ckpt.rglob("*")) == before
 
 
+@pytest.mark.often("True")
 @pytest.mark.parametrize("live", [True, False])
 def test_nobody_is_told_to_move_a_run_that_trains(ckpt, live):
     for folder in ckpt.glob("step_*"):

@@ -80,6 +80,7 @@ def test_offline_nobody_can_be_asked_so_nothing_is_sent_twice(little, wandb, tmp
     assert sent(wandb) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.often("write")
 @pytest.mark.parametrize("where", ["open", "write", "close"])
 def test_a_broken_tracker_says_so_once_and_the_run_goes_on(little, wandb, tmp_path, capsys, where):
     def fail(*args, **kwargs):

@@ -35,6 +35,7 @@ def resumed(folder):
     return [row["step"] for row in rows if row["event"] == "resume"]
 
 
+@pytest.mark.slow
 def test_a_group_goes_on_where_one_lane_only_improves(spec, tmp_path):
     """The best of each are kept, at different steps; still there is one that all have."""
     runs, folders = [spec(0), spec(1, **{"optim.lr": 1e-30})], [tmp_path / "better", tmp_path / "same"]
@@ -44,6 +45,7 @@ def test_a_group_goes_on_where_one_lane_only_improves(spec, tmp_path):
     assert resumed(folders[0]) == resumed(folders[1]) == [8]
 
 
+@pytest.mark.slow
 def test_a_group_killed_while_it_saves_goes_on_from_the_save_before(spec, tmp_path, monkeypatch):
     runs = [spec(i, **{"exec.keep": 1, "exec.keep_best": False, "exec.save_every": 3}) for i in (0, 1)]
     folders = [tmp_path / "first", tmp_path / "second"]
