@@ -4,6 +4,8 @@ JAXGPT_SMOLLM2 names the .gguf (see bench/smollm2.py), JAXGPT_DATA the folder wi
 `wikitext2/`. Needs the extras `peer` and `eval`. Both are asked through lm-eval's interface with `batch_size` 16, about
 the peer's best here. `NAME_difference` is the largest difference of a log-likelihood, in nats; `NAME_flags` the share
 of greedy flags that are equal; `NAME_speedup` our items per second over the peer's, medians after a pass that compiles.
+
+`--float64` measures instead how far ours in float32, and the peer's, are from the peer's in float64.
 """
 
 import os
@@ -19,10 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import arguments, cpu, interleaved, write
+from harness import arguments, cpu, found, interleaved, smollm2, write
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from smollm2 import found
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import jaxgpt
@@ -42,9 +43,32 @@ def choices(path: Path, prompt: str, count: int) -> list[tuple[str, str]]:
     return [(row["query"] + prompt, f" {choice}") for row in rows for choice in row["choices"]]
 
 
+def peer(folder: Path, dtype: torch.dtype) -> HFLM:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    return HFLM(pretrained=model, tokenizer=AutoTokenizer.from_pretrained(folder), batch_size=BATCH)
+
+
+def apart(a: list[tuple[float, bool]], b: list[tuple[float, bool]]) -> float:
+    """The largest difference of a log-likelihood, in nats."""
+    return max(abs(p - q) for (p, _), (q, _) in zip(a, b, strict=True))
+
+
+def from_float64(ours: Adapter, theirs: HFLM, exact: HFLM, sets: dict[str, list[tuple[str, str]]]) -> dict[str, float]:
+    """How far float32 is from float64, ours and the peer's."""
+    figures = {}
+    for name, pairs in sets.items():
+        requests = asked("loglikelihood", pairs)
+        mine, peers, true = (lm.loglikelihood(requests, disable_tqdm=True) for lm in (ours, theirs, exact))
+        figures |= {f"{name}_ours": apart(mine, true), f"{name}_hflm": apart(peers, true)}
+    return figures
+
+
 def main() -> None:
-    options = arguments("log-likelihoods, texts and items per second against lm-eval's HFLM on SmolLM2-135M")
-    model_file = found("JAXGPT_SMOLLM2", Path(os.environ.get("JAXGPT_SMOLLM2", "SmolLM2-135M-Instruct.Q4_1.gguf")))
+    float64 = {"action": "store_true", "help": "only how far float32 is from float64"}
+    options = arguments(
+        "log-likelihoods, texts and items per second against lm-eval's HFLM on SmolLM2-135M", float64=float64
+    )
+    model_file = smollm2()
     data = Path(os.environ.get("JAXGPT_DATA", "."))
     lines = found("JAXGPT_DATA", data / "lambada/lambada_openai.jsonl").read_text(encoding="utf-8").splitlines()
     count, rounds = (40, 1) if options.quick else (200, 2)
@@ -59,14 +83,17 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         convert(model_file, Path(folder) / "hf")
-        peer = AutoModelForCausalLM.from_pretrained(Path(folder) / "hf", dtype=torch.float32).eval()
-        theirs = HFLM(pretrained=peer, tokenizer=AutoTokenizer.from_pretrained(Path(folder) / "hf"), batch_size=BATCH)
+        theirs = peer(Path(folder) / "hf", torch.float32)
+        exact = peer(Path(folder) / "hf", torch.float64) if options.float64 else None
     ours = Adapter(jaxgpt.load(model_file), BATCH)
+    if exact is not None:
+        write(options, from_float64(ours, theirs, exact, sets), cpu())
+        return
     figures: dict[str, float] = {}
     for name, pairs in sets.items():
         requests = asked("loglikelihood", pairs)
         mine, peers = (lm.loglikelihood(requests, disable_tqdm=True) for lm in (ours, theirs))
-        figures[f"{name}_difference"] = max(abs(a - b) for (a, _), (b, _) in zip(mine, peers, strict=True))
+        figures[f"{name}_difference"] = apart(mine, peers)
         figures[f"{name}_flags"] = float(np.mean([a == b for (_, a), (_, b) in zip(mine, peers, strict=True)]))
         if name == "copa":
             continue

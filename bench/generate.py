@@ -1,8 +1,9 @@
 """Greedy generation on a CPU: ours against Hugging Face's `generate` with its key/value cache, torch eager, float32.
 
-Both run the same random weights. Three settings: a tiny model at batch 1, and GPT-2 124M's shape at batch 1 and 8,
-prompts of 16 tokens. Ours is timed from lists of ids to lists of ids; compiling comes before and is told apart.
-`same_tokens` is the share of positions at which both wrote the same id; `best` compares the fastest call of each.
+Both run the same random weights. Four settings: a tiny model at batch 1, GPT-2 124M's shape at batch 1 and 8, and at
+batch 1 by beam search of width 4; prompts of 16 tokens. Ours is timed from lists of ids to lists of ids; compiling
+comes before and is told apart. `same_tokens` is the share of positions at which both wrote the same id; `best` compares
+the fastest call of each.
 """
 
 import os
@@ -17,7 +18,7 @@ import torch
 from harness import arguments, cpu, interleaved, seconds, write
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from jaxgpt.decode import Sampling, generate
+from jaxgpt.decode import BeamSearch, Sampling, beam_search, generate
 from jaxgpt.interop.families import gpt2
 from jaxgpt.nn.stack import unstack
 
@@ -32,6 +33,7 @@ class Setting(NamedTuple):
     max_new: int
     goal: float
     """Our tokens per second over theirs."""
+    beams: int = 1
 
 
 ENDLESS = {"bos_token_id": None, "eos_token_id": None}  # write all tokens, whatever they are
@@ -41,12 +43,13 @@ SETTINGS = (
     Setting("tiny_b1", TINY, batch=1, max_new=48, goal=5.0),
     Setting("124m_b1", SMALL, batch=1, max_new=64, goal=1.0),
     Setting("124m_b8", SMALL, batch=8, max_new=64, goal=1.0),
+    Setting("124m_beam4", SMALL, batch=1, max_new=64, goal=2.0, beams=4),
 )
 
 
 def measure(setting: Setting, theirs: GPT2LMHeadModel, rounds: int) -> dict[str, float]:
     """The figures of one setting, named after it."""
-    name, config, batch, max_new, _ = setting
+    name, config, batch, max_new, _, beams = setting
     model = gpt2.FAMILY.spec(config.to_dict())
     weights = {key: tensor.numpy() for key, tensor in theirs.state_dict().items()}
     params = unstack(jax.device_put(gpt2.FAMILY.read(weights, model)))
@@ -56,10 +59,14 @@ def measure(setting: Setting, theirs: GPT2LMHeadModel, rounds: int) -> dict[str,
     mask_BT = torch.ones_like(prompt_BT)
 
     def ours() -> list[list[int]]:
+        if beams > 1:
+            found = beam_search(model, params, prompts, max_new, BeamSearch(width=beams))
+            return [best.ids for (best,) in found]
         return generate(model, params, prompts, max_new, GREEDY)
 
     def peer() -> list[list[int]]:
-        out = theirs.generate(prompt_BT, attention_mask=mask_BT, max_new_tokens=max_new, do_sample=False)
+        how = {"attention_mask": mask_BT, "max_new_tokens": max_new, "do_sample": False, "num_beams": beams}
+        out = theirs.generate(prompt_BT, **how)
         return out[:, PROMPT:].tolist()
 
     compiling = seconds(ours)

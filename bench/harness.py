@@ -84,6 +84,19 @@ def no_data(path: Path) -> str:
     return f"no data at {path}; set JAXGPT_DATA to the folder that holds tinyshakespeare/"
 
 
+def found(name: str, path: Path) -> Path:
+    """The path. Where there is no such file the script ends, and says so with the variable that would name it."""
+    if not path.is_file():
+        print(f"skipped: no data at {path}; set {name} (see the top of this script)")
+        raise SystemExit(0)
+    return path
+
+
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct, as JAXGPT_SMOLLM2 names it."""
+    return found("JAXGPT_SMOLLM2", Path(os.environ.get("JAXGPT_SMOLLM2", "SmolLM2-135M-Instruct.Q4_1.gguf")))
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Wall-clock time of one call, which must wait for its own result."""
     start = time.perf_counter()

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from harness import arguments, cpu, interleaved, seconds, write
+from harness import arguments, cpu, found, interleaved, seconds, smollm2, write
 from transformers import AutoModelForCausalLM
 
 import jaxgpt
@@ -42,14 +42,6 @@ GOALS = "goals: load <= 20 s, speedup >= 0.8"
 
 Score = Callable[[list[int]], np.ndarray]
 """Ids of a text -> logits (tokens, V)."""
-
-
-def found(name: str, path: Path) -> Path:
-    """Ends the script, and says so, where there is no such file."""
-    if not path.is_file():
-        print(f"skipped: no data at {path}; set {name} (see the top of this script)")
-        raise SystemExit(0)
-    return path
 
 
 class Result(NamedTuple):
@@ -102,7 +94,7 @@ def written(items: list[dict[str, str]], held: jaxgpt.Loaded, rows: int = 20) ->
 
 def main() -> None:
     options = arguments("SmolLM2-135M-Instruct from GGUF: loading, LAMBADA, tokens per second against Hugging Face")
-    model_file = found("JAXGPT_SMOLLM2", Path(os.environ.get("JAXGPT_SMOLLM2", "SmolLM2-135M-Instruct.Q4_1.gguf")))
+    model_file = smollm2()
     data = Path(os.environ.get("JAXGPT_DATA", ".")) / "lambada" / "lambada_openai.jsonl"
     lines = found("JAXGPT_DATA", data).read_text(encoding="utf-8").splitlines()[:ITEMS]
     items = [json.loads(line) for line in lines]
