@@ -87,7 +87,7 @@ IN_WORDS = ("choice", "classify")
 
 def _answers_by_head(run: Path, task: str) -> bool:
     """Whether a task is for the head that answers about texts: one that cannot be put in words, or of a model that has
-    such a head or does not continue texts. Reads no weights of runs."""
+    such a head or does not continue texts. Reads no weights."""
     if task not in IN_WORDS:
         return True
     from jaxgpt.runs.objective_run import ObjectiveRun
@@ -96,9 +96,9 @@ def _answers_by_head(run: Path, task: str) -> bool:
     if (run / "config.yaml").exists():
         model = load_yaml(ObjectiveRun, run / "config.yaml").model
     else:
-        from jaxgpt.inference.load import load
+        from jaxgpt.interop.recognize import read_source
 
-        model = load(run).model
+        model = read_source(run).model
     return model.text_head is not None or not model.continues
 
 
