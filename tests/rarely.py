@@ -17,9 +17,17 @@ def mostly(cases, *kept):
     return [case if case in kept else rarely(*case) if isinstance(case, tuple) else rarely(case) for case in cases]
 
 
-def pytest_collection_modifyitems(items):
-    """Marks as slow what `often` does not name."""
+def pytest_collection_modifyitems(config, items):
+    """Marks as slow what `often` does not name. A name that no case has is an error: it would hide cases for good."""
+    cases = {}
     for item in items:
         for mark in item.iter_markers("often"):
+            cases.setdefault((item.nodeid.partition("[")[0], mark.args), []).append(item.name)
             if not any(part in item.name for part in mark.args):
                 item.add_marker(pytest.mark.slow)
+    if any("::" in word for word in config.args):  # of some tests not all cases are here
+        return
+    for (test, parts), names in cases.items():
+        for part in parts:
+            if not any(part in name for name in names):
+                raise pytest.UsageError(f"{test}: often names {part!r}, and no case is called so")

@@ -32,7 +32,7 @@ def shell(line, **environment):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-@pytest.mark.often("list configs", "/dev/full-", "show nothing 2>&-", "naïve", "--help")
+@pytest.mark.often("list configs", "/dev/full-", "show nothing 2>&-", "ascii $J show", "--help")
 @pytest.mark.parametrize(
     ("line", "status", "out", "err"),
     [

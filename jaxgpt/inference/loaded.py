@@ -188,17 +188,17 @@ class Loaded:
         every text starts with, where the vocabulary has one, is put in front. Another temperature, cut, penalty or seed
         compiles nothing. Raises ConfigError naming the argument that cannot be.
         """
-        sampling = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "repetition_penalty": repetition_penalty,
-            "min_p": min_p,
-            "typical_p": typical_p,
-            "no_repeat_ngram_size": no_repeat_ngram_size,
-            "min_new": min_new,
-        }
-        return self.write(self.rows(prompts), max_new, Sampling.checked(**sampling), seed, checked_stops(stop))
+        sampling = Sampling.checked(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            min_p=min_p,
+            typical_p=typical_p,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+            min_new=min_new,
+        )
+        return self.write(self.rows(prompts), max_new, sampling, seed, checked_stops(stop))
 
     def generate_with_log_probs(
         self,
@@ -208,10 +208,10 @@ class Loaded:
         seed: int = 0,
         **sampling: Any,
     ) -> list[Generated]:
-        """`generate`, with the ids of each text and how likely the model held each of them; `sampling`: its fields of a
-        draw, as `temperature=0.7, top_p=0.9`."""
+        """`generate`, with the ids of each text and the log-probability of each; `sampling`: its fields of a draw, as
+        `temperature=0.7, top_p=0.9`."""
         rows, stops = self.rows(prompts), checked_stops(stop)
-        return self._write(rows, max_new, Sampling.checked(**sampling), seed, self.ends, self.dtype, stops, (), True)
+        return self._write(rows, max_new, Sampling.checked(**sampling), seed, stops, log_probs=True)
 
     def write(
         self,
@@ -223,12 +223,20 @@ class Loaded:
         suppress: Sequence[int] = (),
     ) -> list[str]:
         """`generate` of what is ids already; ids in `suppress` are never written."""
-        written = self._write(rows, max_new, sampling, seed, self.ends, self.dtype, stops, suppress)
-        return [one.text for one in written]
+        return [one.text for one in self._write(rows, max_new, sampling, seed, stops, suppress)]
 
-    @property
-    def _write(self) -> Callable[..., list[Generated]]:
-        return partial(write, self.continuing, self._unstacked, self.tokenizer)
+    def _write(
+        self,
+        rows: Sequence[list[int]],
+        max_new: int,
+        sampling: Sampling,
+        seed: int,
+        stops: Sequence[str],
+        suppress: Sequence[int] = (),
+        log_probs: bool = False,
+    ) -> list[Generated]:
+        how = max_new, sampling, seed, self.ends, self.dtype, stops, suppress, log_probs
+        return write(self.continuing, self._unstacked, self.tokenizer, rows, *how)
 
     def beam_search(
         self, prompts: str | Sequence[str], max_new: int = 32, n_best: int = 1, **fields: Any

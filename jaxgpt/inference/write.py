@@ -55,8 +55,10 @@ def write(
             whole.log_probs.extend(piece.log_probs)
         own = [until_end(whole.ids, ends) for whole in new]
         texts = [codec.continuation(row, ids) for row, ids in zip(rows, own, strict=True)]
-        over = (len(ids) < len(whole.ids) or before_stop(text, stops) != text
-                for ids, whole, text in zip(own, new, texts, strict=True))  # fmt: skip
+        over = (
+            len(ids) < len(whole.ids) or before_stop(text, stops) != text
+            for ids, whole, text in zip(own, new, texts, strict=True)
+        )
         if stops and all(over):
             break
     return [Generated(before_stop(text, stops), *whole) for text, whole in zip(texts, new, strict=True)]

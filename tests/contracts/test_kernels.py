@@ -216,7 +216,7 @@ SOME: st.SearchStrategy[Pattern] = st.one_of(
 
 
 @pytest.mark.parametrize("fast", [BlockSparse, Chunked, Spans])
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(shape=SHAPES, pattern=SOME, soft_cap=st.sampled_from([None, 2.0]))
 def test_any_length_and_width_whatever_the_block(fast, shape, pattern, soft_cap):
     length, groups, width, block = shape

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rarely import rarely
 
 from jaxgpt.decode import Sampling, generate, generation, rollout, rollouts, stream
 from jaxgpt.decode.loop import Inputs, Program, advance, begin
@@ -37,15 +38,16 @@ def written(params, sampling=HOT, eot=None):
     return generate(SPEC, params, PROMPTS, NEW, sampling, ends=ends), streamed, roll(params, tokens, lengths, key)
 
 
-def test_pieces_of_a_known_count_write_the_same(params, monkeypatch):
-    eot = generate(SPEC, params, PROMPTS, NEW, HOT)[0][-1]
+@pytest.mark.parametrize("ends", [True, rarely(False)])
+def test_pieces_of_a_known_count_write_the_same(params, monkeypatch, ends):
+    eot = generate(SPEC, params, PROMPTS, NEW, HOT)[0][-1] if ends else None
     asked = written(params, eot=eot)
     for module in (generation, rollouts):
         monkeypatch.setitem(module.PIECE, "cpu", 4)
     got = written(params, eot=eot)
     assert got[:2] == asked[:2]
     jax.tree.map(np.testing.assert_array_equal, got[2], asked[2])
-    assert all(len(row) < NEW for row in asked[0][:1])
+    assert (len(asked[0][0]) < NEW) == ends
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 9, 31, 63, 97, 101, 511])
