@@ -48,7 +48,7 @@ def minilm(folder: Path, seeds: int) -> dict[str, float]:
     """One epoch of SimCSE from real weights, for each seed."""
     model = jaxgpt.load(folder)
     test = read_subsets(Path(os.environ["JAXGPT_DATA"]) / "stsb_en/stsb-en-test.csv")
-    start = sts(lambda texts: model.encode(texts, quiet=True), test)["sts/all"]
+    start = sts(lambda texts: model.encode(texts, quiet=True), test).figures["sts/all"]
     after = []
     for seed in range(seeds):
         given = {"start": str(folder), "tokenizer": {"kind": "wordpiece", "path": str(folder)}, "seed": seed}

@@ -2,13 +2,15 @@
 
 JAXGPT_SMOLLM2 names the .gguf (see bench/smollm2.py), JAXGPT_DATA the folder with `lambada/`, `copa/`, `arc_easy/` and
 `wikitext2/`. `python bench/whole_sets.py NAME ...` runs those of SETS alone, without a name all of them; what the file
-of `--json` holds of others stays, so that the hours can be taken in parts. Seconds are of one process from its start to
-its figures, compiling included: they say what it costs to repeat them in this order, each question being asked once
-(LAMBADA's words of one token are the same question by two protocols), not how fast anything is.
+of `--json` holds of others stays, so that the hours can be taken in parts. Each is a process, and its seconds are
+from its start to its figures, compiling included: they say what it costs to repeat them in this order, each question
+being asked once (LAMBADA's words of one token are the same question by two protocols), not how fast anything is.
+Seconds of the clock hold whatever else the machine did; `processor_seconds`, of all cores together, do not.
 """
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -33,9 +35,16 @@ def measured(model: Path, words: list[str]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "jaxgpt", "eval", str(model), *words, "--json", str(out)]
+        before = processor_seconds()
         took = seconds(lambda: subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}))
         figures: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
-    return figures | {"seconds": took}
+    return figures | {"seconds": took, "processor_seconds": processor_seconds() - before}
+
+
+def processor_seconds() -> float:
+    """Seconds of all cores that the processes started here have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:

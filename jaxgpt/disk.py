@@ -195,6 +195,13 @@ def write_json_atomic(path: Path, value: Any) -> None:
         file.write(text.encode())
 
 
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes an object a line, UTF-8, whole or not at all. NaN and infinity become null. Raises as `atomic` does."""
+    with atomic(path) as file:
+        for row in rows:
+            file.write(json.dumps(strict(row)[0], ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+
+
 def read_json(path: str | Path, most: int = MOST) -> Any:
     """The content of a small JSON file. Raises ConfigError, one line that begins with the path, for what `read_small`
     refuses and for what is not JSON as the standard has it: NaN, infinite numbers, and values nested without end."""

@@ -1,19 +1,23 @@
 """`jaxgpt eval`: a model measured by a task, or two models by one."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from jaxgpt import shipped
 from jaxgpt.arguments import Json, Overrides, Source, before_jax, predictions_file
-from jaxgpt.disk import resolve, strict, typed, write_json_atomic
+from jaxgpt.disk import resolve, strict, typed, write_json_atomic, write_json_lines
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import did_you_mean, quote
 from jaxgpt.terminal import say, standard_output
 from jaxgpt.text.corpora.locate import locate
+
+if TYPE_CHECKING:
+    from jaxgpt.evals import EvalTask
 
 
 def evaluate(
@@ -21,7 +25,7 @@ def evaluate(
     task: Annotated[
         str,
         typer.Argument(
-            help="perplexity, cloze, choice, classify, generate; sts, retrieval, similarity, regress; a file "
+            help="perplexity, cloze, choice, classify, generate; sts, retrieval; similarity, regress; a file "
             "eval/NAME of `jaxgpt list configs`; or a FILE.py:NAME of your own",
             metavar="TASK",
         ),
@@ -51,45 +55,51 @@ def evaluate(
     fresh: Annotated[bool, typer.Option("--fresh", help="ask again what was answered before")] = False,
 ) -> None:
     """How good a model is at a task: foreseeing texts, choosing, answering in words, by embeddings, by its own head."""
-    from jaxgpt.evals.of_vectors import LABELLED, TASKS
-
     before_jax()
-    for option, value in (("--pooling", pooling), ("--picture", picture)):
-        if value is not None and task not in TASKS:
-            raise ConfigError(f"{option}: is for tasks of vectors, {' and '.join(TASKS)}; leave it out of '{task}'")
     if path is not None:
         locate(path, "--path")
-    elif task in (*TASKS, *LABELLED):
-        raise ConfigError(f"--path: is missing; task '{task}' needs data")
-    fields = {"path": path, "shots": shots, "limit": limit}
-    options = {"--shots": shots, "--limit": limit, "--against": against}
-    given = [*(overrides or []), *(name for name, value in options.items() if value is not None)]
-    if path is not None and (
-        task in TASKS or (task in LABELLED and (task not in IN_WORDS or not given) and _answers_by_head(run, task))
-    ):
-        if given:
-            raise ConfigError(f"{given[0]}: is for tasks in words; leave it out of '{task}'")
-        if task in TASKS:
-            if predictions is not None:
-                raise ConfigError(f"--predictions: task '{task}' answers nothing; known: {', '.join(LABELLED)}")
-            _of_vectors(run, task, path, pooling, batch_size, picture, json_path)
-        else:
-            _of_head(run, task, path, batch_size, predictions, json_path)
-        return
-    _in_words(run, task, overrides or [], fields, against, batch_size, fresh, json_path, predictions)
+    fields = {"path": path, "shots": shots, "limit": limit, "pooling": pooling}
+    asked = task_named(task, overrides or [], fields, run)
+    draw = None
+    if picture is not None:
+        from jaxgpt.plots.heat_alone import drawing
+
+        draw = drawing(asked, picture)
+    from jaxgpt.evals.measured import compared
+    from jaxgpt.inference.asked import Asked
+    from jaxgpt.inference.load import load
+    from jaxgpt.inference.remembered import Remembered
+
+    ask = asked.opened()
+
+    def ready(source: Path) -> Asked:
+        model = load(source)
+        return Asked(model, batch_size, memory=None if fresh else Remembered(model.digest))
+
+    model = ready(run)
+    ours = ask(model)
+    if predictions is not None:
+        write_json_lines(predictions, ({"row": number, **row} for number, row in enumerate(ours.rows, 1)))
+        say(f"predictions: {typed(predictions)}")
+    if against is None:
+        show(ours.figures, json_path, ours.intervals())
+    else:
+        theirs = ask(ready(against))
+        show_both(ours.figures, theirs.figures, compared(ours, theirs), json_path)
+    if picture is not None and draw is not None:
+        draw(partial(model.encode, pooling=pooling), typed(run))
+        say(f"heat map: {typed(picture)}")
 
 
 TEXT = (str, str | None)
 """Types of fields whose value is taken as it is typed: a template may begin with a brace."""
 IN_WORDS = ("choice", "classify")
-"""Tasks that a model's head answers where it has one, and a language model in words."""
+"""Forms of answers that a model's head gives where it has one, and a language model in words."""
 
 
-def _answers_by_head(run: Path, task: str) -> bool:
-    """Whether a task is for the head that answers about texts: one that cannot be put in words, or of a model that has
-    such a head or does not continue texts. Reads no weights."""
-    if task not in IN_WORDS:
-        return True
+def by_head(run: Path) -> bool:
+    """Whether a task that could be put in words is for the head that answers about texts: of a model that has such a
+    head, or does not continue texts. Reads no weights."""
     from jaxgpt.runs.objective_run import ObjectiveRun
     from jaxgpt.spec import load_yaml
 
@@ -102,85 +112,17 @@ def _answers_by_head(run: Path, task: str) -> bool:
     return model.text_head is not None or not model.continues
 
 
-def _of_vectors(
-    run: Path, task: str, path: str, pooling: str | None, batch_size: int, picture: Path | None, json_path: Path | None
-) -> None:
-    from jaxgpt.evals.of_vectors import open_task
-    from jaxgpt.evals.vectors import remembering
-    from jaxgpt.inference.load import load
-
-    measure = open_task(task, path)
-    draw = None
-    if picture is not None:
-        from jaxgpt.plots.heat_alone import drawing
-
-        draw = drawing(task, path, picture)
-    model = load(run)
-    encode = remembering(lambda texts: model.encode(texts, batch_size, pooling))
-    show(measure(encode), json_path)
-    if picture is not None and draw is not None:
-        draw(encode, typed(run))
-        say(f"heat map: {typed(picture)}")
-
-
-def _of_head(
-    run: Path,
-    task: str,
-    path: str,
-    batch_size: int,
-    predictions: Path | None,
-    json_path: Path | None,
-) -> None:
-    from jaxgpt.inference.evaluate import evaluate as answered
-
-    show(answered(run, task, path, batch_size, predictions), json_path)
-    if predictions is not None:
-        say(f"predictions: {typed(predictions)}")
-
-
-def _in_words(
-    run: Path,
-    task: str,
-    overrides: list[str],
-    fields: dict[str, Any],
-    against: Path | None,
-    batch_size: int,
-    fresh: bool,
-    json_path: Path | None,
-    predictions: Path | None,
-) -> None:
-    from jaxgpt.evals.measured import compared
-    from jaxgpt.inference.asked import Asked
-    from jaxgpt.inference.evaluate import write_lines
-    from jaxgpt.inference.load import load
-    from jaxgpt.inference.remembered import Remembered
-
-    ask = task_named(task, overrides, fields).opened()
-
-    def measured(source: Path) -> Any:
-        model = load(source)
-        return ask(Asked(model, batch_size, memory=None if fresh else Remembered(model.digest)))
-
-    ours = measured(run)
-    if predictions is not None:
-        write_lines(predictions, ({"row": number, **row} for number, row in enumerate(ours.rows, 1)))
-        say(f"predictions: {typed(predictions)}")
-    if against is None:
-        show(ours.figures, json_path, ours.intervals())
-        return
-    theirs = measured(against)
-    show_both(ours.figures, theirs.figures, compared(ours, theirs), json_path)
-
-
-def task_named(word: str, overrides: list[str], options: dict[str, Any]) -> Any:
-    """The task that a word of the command line means, with its fields. Raises ConfigError."""
+def task_named(word: str, overrides: list[str], options: dict[str, Any], run: Path) -> "EvalTask":
+    """The task that a word of the command line means of the model at `run`, with its fields. Raises ConfigError."""
     from jaxgpt.evals import EvalTask
+    from jaxgpt.evals.labelled import KNOWN
     from jaxgpt.evals.tasks import Choice  # noqa: F401  declares all
     from jaxgpt.lab.question.file import import_file
     from jaxgpt.spec import members, parse
     from jaxgpt.spec.overrides import apply_overrides
     from jaxgpt.spec.yamlio import read_yaml
 
+    given = {name: value for name, value in options.items() if value is not None}
     file, colon, name = word.rpartition(":")
     known = members("evaluation_task")
     tree: dict[str, Any]
@@ -196,24 +138,31 @@ def task_named(word: str, overrides: list[str], options: dict[str, Any]) -> Any:
         if wanted not in own:
             raise ConfigError(f"{word}: declares {', '.join(own) or 'no task'}; name one of them as FILE.py:NAME")
         tree = {"kind": wanted}
+    elif word in IN_WORDS and "path" in given and not (overrides or "shots" in given) and by_head(run):
+        tree = {"kind": "text_head", "form": word}
     elif word in known:
         tree = {"kind": word}
+    elif word in KNOWN:
+        tree = {"kind": "text_head", "form": word}
     elif shipped.by_name(word, "config") is not None or word.endswith(".yaml"):
         tree = read_yaml(shipped.find(word, "config"))
     else:
-        from jaxgpt.evals.of_vectors import LABELLED, TASKS
-
-        names = sorted({*known, *TASKS, *LABELLED, *(n for n in shipped.names("config") if n.startswith("eval/"))})
+        names = sorted({*known, *KNOWN, *(n for n in shipped.names("config") if n.startswith("eval/"))})
         raise ConfigError(f"task: unknown {quote(word)}{did_you_mean(word, names)}")
     member: Any = EvalTask.class_of(tree)
     for override in overrides:
         field, sign, text = override.partition("=")
         literal = sign and field in member.model_fields and member.model_fields[field].annotation in TEXT
         tree = apply_overrides(tree, {field: text} if literal and text != "null" else [override], EvalTask)
-    tree |= {name: value for name, value in options.items() if value is not None}
+    for option in given:
+        if option != "path" and option not in member.model_fields:
+            having = [kind for kind, other in sorted(known.items()) if option in other.model_fields]
+            raise ConfigError(f"--{option}: task '{word}' takes none; leave it out (it is for {', '.join(having)})")
+    tree |= given
     if "path" not in tree:
         raise ConfigError(f"--path: is missing; task '{word}' needs data")
-    return parse(EvalTask, tree)
+    task: EvalTask = parse(EvalTask, tree)
+    return task
 
 
 def show(

@@ -110,8 +110,14 @@ def test_every_recipe_is_a_task():
         (["choice", "--path", "riddles.jsonl", "--shots", "-1"], "shots"),
         (["choice", "--path", "riddles.jsonl", "prompt={quary}"], "no field 'quary'; did you mean 'query'?"),
         (["cloze", "--path", "riddles.jsonl"], "name the one to use as prompt"),
-        (["eval/copa", "--pooling", "mean"], "--pooling: is for tasks of vectors, retrieval and sts; leave it out"),
-        (["sts", "--path", "rows.tsv", "--shots", "2"], "--shots: is for tasks in words; leave it out of 'sts'"),
+        (
+            ["eval/copa", "--pooling", "mean"],
+            "--pooling: task 'eval/copa' takes none; leave it out (it is for retrieval, sts)",
+        ),
+        (
+            ["sts", "--path", "rows.tsv", "--shots", "2"],
+            "--shots: task 'sts' takes none; leave it out (it is for choice, classify, cloze, generate",
+        ),
     ],
 )
 def test_bad_input_is_one_line_before_any_model(call, words, message):

@@ -1,5 +1,6 @@
-"""What a model is measured by: tasks asked in words (`evals.tasks`), how well it answers about labelled texts
-(`evals.labelled`), and what its vectors are good for: semantic similarity, retrieval, the adapter for mteb."""
+"""What a model is measured by: tasks (`evals.tasks`), in words, about labelled texts (`evals.labelled`), or of what its
+vectors are good for (`evals.sts`, `evals.retrieval`), figures with intervals (`evals.measured`), and adapters for
+mteb and lm-eval."""
 
 from jaxgpt.evals.tasks.task import EvalTask
 from jaxgpt.evals.vectors import Encode

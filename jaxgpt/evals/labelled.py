@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgpt.evals.measured import Measured, of_rows
 from jaxgpt.objectives import Objective
 from jaxgpt.ops.metrics.calibration import probabilities
 from jaxgpt.spec import ConfigError
@@ -91,21 +92,28 @@ def _expected(task: str) -> str:
 
 def measure(
     name: str, task: Objective, labels: Sequence[str] | None, rows: Sequence[TextRow], answers: Answers
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
+) -> Measured:
     """The task's figures over the rows as `NAME/...`, NaN where the rows cannot tell, and what is predicted of each
     row: its texts, its label, `predicted`, and the probabilities of labels or candidates.
 
     `labels`: the model's, by which rows may be labelled or, where none of these is there, by their numbers. Raises
     ConfigError for a label that the model does not have, no number, or no place of a candidate.
     """
-    targets = _targets(task, labels, rows)
+    target_N = _targets(task, labels, rows)
     outputs_NC = answers(rows)
-    figures = {f"{name}/{figure}": float(value) for figure, value in task.figures(outputs_NC, targets).items()}
-    figures[f"{name}/rows"] = len(rows)
-    return figures, [
-        {"row": number, "texts": list(row.texts), **_predicted(task, labels, target, outputs_C, len(row.texts) - 1)}
-        for number, (row, target, outputs_C) in enumerate(zip(rows, targets, outputs_NC, strict=True), 1)
+    names = list(task.figures(outputs_NC, target_N))
+
+    def of(index: np.ndarray) -> list[float]:
+        figures = task.figures(outputs_NC[index], target_N[index])
+        return [float(figures[each]) for each in names]
+
+    right = {} if task.target == "number" else {f"{name}/accuracy": outputs_NC.argmax(-1) == target_N}
+    predicted = [
+        {"texts": list(row.texts), **_predicted(task, labels, target, outputs_C, len(row.texts) - 1)}
+        for row, target, outputs_C in zip(rows, target_N, outputs_NC, strict=True)
     ]
+    figures = tuple(f"{name}/{figure}" for figure in names)
+    return Measured(figures, len(rows), of_rows(len(rows), of), right, {f"{name}/rows": len(rows)}, predicted)
 
 
 def _targets(task: Objective, labels: Sequence[str] | None, rows: Sequence[TextRow]) -> np.ndarray:

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike
 
 LEVEL = 0.95
 """Of intervals."""
-DRAWS = 2000
-"""Resamples of the items."""
+DRAWS, FEWEST_DRAWS = 2000, 200
+"""Resamples of the items, and how many there are at least."""
+DRAWN = 40_000_000
+"""Items that are drawn in all: of more than 20,000 there are fewer resamples."""
 FEWEST = 10
 """Items below which there is no interval: so few say nothing of others."""
 AT_ONCE = 1 << 22
@@ -99,9 +101,10 @@ def mcnemar(a_N: np.ndarray, b_N: np.ndarray) -> float:
     return 1.0 if only_a + only_b == 0 else float(binomtest(only_a, only_a + only_b).pvalue)
 
 
-def resamples(items: int, draws: int = DRAWS, seed: int = 0) -> Iterator[np.ndarray]:
+def resamples(items: int, draws: int | None = None, seed: int = 0) -> Iterator[np.ndarray]:
     """float64 (R, N) in parts: how often each item is drawn, with replacement; the same for every model."""
     rng = np.random.default_rng(seed)
+    draws = draws or max(FEWEST_DRAWS, min(DRAWS, DRAWN // items))
     rows = max(1, AT_ONCE // items)
     for start in range(0, draws, rows):
         count = min(rows, draws - start)
@@ -116,6 +119,17 @@ def of_sums(sums_NS: ArrayLike, of: Callable[[np.ndarray], Sequence[Any]]) -> We
     def weigh(counts_RN: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
             return np.stack([np.asarray(value, float) for value in of((counts_RN @ items).T)], 1)
+
+    return weigh
+
+
+def of_rows(items: int, of: Callable[[np.ndarray], Sequence[float]]) -> Weigh:
+    """Figures that are no function of sums, a ranking's say: `of` gives F of the rows at an index, each as often as it
+    is drawn."""
+
+    def weigh(counts_RN: np.ndarray) -> np.ndarray:
+        rows_N = np.arange(items)
+        return np.array([of(np.repeat(rows_N, counts_N)) for counts_N in counts_RN.astype(int)], float)
 
     return weigh
 

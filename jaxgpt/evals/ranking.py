@@ -47,20 +47,21 @@ def ranks_of(
     ]
 
 
-def recall_at(ranks: Sequence[np.ndarray], k: int) -> float:
-    """The share of a query's relevant documents that stand in the first `k`, mean over queries, 0 to 1."""
-    return float(np.mean([(each <= k).mean() for each in ranks]))
+def recall_at(ranks: Sequence[np.ndarray], k: int) -> np.ndarray:
+    """float64 (Q,): the share of a query's relevant documents that stand in the first `k`, 0 to 1."""
+    return np.array([(each <= k).mean() for each in ranks])
 
 
-def mrr(ranks: Sequence[np.ndarray], k: int) -> float:
-    """1 / rank of the first relevant document, 0 behind `k`, mean over queries (Voorhees 1999, TREC-8)."""
-    return float(np.mean([1 / each[0] if each[0] <= k else 0.0 for each in ranks]))
+def mrr(ranks: Sequence[np.ndarray], k: int) -> np.ndarray:
+    """float64 (Q,), whose mean is the mean reciprocal rank: 1 / rank of the first relevant document, 0 behind `k`
+    (Voorhees 1999, TREC-8)."""
+    return np.array([1 / each[0] if each[0] <= k else 0.0 for each in ranks])
 
 
-def ndcg(ranks: Sequence[np.ndarray], k: int) -> float:
-    """Gains of 1, discounted by log2(1 + rank) down to `k`, over the best that can be had; mean over queries, 0 to 1
+def ndcg(ranks: Sequence[np.ndarray], k: int) -> np.ndarray:
+    """float64 (Q,): gains of 1, discounted by log2(1 + rank) down to `k`, over the best that can be had, 0 to 1
     (Järvelin & Kekäläinen 2002)."""
-    return float(np.mean([_gain(each[each <= k]) / _gain(np.arange(1, min(len(each), k) + 1)) for each in ranks]))
+    return np.array([_gain(each[each <= k]) / _gain(np.arange(1, min(len(each), k) + 1)) for each in ranks])
 
 
 def _gain(ranks: np.ndarray) -> float:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from jaxgpt.evals.measured import Measured, means
 from jaxgpt.evals.ranking import mrr, ndcg, ranks_of, recall_at
 from jaxgpt.evals.vectors import Encode, encode_once
 from jaxgpt.spec import ConfigError
@@ -21,7 +24,7 @@ NAMED = (
 CUTS = (1, 5, 10)
 
 
-class Retrieval(NamedTuple):
+class Searched(NamedTuple):
     """Distinct queries, distinct documents, and for each query the places of those that answer it."""
 
     queries: list[str]
@@ -29,7 +32,7 @@ class Retrieval(NamedTuple):
     relevant: list[list[int]]
 
 
-def read_retrieval(path: Path) -> Retrieval:
+def read_retrieval(path: Path) -> Searched:
     """Rows of a query, a document that answers it, and in further columns documents that do not: pairs or triples as
     one trains on, named as in NAMED or without a header. A query with several answers has a row for each.
 
@@ -41,24 +44,23 @@ def read_retrieval(path: Path) -> Retrieval:
     return from_rows(rows)
 
 
-def from_rows(rows: Sequence[Sequence[str]]) -> Retrieval:
+def from_rows(rows: Sequence[Sequence[str]]) -> Searched:
     """Merges queries, and documents, that have the same text. An answer of any row is no distractor in another."""
     document: dict[str, int] = {}
     answers: dict[str, dict[int, None]] = {}
     for query, *texts in rows:
         places = [document.setdefault(text, len(document)) for text in texts]
         answers.setdefault(query, {})[places[0]] = None
-    return Retrieval(list(answers), list(document), [list(places) for places in answers.values()])
+    return Searched(list(answers), list(document), [list(places) for places in answers.values()])
 
 
-def retrieval(encode: Encode, data: Retrieval) -> dict[str, float]:
-    """`retrieval/recall@1`, `@5`, `@10`, `mrr@10` and `ndcg@10` by cosine, 0 to 1, means over queries; and how many
-    queries and documents there are. A text that is both query and document is encoded once, and finds itself."""
+def retrieval(encode: Encode, data: Searched, name: str = "retrieval") -> Measured:
+    """`NAME/recall@1`, `@5`, `@10`, `mrr@10` and `ndcg@10` by cosine, 0 to 1, means over queries; and how many queries
+    and documents there are. A text that is both query and document is encoded once, and finds itself."""
     vectors_UD, (query, document) = encode_once(encode, data.queries, data.documents)
     ranks = ranks_of(vectors_UD[query], vectors_UD[document], data.relevant)
-    figures = {f"retrieval/recall@{k}": recall_at(ranks, k) for k in CUTS}
-    figures["retrieval/mrr@10"] = mrr(ranks, 10)
-    figures["retrieval/ndcg@10"] = ndcg(ranks, 10)
-    figures["retrieval/queries"] = len(data.queries)
-    figures["retrieval/documents"] = len(data.documents)
-    return figures
+    figures = {f"{name}/recall@{k}": recall_at(ranks, k) for k in CUTS}
+    figures |= {f"{name}/mrr@10": mrr(ranks, 10), f"{name}/ndcg@10": ndcg(ranks, 10)}
+    facts = {f"{name}/queries": len(data.queries), f"{name}/documents": len(data.documents)}
+    rows = [{"query": text, "ranks": each.tolist()} for text, each in zip(data.queries, ranks, strict=True)]
+    return Measured(tuple(figures), len(ranks), means(np.stack([*figures.values()], 1)), {}, facts, rows)

@@ -9,9 +9,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgpt.evals.ranking import cosine_pairs
+from jaxgpt.evals.measured import Measured, of_rows
+from jaxgpt.evals.ranking import cosine_pairs, unit_rows
 from jaxgpt.evals.vectors import Encode, encode_once
-from jaxgpt.ops.contrastive import alignment, uniformity
+from jaxgpt.ops.contrastive import uniformity
 from jaxgpt.ops.metrics.correlation import spearman
 from jaxgpt.spec import ConfigError
 from jaxgpt.text.corpora.columns import ScoredPairs, scored_pairs
@@ -23,18 +24,24 @@ SAMPLE = 4096
 """Most texts that uniformity is taken of: it looks at every pair of them."""
 
 
+def subset_files(path: Path) -> list[Path]:
+    """A file alone, or every file in a folder that may hold columns (`Format`), in order. Raises ConfigError where a
+    folder holds none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if _has_columns(file) and file.is_file())
+    if not files:
+        raise ConfigError(f"{path}: holds no {endings(columns=3)} file")
+    return files
+
+
 def read_subsets(path: Path) -> dict[str, ScoredPairs]:
-    """A file by its name without the ending, or every file in a folder that may hold columns (`Format`), in order.
+    """The pairs of each of `subset_files`, by its name without the ending.
 
     Raises ConfigError as `scored_pairs` does, and for two files of one name.
     """
-    files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if _has_columns(file) and file.is_file())
-        if not files:
-            raise ConfigError(f"{path}: holds no {endings(columns=3)} file")
     subsets: dict[str, ScoredPairs] = {}
-    for file in files:
+    for file in subset_files(path):
         form = format_of(file)
         name = file.stem[len(form.prefix) if form else 0 :]
         if name in subsets:
@@ -48,32 +55,49 @@ def _has_columns(file: Path) -> bool:
     return form is not None and not form.one_column
 
 
-def sts(encode: Encode, subsets: Mapping[str, ScoredPairs]) -> dict[str, float]:
-    """`sts/subset/NAME` of each subset; `sts/all`, of all pairs in one ranking, which SimCSE reports; `sts/mean` of the
-    subsets and `sts/weighted_mean`, by their pairs, as others do. Spearman times 100; NaN for vectors all alike.
+def sts(encode: Encode, subsets: Mapping[str, ScoredPairs], name: str = "sts") -> Measured:
+    """`NAME/subset/SUBSET` of each subset; `NAME/all`, of all pairs in one ranking, which SimCSE reports;
+    `NAME/mean` of the subsets and `NAME/weighted_mean`, by their pairs, as others do. Spearman times 100; NaN for
+    vectors all alike.
 
-    With them `sts/uniformity` of the distinct texts (of SAMPLE drawn with a fixed seed, where there are more) and, if
-    some score is 4 to 5 and none above, `sts/alignment` of those pairs (Wang & Isola 2020).
+    With them `NAME/uniformity` of the distinct texts (of SAMPLE drawn with a fixed seed, where there are more) and, if
+    some score is 4 to 5 and none above, `NAME/alignment` of those pairs (Wang & Isola 2020).
     Raises ConfigError for a subset in which all scores are equal.
     """
-    for name, subset in subsets.items():
+    for each, subset in subsets.items():
         if len(np.unique(subset.scores)) < 2:
-            raise ConfigError(f"sts: subset '{name}' orders nothing: it has no two different scores")
+            raise ConfigError(f"sts: subset '{each}' orders nothing: it has no two different scores")
     columns = [column for subset in subsets.values() for column in (subset.first, subset.second)]
     vectors_UD, index = encode_once(encode, *columns)
-    cosines = [cosine_pairs(vectors_UD[a], vectors_UD[b]) for a, b in zip(index[::2], index[1::2], strict=True)]
-    scores = [subset.scores for subset in subsets.values()]
-    each = [100 * spearman(*pair) for pair in zip(cosines, scores, strict=True)]
-    every = np.concatenate(scores)
-    figures = {f"sts/subset/{name}": value for name, value in zip(subsets, each, strict=True)}
-    figures["sts/all"] = 100 * spearman(np.concatenate(cosines), every)
-    figures["sts/mean"] = float(np.mean(each))
-    figures["sts/weighted_mean"] = float(np.average(each, weights=[len(part) for part in scores]))
-    figures["sts/pairs"] = len(every)
-    if ALIKE <= every.max() <= TOP:
-        first, second = (np.concatenate(index[side::2])[every >= ALIKE] for side in (0, 1))
-        figures["sts/alignment"] = float(alignment(*(jnp.asarray(vectors_UD[rows]) for rows in (first, second))))
+    first_N, second_N = np.concatenate(index[::2]), np.concatenate(index[1::2])
+    cosine_N = cosine_pairs(vectors_UD[first_N], vectors_UD[second_N])
+    score_N = np.concatenate([subset.scores for subset in subsets.values()])
+    subset_N = np.repeat(np.arange(len(subsets)), [len(subset.scores) for subset in subsets.values()])
+    names = [
+        *(f"{name}/subset/{each}" for each in subsets),
+        *(f"{name}/{what}" for what in ("all", "mean", "weighted_mean")),
+    ]
+    alike_N = score_N >= ALIKE
+    apart_N = np.zeros(0)
+    if alike_N.any() and score_N.max() <= TOP:
+        names.append(f"{name}/alignment")
+        a_ND, b_ND = (unit_rows(vectors_UD[rows]) for rows in (first_N, second_N))
+        apart_N = np.square(a_ND - b_ND).sum(-1)
+
+    def of(index: np.ndarray) -> list[float]:
+        own = [index[subset_N[index] == number] for number in range(len(subsets))]
+        each = [100 * spearman(cosine_N[rows], score_N[rows]) for rows in own]
+        together = 100 * spearman(cosine_N[index], score_N[index]) if len(own) > 1 else each[0]
+        figures = [*each, together, float(np.mean(each)), float(np.average(each, weights=[*map(len, own)]))]
+        alike = index[alike_N[index]]
+        return [*figures, *([float(apart_N[alike].mean()) if len(alike) else np.nan] if len(apart_N) else [])]
+
     if len(vectors_UD) > SAMPLE:
         vectors_UD = np.random.default_rng(0).choice(vectors_UD, SAMPLE, replace=False)
-    figures["sts/uniformity"] = float(uniformity(jnp.asarray(vectors_UD)))
-    return figures
+    facts = {f"{name}/pairs": len(score_N), f"{name}/uniformity": float(uniformity(jnp.asarray(vectors_UD)))}
+    pairs = [(each, *row) for each, subset in subsets.items() for row in zip(*subset, strict=True)]
+    rows = [
+        {"subset": each, "texts": [a, b], "score": float(score), "cosine": float(cosine)}
+        for (each, a, b, score), cosine in zip(pairs, cosine_N, strict=True)
+    ]
+    return Measured(tuple(names), len(score_N), of_rows(len(score_N), of), {}, facts, rows)

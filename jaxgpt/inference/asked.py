@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from jaxgpt.evals.model import Writing
+from jaxgpt.evals.forms import task_of
+from jaxgpt.evals.model import Head, Writing
 from jaxgpt.evals.pairs import Pair, Scored
 from jaxgpt.inference.loaded import Loaded
 from jaxgpt.inference.remembered import Remembered, key
 from jaxgpt.inference.write import before_stop
+from jaxgpt.objectives.choice import NEVER
 from jaxgpt.spec import ConfigError
 from jaxgpt.spec.errors import quote
 from jaxgpt.terminal import Watch, say
 from jaxgpt.text import Codec
+from jaxgpt.text.corpora.columns import TextRow
 
 PATIENCE = 3.0
 """Seconds before progress is shown."""
@@ -26,7 +29,7 @@ class Asked:
 
     def __init__(self, loaded: Loaded, batch_size: int = 32, quiet: bool = False, memory: Remembered | None = None):
         self._loaded, self._batch_size, self._quiet, self._memory = loaded, batch_size, quiet, memory
-        self._model = loaded.continuing
+        self._vectors: dict[tuple[str, str | None], np.ndarray] = {}
 
     @property
     def codec(self) -> Codec:
@@ -35,8 +38,8 @@ class Asked:
 
     @property
     def room(self) -> int:
-        """The most tokens that the model reads."""
-        return self._model.room
+        """The most tokens that the model reads. Raises ConfigError for one that continues no text."""
+        return self._loaded.continuing.room
 
     def score(self, pairs: Sequence[Pair]) -> list[Scored]:
         """See `EvalModel.score`."""
@@ -74,6 +77,39 @@ class Asked:
 
         drawn = writing.beams is None and writing.sampling.temperature > 0  # depends on what is written beside it
         return [str(text) for text in self._answers(names, ask, None if drawn else self._memory)]
+
+    def encode(self, texts: Sequence[str], pooling: str | None = None) -> np.ndarray:
+        """See `EvalModel.encode`."""
+        new = [text for text in dict.fromkeys(texts) if (text, pooling) not in self._vectors]
+        if new:
+            found = self._loaded.encode(new, self._batch_size, pooling, self._quiet)
+            self._vectors.update(zip([(text, pooling) for text in new], found, strict=True))
+        return np.stack([self._vectors[text, pooling] for text in texts])
+
+    def head(self, form: str) -> Head:
+        """See `EvalModel.head`."""
+        loaded, run = self._loaded, self._loaded.run
+        objective = task_of(None if run is None else run.objective, loaded.model, form)
+        spec = loaded.spec.model_dump_json()  # what of a row is read
+
+        def answers(rows: Sequence[TextRow]) -> np.ndarray:
+            sizes = [len(row.texts) - 1 if form == "choice" else None for row in rows]  # candidates that it has
+
+            def ask(places: list[int], done: Callable[[list[int], list[Any]], None]) -> None:
+                def of_batch(at: list[int], found: np.ndarray) -> None:
+                    done(at, [row[: sizes[places[i]]].tolist() for i, row in zip(at, found, strict=True)])
+
+                asked = [rows[place] for place in places]
+                loaded.answers(form, asked, self._batch_size, self._quiet, of_batch)
+
+            found = self._answers([key("head", form, spec, *row.texts) for row in rows], ask, self._memory)
+            out = np.full((len(rows), max(map(len, found), default=0)), NEVER, np.float32)
+            for row, numbers in zip(out, found, strict=True):
+                row[: len(numbers)] = numbers
+            return out
+
+        labels = getattr(loaded.model.text_head, "labels", None)
+        return Head(objective, labels, None if run is None else run.data, loaded.texts_a_row, answers)
 
     def _write(self, rows: list[list[int]], writing: Writing, suppress: Sequence[int]) -> list[str]:
         if writing.beams is None:

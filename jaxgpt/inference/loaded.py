@@ -14,9 +14,11 @@ from jax.typing import ArrayLike
 
 from jaxgpt.decode import BeamSearch, Sampling, beam_search, stream
 from jaxgpt.decode.session import Session
+from jaxgpt.evals.forms import task_of
 from jaxgpt.evals.pairs import Pair, Scored, encode_pairs
 from jaxgpt.inference.adapters import Adaptation
-from jaxgpt.inference.answers import Chosen, Classified, answers, task_of
+from jaxgpt.inference.answers import Chosen, Classified, answers
+from jaxgpt.inference.by_length import Done as BatchDone
 from jaxgpt.inference.chat import chat
 from jaxgpt.inference.encode import encode, recipe_for
 from jaxgpt.inference.given_rows import candidate_rows, text_rows
@@ -338,13 +340,20 @@ class Loaded:
             for row, p_C in zip(rows, p_NC, strict=True)
         ]
 
-    def answers(self, form: str, rows: Sequence[TextRow], batch_size: int = 32, quiet: bool = False) -> np.ndarray:
+    def answers(
+        self,
+        form: str,
+        rows: Sequence[TextRow],
+        batch_size: int = 32,
+        quiet: bool = False,
+        done: BatchDone | None = None,
+    ) -> np.ndarray:
         """float32 (N, C): what the text head gives for rows as a file has them; `form` is classify, similarity, regress
-        or choice. Raises ConfigError as `classify` does."""
+        or choice; `done` is called with each batch. Raises ConfigError as `classify` does."""
         run = self.run
         task = task_of(None if run is None else run.objective, self.model, form)
         limit = min(self.model.room, self.model.context if run is None else run.seq_len)
-        return answers(self._module, self._unstacked, self.tokenizer, task, rows, limit, batch_size, quiet)
+        return answers(self._module, self._unstacked, self.tokenizer, task, rows, limit, batch_size, quiet, done)
 
     @property
     def texts_a_row(self) -> int | None:

@@ -14,6 +14,7 @@ from jaxgpt.spec import ConfigError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from jaxgpt.evals import EvalTask
     from jaxgpt.evals.heat import Heat
     from jaxgpt.evals.vectors import Encode
 
@@ -24,19 +25,19 @@ _SLOPE = 50  # degrees
 _NOTE = "rows: first texts\ncolumns: second texts\nframed: the pairs, from the\nhighest human score down"
 
 
-def drawing(task: str, data: str, path: Path) -> Callable[["Encode", str], None]:
+def drawing(task: "EvalTask", path: Path) -> Callable[["Encode", str], None]:
     """What draws a model's map into `path`, given its encoder and name; all else is looked at now.
 
     Raises ConfigError for a task that has no map, an ending that cannot be written and a folder that is not there.
     """
-    if task != "sts":
-        raise ConfigError(f"{OPTION}: task '{task}' has no scored pairs to draw; leave the option out, or ask for sts")
-    ending = checked(path, OPTION)
     from jaxgpt.evals.heat import heat
-    from jaxgpt.evals.sts import read_subsets
-    from jaxgpt.text.corpora.locate import locate
 
-    subsets = read_subsets(locate(data, "--path"))
+    ending = checked(path, OPTION)
+    subsets = task.scored_pairs()
+    if not subsets:
+        raise ConfigError(
+            f"{OPTION}: task '{task.title}' has no scored pairs to draw; leave the option out, or ask for sts"
+        )
     return lambda encode, name: draw_alone(heat(encode, subsets), name, path, ending)
 
 

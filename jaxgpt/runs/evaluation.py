@@ -30,7 +30,8 @@ class Evaluation(Spec):
     """A file or folder of scored pairs, here or in JAXGPT_DATA: every pass measures `val/sts` too, how well cosines
     order them (Spearman times 100)."""
     tasks: tuple[EvalTask, ...] = ()
-    """What a decoder is asked in words at every pass: figures `val/TASK/...`, without intervals."""
+    """What else it is asked at every pass, in words, of its vectors or of its head: figures `val/TASK/...`, without
+    intervals."""
 
     def judge(self, objective: Objective) -> str:
         """The figure by which checkpoints are judged, `val/loss` say."""

@@ -36,7 +36,7 @@ def similarity(run: ObjectiveRun, codec: Codec, folder: Path) -> Callable[[Any],
 
     def measure(params: Any) -> dict[str, float]:
         vectors = remembering(lambda texts: encode(module, params, codec, texts, recipe, ROWS, quiet=True))
-        figures = sts(vectors, subsets)
+        figures = sts(vectors, subsets).figures
         write_json_atomic(folder / FILE, strict(heat(vectors, subsets).as_json())[0])
         names = {"sts/all": "val/sts", "sts/alignment": "val/alignment", "sts/uniformity": "val/uniformity"}
         return {ours: figures[name] for name, ours in names.items() if name in figures}

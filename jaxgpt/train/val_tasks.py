@@ -1,4 +1,4 @@
-"""Tasks in words while a run trains: `val/cloze/accuracy` and its like, beside the loss."""
+"""Tasks while a run trains: `val/cloze/accuracy` and its like, beside the loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,14 @@ from jaxgpt.text import Codec
 
 
 def open_tasks(run: ObjectiveRun) -> list[Ask]:
-    """What `eval.tasks` names, its data read. Raises ConfigError for bad data, for a model that continues no text, and
-    where several processes train."""
+    """What `eval.tasks` names, its data read. Raises ConfigError for bad data, for a model that is not of the kind
+    that a task asks, and where several processes train."""
     if not run.eval.tasks:
         return []
     if jax.process_count() > 1:
         raise ConfigError("eval.tasks: asked by one process only; leave it out and use `jaxgpt eval` afterwards")
-    if not run.model.continues:
-        raise ConfigError(f"eval.tasks: model {run.model.kind} continues no text; leave it out, or use a decoder")
+    for task in run.eval.tasks:
+        task.suits(run.model, run.objective)
     return [task.opened() for task in run.eval.tasks]
 
 

@@ -13,6 +13,7 @@ from jaxgpt.models import BERT
 from jaxgpt.text import WordPiece
 
 WORDS = ["banana", "bandana", "an", "nab", "bad", "dab"]
+FACTS = {"sts/pairs", "sts/uniformity"}
 PAIRS = "banana an,nab,4.5\nbad dab,an an,1\nbanana,bandana nab,3\ndab,nab,2.25\n"
 
 
@@ -25,6 +26,9 @@ def folder(weights, tmp_path_factory):
     write_folder(out / "model", model, weights(model), codec)
     (out / "data").mkdir()
     (out / "data" / "pairs.csv").write_text(PAIRS)
+    lines = PAIRS.splitlines()
+    many = [f"{line.rpartition(',')[0]},{(7 * i) % 11 / 2}" for i in range(30) for line in [lines[i % 4]]]
+    (out / "data" / "many.csv").write_text("\n".join(many) + "\n")
     (out / "data" / "answers.tsv").write_text("nab\tbad dab\ndab\tbad dab\nan\tbanana\n")
     (out / "data" / "odd.csv").write_text("a,b,c\n")
     return out
@@ -42,11 +46,30 @@ def test_a_table_and_a_file(call, folder, tmp_path):
     status, out, err = call("MODEL", "sts", "--path", "pairs.csv", "--json", str(tmp_path / "a" / "figures.json"))
     assert (status, err) == (0, [])
     figures = json.loads((tmp_path / "a" / "figures.json").read_text())
-    want = sts(jaxgpt.load(folder / "model").encode, read_subsets(folder / "data" / "pairs.csv"))
-    assert figures == pytest.approx(want, rel=1e-5)
-    rows = dict(line.split() for line in out.splitlines())
-    assert rows.keys() == figures.keys() | {"figure"} and rows["sts/pairs"] == "4"
-    assert float(rows["sts/alignment"]) == pytest.approx(figures["sts/alignment"], rel=1e-3)
+    want = sts(jaxgpt.load(folder / "model").encode, read_subsets(folder / "data" / "pairs.csv")).figures
+    ends = {f"{name}/{end}": figures.pop(f"{name}/{end}") for name in want.keys() - FACTS for end in ("low", "high")}
+    assert figures == pytest.approx(want, rel=1e-5) and {*ends.values()} == {None}  # of four items
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert rows.keys() == want.keys() | {"figure"} and rows["sts/pairs"] == ["4"]
+    assert float(rows["sts/alignment"][0]) == pytest.approx(figures["sts/alignment"], rel=1e-3)
+    assert rows["sts/all"][1:] == ["n/a", "to", "n/a"]
+
+
+def test_pairs_and_queries_have_intervals_a_limit_and_predictions(call, folder, tmp_path):
+    """Another model is compared on the same ones."""
+    where = tmp_path / "p.jsonl"
+    status, out, err = call("MODEL", "sts", "--path", "many.csv", "--predictions", str(where), "--json", "-")
+    figures = json.loads(out)
+    assert (status, err) == (0, [f"predictions: {where}"])
+    assert figures["sts/all/low"] < figures["sts/all"] < figures["sts/all/high"]
+    rows = [json.loads(line) for line in where.read_text().splitlines()]
+    assert len(rows) == figures["sts/pairs"] == 30 and rows[0]["texts"] == ["banana an", "nab"]
+    assert json.loads(call("MODEL", "sts", "--path", "many.csv", "--limit", "11", "--json", "-")[1])["sts/pairs"] == 11
+    given = ("retrieval", "--path", "answers.tsv", "--limit", "2", "--json", "-")
+    few = json.loads(call("MODEL", *given)[1])
+    assert (few["retrieval/queries"], few["retrieval/documents"]) == (2, 2)
+    same = json.loads(call("MODEL", "sts", "--path", "many.csv", "--against", "MODEL", "--json", "-")[1])
+    assert same["sts/all/difference"] == same["sts/all/difference/high"] == 0 and same["sts/all/difference/p"] == 1
 
 
 def test_figures_take_the_place_of_earlier_figures_alone(call, folder, tmp_path):
@@ -91,13 +114,16 @@ def test_a_picture_encodes_nothing_twice(call, monkeypatch, tmp_path):
         (["nowhere", "classify", "--path", "pears.csv"], "--path: 'pears.csv' is not there: tried "),
         (
             ["nowhere", "classify", "--path", "pairs.csv", "--pooling", "cls"],
-            "--pooling: is for tasks of vectors, retr",
+            "nowhere: is not there",
         ),
         (
-            ["nowhere", "choice", "--path", "pairs.csv", "--picture", "a.png"],
-            "--picture: is for tasks of vectors, retr",
+            ["MODEL", "classify", "--path", "pairs.csv", "--pooling", "cls"],
+            "--pooling: task 'classify' takes none; leave it out (it is for retrieval, sts)",
         ),
-        (["nowhere", "sts", "--path", "pairs.csv", "--predictions", "a.jsonl"], "--predictions: task 'sts' answers no"),
+        (
+            ["nowhere", "cloze", "--path", "pairs.csv", "--picture", "a.png"],
+            "--picture: task 'cloze' has no scored pairs to draw; leave the option out, or ask for sts",
+        ),
         (
             ["nowhere", "regress", "--path", "pairs.csv", "--predictions", "a.csv"],
             "--predictions: 'a.csv' does not end",

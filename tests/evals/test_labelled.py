@@ -66,12 +66,12 @@ def of(outputs):
 
 def test_labels_are_measured_and_predicted(folder):
     rows = read_labelled("classify", folder / "plain.tsv", None)
-    figures, predicted = measure("classify", Classify(), LABELS, rows, of([[0, 2], [3, 0], [1, 0]]))
+    found = measure("classify", Classify(), LABELS, rows, of([[0, 2], [3, 0], [1, 0]]))
+    figures, predicted = found.figures, found.rows
     assert figures["classify/accuracy"] == pytest.approx(2 / 3) and figures["classify/rows"] == 3
     first = predicted[0]
     share = 1 / (1 + math.exp(-2))
     assert first == {
-        "row": 1,
         "texts": ["nab an"],
         "label": "good",
         "predicted": "good",
@@ -82,26 +82,30 @@ def test_labels_are_measured_and_predicted(folder):
 
 def test_labels_may_go_by_number(folder):
     rows = read_labelled("classify", folder / "ids.tsv", None)
-    figures, predicted = measure("classify", Classify(), LABELS, rows, of([[0, 2], [3, 0]]))
+    found = measure("classify", Classify(), LABELS, rows, of([[0, 2], [3, 0]]))
+    figures, predicted = found.figures, found.rows
     assert figures["classify/accuracy"] == 1 and [row["label"] for row in predicted] == ["good", "bad"]
-    figures, predicted = measure("classify", Classify(), ("1", "0"), rows, of([[0, 2], [3, 0]]))
+    found = measure("classify", Classify(), ("1", "0"), rows, of([[0, 2], [3, 0]]))
+    figures, predicted = found.figures, found.rows
     assert figures["classify/accuracy"] == 0 and [row["label"] for row in predicted] == ["1", "0"]
 
 
 def test_one_class_has_no_curve_and_no_crash(folder):
     rows = read_labelled("classify", folder / "one_class.tsv", None)
-    figures, _ = measure("classify", Classify(), LABELS, rows, of([[0, 2], [3, 0]]))
+    figures = measure("classify", Classify(), LABELS, rows, of([[0, 2], [3, 0]])).figures
     assert math.isnan(figures["classify/roc_auc"]) and figures["classify/accuracy"] == 0.5
 
 
 def test_numbers_and_candidates(folder):
     rows = read_labelled("regress", folder / "pairs.csv", None)
-    figures, predicted = measure("regress", Regress(), None, rows, of([[4.0], [2.0]]))
+    found = measure("regress", Regress(), None, rows, of([[4.0], [2.0]]))
+    figures, predicted = found.figures, found.rows
     assert figures["regress/pearson"] == pytest.approx(1)
-    assert predicted[0] == {"row": 1, "texts": ["an", "nab"], "label": 4.5, "predicted": 4.0}
+    assert predicted[0] == {"texts": ["an", "nab"], "label": 4.5, "predicted": 4.0}
     rows = read_labelled("choice", folder / "copa.jsonl", None)
     assert [len(row.texts) for row in rows] == [3, 4]
-    figures, predicted = measure("choice", Choice(), None, rows, of([[0, 1, -1e30], [2, 0, 1]]))
+    found = measure("choice", Choice(), None, rows, of([[0, 1, -1e30], [2, 0, 1]]))
+    figures, predicted = found.figures, found.rows
     assert figures == {"choice/accuracy": 1.0, "choice/rows": 2}
     assert predicted[0]["predicted"] == 1 and len(predicted[0]["probabilities"]) == 2
 

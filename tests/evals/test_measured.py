@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from jaxgpt.evals.measured import Measured, compared, mcnemar, means, of_sums, resamples
+from jaxgpt.evals.measured import Measured, compared, mcnemar, means, of_rows, of_sums, resamples
 
 
 def of_values(values, name="x", right=False):
@@ -42,6 +42,21 @@ def test_figures_of_sums_are_those_of_the_items_drawn():
     drawn = [np.repeat(values, row.astype(int), 0).sum(0) for row in counts]
     figures = of_sums(values, lambda s: [np.exp(s[0] / s[1])])(counts)
     assert figures == pytest.approx(np.array([[np.exp(a / b)] for a, b in drawn]))
+
+
+def test_figures_of_rows_are_those_of_the_rows_drawn():
+    """Here figures that are functions of sums too."""
+    values = np.random.default_rng(3).random((30, 2))
+    (counts,) = resamples(30, 20)
+    found = of_rows(30, lambda index: [values[index, 0].mean(), values[index, 1].max()])(counts)
+    assert found[:, :1] == pytest.approx(means(values[:, :1])(counts))
+    assert found[:, 1] == pytest.approx([values[row > 0, 1].max() for row in counts])
+
+
+def test_many_items_are_drawn_fewer_times():
+    first = [next(resamples(items)) for items in (20_000, 100_000, 10_000_000)]
+    assert [len(np.concatenate([*resamples(n)])) for n in (20, 100_000)] == [2000, 400]
+    assert all((counts.sum(1) == counts.shape[1]).all() for counts in first)
 
 
 def test_a_few_items_have_no_interval():

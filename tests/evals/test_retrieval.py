@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from jaxgpt.evals.retrieval import Retrieval, read_retrieval, retrieval
+from jaxgpt.evals.retrieval import Searched, read_retrieval, retrieval
 from jaxgpt.spec import ConfigError
 
 ROWS = "q1,d1\nq2,d2\nq3,d1\nq1,d3\nq1,d1\n"
@@ -33,12 +33,12 @@ def at(**degrees):
 
 def test_equal_texts_are_one_query_and_one_document(write):
     data = read_retrieval(write("a.csv", ROWS))
-    assert data == Retrieval(["q1", "q2", "q3"], ["d1", "d2", "d3"], [[0, 2], [1], [0]])
+    assert data == Searched(["q1", "q2", "q3"], ["d1", "d2", "d3"], [[0, 2], [1], [0]])
 
 
 def test_the_figures_of_a_small_circle(write):
     encode = at(q1=0, q2=0, q3=50, d1=10, d2=40, d3=20)  # ranks: q1 finds d1 and d3 at 1 and 2, q2 d2 at 3, q3 d1 at 3
-    figures = retrieval(encode, read_retrieval(write("a.csv", ROWS)))
+    figures = retrieval(encode, read_retrieval(write("a.csv", ROWS))).figures
     assert figures == pytest.approx(
         {
             "retrieval/recall@1": 0.5 / 3,
@@ -63,18 +63,18 @@ def test_the_figures_of_a_small_circle(write):
 )
 def test_third_columns_only_distract(write, name, text):
     data = read_retrieval(write(name, text))
-    assert data == Retrieval(["q1", "q2"], ["d1", "n1", "d2"], [[0], [2]])
-    figures = retrieval(at(q1=0, n1=1, d1=2, d2=89, q2=90), data)
+    assert data == Searched(["q1", "q2"], ["d1", "n1", "d2"], [[0], [2]])
+    figures = retrieval(at(q1=0, n1=1, d1=2, d2=89, q2=90), data).figures
     assert figures["retrieval/recall@1"] == 0.5 and figures["retrieval/mrr@10"] == 0.75
 
 
 def test_a_text_that_is_query_and_document_is_encoded_once(write):
-    assert retrieval(at(a=0, b=1), read_retrieval(write("a.csv", "a,b\nb,a\n")))["retrieval/mrr@10"] == 0.5
+    assert retrieval(at(a=0, b=1), read_retrieval(write("a.csv", "a,b\nb,a\n"))).figures["retrieval/mrr@10"] == 0.5
 
 
 def test_vectors_all_alike_find_nothing():
-    data = Retrieval(["q"], [f"d{i}" for i in range(100)], [[0]])
-    figures = retrieval(lambda texts: np.full((len(texts), 7), 0.3, np.float32), data)
+    data = Searched(["q"], [f"d{i}" for i in range(100)], [[0]])
+    figures = retrieval(lambda texts: np.full((len(texts), 7), 0.3, np.float32), data).figures
     assert figures["retrieval/recall@10"] == figures["retrieval/mrr@10"] == figures["retrieval/ndcg@10"] == 0
 
 

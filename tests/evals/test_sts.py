@@ -38,7 +38,7 @@ SUBSETS = {"low": subset(0.8, 9), "high": subset(4.1, 30), "middle": subset(2.5,
 
 
 def test_all_is_one_ranking_and_not_the_mean_of_subsets():
-    figures = sts(encode, SUBSETS)
+    figures = sts(encode, SUBSETS).figures
     cosines = {name: [cosine(*pair) for pair in zip(s.first, s.second, strict=True)] for name, s in SUBSETS.items()}
     each = {name: 100 * spearmanr(cosines[name], s.scores).statistic for name, s in SUBSETS.items()}
     sizes = [9, 30, 14]
@@ -55,7 +55,7 @@ def test_all_is_one_ranking_and_not_the_mean_of_subsets():
 
 
 def test_alignment_of_pairs_that_say_the_same_and_uniformity_of_distinct_texts(monkeypatch):
-    figures = sts(encode, SUBSETS)
+    figures = sts(encode, SUBSETS).figures
     pairs = [row for s in SUBSETS.values() for row in zip(*s, strict=True)]
     want = np.mean([2 - 2 * cosine(a, b) for a, b, score in pairs if score >= 4])
     assert figures["sts/alignment"] == pytest.approx(want, rel=1e-5)
@@ -63,20 +63,20 @@ def test_alignment_of_pairs_that_say_the_same_and_uniformity_of_distinct_texts(m
     apart = [np.exp(-2 * (2 - 2 * cosine(a, b))) for a in texts for b in texts if a != b]
     assert figures["sts/uniformity"] == pytest.approx(np.log(np.mean(apart)), rel=1e-5)
     monkeypatch.setattr("jaxgpt.evals.sts.SAMPLE", 20)
-    fewer = sts(encode, SUBSETS)["sts/uniformity"]
+    fewer = sts(encode, SUBSETS).figures["sts/uniformity"]
     assert fewer != figures["sts/uniformity"] and fewer == pytest.approx(figures["sts/uniformity"], rel=0.2)
-    assert sts(encode, SUBSETS)["sts/uniformity"] == fewer
+    assert sts(encode, SUBSETS).figures["sts/uniformity"] == fewer
 
 
 @pytest.mark.parametrize("scale", [0.2, 20.0])
 def test_scores_on_another_scale_say_nothing_of_alignment(scale):
     other = {name: s._replace(scores=s.scores * scale) for name, s in SUBSETS.items()}
-    figures, known = sts(encode, other), sts(encode, SUBSETS)
+    figures, known = sts(encode, other).figures, sts(encode, SUBSETS).figures
     assert known.keys() - figures.keys() == {"sts/alignment"} and figures["sts/all"] == known["sts/all"]
 
 
 def test_vectors_all_alike_have_no_figure():
-    figures = sts(lambda texts: np.ones((len(texts), 3), np.float32), SUBSETS)
+    figures = sts(lambda texts: np.ones((len(texts), 3), np.float32), SUBSETS).figures
     assert all(np.isnan(figures[f"sts/{name}"]) for name in ("subset/low", "all", "mean", "weighted_mean"))
     assert figures["sts/alignment"] == 0
     assert_close(figures["sts/uniformity"], 0.0, scale=1.0)

@@ -12,7 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 import jaxgpt
-from jaxgpt.evals.of_vectors import open_task
+from jaxgpt.evals.tasks import STS, Retrieval
 from jaxgpt.interop.families.table import FAMILIES
 from jaxgpt.interop.gguf.write import write_gguf
 from jaxgpt.interop.hugging_face.export import write_folder
@@ -313,16 +313,16 @@ SUBJECTS: dict[str, Subject] = {
     "tsv": Subject(build_text, corpus("a.tsv", columns=2), ("a.tsv",), writes=True, large=True, elsewhere=True),
     "learned vocabulary": Subject(build_text, learned, ("a.txt",), writes=True, large=True, elsewhere=True),
     "sts csv": Subject(
-        build_text, lambda f: open_task("sts", str(f / "sts.csv")), ("sts.csv",), large=True, elsewhere=True
+        build_text, lambda f: STS(path=str(f / "sts.csv")).opened(), ("sts.csv",), large=True, elsewhere=True
     ),
     "sts tsv": Subject(
-        build_text, lambda f: open_task("sts", str(f / "sts.tsv")), ("sts.tsv",), large=True, elsewhere=True
+        build_text, lambda f: STS(path=str(f / "sts.tsv")).opened(), ("sts.tsv",), large=True, elsewhere=True
     ),
     "sts jsonl": Subject(
-        build_text, lambda f: open_task("sts", str(f / "sts.jsonl")), ("sts.jsonl",), large=True, elsewhere=True
+        build_text, lambda f: STS(path=str(f / "sts.jsonl")).opened(), ("sts.jsonl",), large=True, elsewhere=True
     ),
     "retrieval": Subject(
-        build_text, lambda f: open_task("retrieval", str(f / "pairs.tsv")), ("pairs.tsv",), large=True
+        build_text, lambda f: Retrieval(path=str(f / "pairs.tsv")).opened(), ("pairs.tsv",), large=True
     ),
     "token file": Subject(build_tokens, tokens, ("cache/tokens/made/train.tokens",), elsewhere=True),
     **{

@@ -77,14 +77,29 @@ def test_figures_are_the_runs_own(kind, task, name, call, data, tmp_path, reques
     status, out, err = call(run, task, "--path", data / f"val_{name}", "--json", tmp_path / "f.json")
     assert (status, err) == (0, []) and f"{task}/rows" in out
     figures = json.loads((tmp_path / "f.json").read_text())
-    own = {name: value for name, value in own_figures(run).items() if name in {key.split("/")[1] for key in figures}}
-    assert len(own) == len(figures) - 1 and figures.pop(f"{task}/rows") == 14
+    names = {key.split("/")[1] for key in figures}
+    own = {name: value for name, value in own_figures(run).items() if name in names}
+    assert 3 * len(own) == len(figures) - 1 and figures.pop(f"{task}/rows") == 14
     for name, value in own.items():
         assert figures[f"{task}/{name}"] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+        low, high = (figures[f"{task}/{name}/{end}"] for end in ("low", "high"))
+        assert low is None or low <= figures[f"{task}/{name}"] <= high or name == "calibration_error", name
+
+
+def test_two_models_are_compared_on_the_same_rows_and_none_is_read_twice(call, classifier, data, monkeypatch):
+    given = ("classify", "--path", data / "val_labels.tsv", "--limit", "12", "--json", "-")
+    status, out, _ = call(classifier, *given, "--fresh")
+    assert status == 0 and json.loads(out)["classify/rows"] == 12
+    monkeypatch.setattr("jaxgpt.inference.answers.by_length", lambda *_: pytest.fail("a row was read again"))
+    status, again, err = call(classifier, *given, "--against", classifier)
+    assert err == ["eval: 12 of 12 answers are there from before"] * 2
+    figures = json.loads(again)
+    assert figures["classify/accuracy"] == json.loads(out)["classify/accuracy"]
+    assert figures["classify/accuracy/difference"] == 0 and figures["classify/accuracy/difference/p"] == 1
 
 
 def test_predictions_are_a_line_each(call, classifier, data, tmp_path):
-    path, given = tmp_path / "p.jsonl", ("classify", "--path", data / "val_labels.tsv", "--predictions")
+    path, given = tmp_path / "p.jsonl", ("classify", "--fresh", "--path", data / "val_labels.tsv", "--predictions")
     for _ in range(2):  # the second takes the first one's place
         status, out, err = call(classifier, *given, path, "--json", "-")
         assert (status, err) == (0, [f"predictions: {path}"])
@@ -101,7 +116,7 @@ def test_predictions_are_a_line_each(call, classifier, data, tmp_path):
 
 def test_one_class_is_na(call, classifier, tmp_path):
     (tmp_path / "one.tsv").write_text("an\tgood\nnab\tgood\n")
-    status, out, err = call(classifier, "classify", "--path", tmp_path / "one.tsv")
+    status, out, err = call(classifier, "classify", "--path", tmp_path / "one.tsv", "--fresh")
     assert (status, err) == (0, []) and "classify/rows" in out
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgpt.evals.heat import Heat
+from jaxgpt.evals.tasks import STS, Retrieval
 from jaxgpt.plots.heat_alone import LETTERS, draw_alone, drawing, shorten
 from jaxgpt.plots.picture import checked
 from jaxgpt.spec import ConfigError
@@ -44,17 +45,21 @@ def test_shortening():
 def test_what_cannot_be_drawn_is_said_at_once(tmp_path):
     (tmp_path / "b.png").write_text("a thesis")
     for task, path, line in (
-        ("retrieval", tmp_path / "a.png", "--picture: task 'retrieval' has no scored pairs to draw; leave the option"),
-        ("sts", tmp_path / "a.txt", f"--picture: '{tmp_path}/a.txt' does not end in a picture's format"),
-        ("sts", tmp_path / "no" / "a.png", f"--picture: '{tmp_path}/no/a.png': there is no folder"),
         (
-            "sts",
+            Retrieval(path="nowhere"),
+            tmp_path / "a.png",
+            "--picture: task 'retrieval' has no scored pairs to draw; leave the option",
+        ),
+        (STS(path="nowhere"), tmp_path / "a.txt", f"--picture: '{tmp_path}/a.txt' does not end in a picture's format"),
+        (STS(path="nowhere"), tmp_path / "no" / "a.png", f"--picture: '{tmp_path}/no/a.png': there is no folder"),
+        (
+            STS(path="nowhere"),
             tmp_path / "b.png",
             f"--picture: '{tmp_path}/b.png' is there already, is no png and is not written over",
         ),
     ):
         with pytest.raises(ConfigError) as caught:
-            drawing(task, "nowhere", path)
+            drawing(task, path)
         assert len(caught.value.problems) == 1 and caught.value.problems[0].startswith(line)
 
 
@@ -66,7 +71,7 @@ def test_the_encoder_is_asked_for_the_texts_of_the_pairs(tmp_path):
         asked.extend(texts)
         return np.eye(len(texts), dtype=np.float32)
 
-    draw = drawing("sts", str(tmp_path / "pairs.csv"), tmp_path / "a.png")
+    draw = drawing(STS(path=str(tmp_path / "pairs.csv")), tmp_path / "a.png")
     assert not asked and not (tmp_path / "a.png").exists()
     draw(encode, "m")
     assert sorted(asked) == ["a", "b", "c", "d"] and (tmp_path / "a.png").exists()

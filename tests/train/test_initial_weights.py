@@ -72,7 +72,7 @@ def test_goes_on_from_the_weights_and_is_scored(home, monkeypatch):
     assert {"val/sts", "val/uniformity", "val/loss", "best_val/sts", "aux/alignment"} <= result.keys()
     assert result["best_val/sts"] >= result["val/sts"]
     m = load(home / "second", best=False)
-    found = sts(lambda texts: m.encode(texts, quiet=True), read_subsets(home / "pairs.csv"))
+    found = sts(lambda texts: m.encode(texts, quiet=True), read_subsets(home / "pairs.csv")).figures
     assert_close(found["sts/all"], result["val/sts"], 1e-5)
     left = Heat.of_json(json.loads((home / "second" / "similarity.json").read_text()))
     mine = heat(lambda texts: m.encode(texts, quiet=True), read_subsets(home / "pairs.csv"))

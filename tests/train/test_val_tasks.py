@@ -5,7 +5,7 @@ import json
 import pytest
 
 import jaxgpt
-from jaxgpt.evals.tasks import Choice
+from jaxgpt.evals.tasks import Choice, Retrieval
 from jaxgpt.inference.asked import Asked
 from jaxgpt.runs.files.folder import read_metrics
 from jaxgpt.spec import ConfigError
@@ -19,9 +19,12 @@ def riddles(tmp_path):
 
 
 def test_figures_beside_the_loss_are_those_of_the_checkpoint(little, tmp_path, riddles):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("def f1,(a)\ndef f2,[b]\n")
     tasks = [
         {"kind": "choice", "path": riddles, "name": "riddles"},
         {"kind": "perplexity", "path": riddles, "column": "query"},
+        {"kind": "retrieval", "path": str(pairs), "pooling": "mean"},
     ]
     run = little(steps=4, eval={"every": 2, "tasks": tasks})
     jaxgpt.run(run, tmp_path / "out", quiet=True)
@@ -32,6 +35,8 @@ def test_figures_beside_the_loss_are_those_of_the_checkpoint(little, tmp_path, r
     for scoring in ("sum", "per_token", "per_character"):
         assert rows[-1][f"val/riddles/accuracy/{scoring}"] == after[f"riddles/accuracy/{scoring}"]
     assert rows[-1]["val/perplexity/per_token"] > 1
+    found = Retrieval(path=str(pairs), pooling="mean").opened()(Asked(model, quiet=True)).figures
+    assert rows[-1]["val/retrieval/mrr@10"] == found["retrieval/mrr@10"] > 0
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,21 @@ def test_errors_come_before_any_step(little, tmp_path, tasks, message):
     with pytest.raises(ConfigError, match=message):
         jaxgpt.run(little(eval={"tasks": tasks}), tmp_path / "out", quiet=True)
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
+
+
+def test_an_encoder_is_asked_nothing_in_words(little, tmp_path, riddles):
+    model = {"kind": "bert", "num_layers": 1, "d_model": 8, "num_heads": 2, "context": 16, "vocab_size": None}
+    asked = {"tasks": [{"kind": "choice", "path": riddles}]}
+    run = little(model=model, objective="masked_language_model", tokenizer="wordpiece", eval=asked)
+    with pytest.raises(ConfigError, match="choice: model bert continues no text; leave it out, or use a decoder"):
+        jaxgpt.run(run, tmp_path / "out", quiet=True)
+
+
+def test_a_head_that_is_not_there_is_told_before_any_step(little, tmp_path):
+    (tmp_path / "rows.tsv").write_text("fine\tgood\n")
+    task = {"kind": "text_head", "form": "classify", "path": str(tmp_path / "rows.tsv")}
+    with pytest.raises(ConfigError, match=r"model\.text_head: these weights have no head"):
+        jaxgpt.run(little(eval={"tasks": [task]}), tmp_path / "out", quiet=True)
 
 
 def test_data_that_changed_are_another_runs(little, tmp_path, riddles):

@@ -17,10 +17,12 @@ from pydantic import Field
 
 from jaxgpt.evals.measured import Measured
 from jaxgpt.evals.model import EvalModel
+from jaxgpt.models import Model
+from jaxgpt.objectives import Objective
 from jaxgpt.spec import ConfigError, Seam
 from jaxgpt.spec.errors import listed
 from jaxgpt.spec.sizes import Length
-from jaxgpt.text.corpora.columns import first_fields
+from jaxgpt.text.corpora.columns import ScoredPairs, first_fields
 from jaxgpt.text.corpora.formats import Record, endings, format_of
 from jaxgpt.text.corpora.locate import locate
 
@@ -42,6 +44,17 @@ class EvalTask(Seam, seam="evaluation_task"):
     @abstractmethod
     def opened(self) -> Ask:
         """Reads the data, so that whatever is wrong with them is said before a model is loaded. Raises ConfigError."""
+
+    def suits(self, model: Model, objective: Objective | None) -> None:
+        """Raises ConfigError for a model, trained by `objective` where that is known, of which it cannot be asked; so
+        long as it says nothing else, for one that continues no text."""
+        if not model.continues:
+            raise ConfigError(f"{self.title}: model {model.kind} continues no text; leave it out, or use a decoder")
+
+    def scored_pairs(self) -> dict[str, ScoredPairs]:
+        """The pairs of texts, by subset, of which a picture may be made; none where it is about no such pairs. Raises
+        ConfigError."""
+        return {}
 
     def files(self) -> list[Path]:
         """All files that it reads. Raises ConfigError."""
