@@ -16,6 +16,7 @@ from jaxgpt.models.mistral import Mistral
 from jaxgpt.models.model import Model
 from jaxgpt.models.qwen2 import Qwen2
 from jaxgpt.models.qwen3 import Qwen3
+from jaxgpt.models.recurrent import Recurrent
 from jaxgpt.models.roberta import RoBERTa
 from jaxgpt.models.transformer import Transformer
 
@@ -36,6 +37,7 @@ __all__ = [
     "Model",
     "Qwen2",
     "Qwen3",
+    "Recurrent",
     "RoBERTa",
     "Transformer",
 ]

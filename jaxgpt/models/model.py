@@ -124,6 +124,11 @@ class Model(Seam, seam="model"):
         return False
 
     @property
+    def sequential(self) -> bool:
+        """Whether a token waits for those before it, so that no mesh divides a row's tokens."""
+        return False
+
+    @property
     def fills_in(self) -> bool:
         """Whether it scores tokens that are hidden from it."""
         return False

@@ -15,6 +15,11 @@ def check_devices(run: ObjectiveRun, devices: int) -> None:
             f"exec.mesh.sequence: {shape['sequence']}; model.adapter puts virtual tokens in front of whole rows; split "
             "over data, fsdp or tensor"
         )
+    if run.model.sequential and shape["sequence"] > 1:
+        raise ConfigError(
+            f"exec.mesh.sequence: {shape['sequence']}; model {run.model.kind} reads tokens one after another; split "
+            "over data, fsdp or tensor"
+        )
     for axis in ("sequence", "pipeline") if run.objective.texts else ():
         if shape[axis] > 1:
             raise ConfigError(
