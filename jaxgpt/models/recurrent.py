@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
+from jax import lax
 from jax.typing import DTypeLike
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
@@ -274,6 +275,16 @@ class RecurrentLM(TextModule):
     def extend(self, tokens_BT: jax.Array, layout: Layout, cache: Any) -> tuple[jax.Array, Any]:
         """Goes on from a cache's states by T tokens: (B, T, D), and the states after them."""
         outputs, cache = self._run(tokens_BT, layout, cache)
+        return outputs[-1], cache
+
+    def carry_on(
+        self, tokens_BT: jax.Array, cache: Any, continues_B: jax.Array, train: bool = False
+    ) -> tuple[jax.Array, Any]:
+        """`hidden` of rows that go on from the states of a cache, or where not `continues_B` begin, and the states
+        after them. No gradient goes back into the cache."""
+        on_B111 = continues_B[:, None, None, None] > 0
+        cache = jax.tree.map(lambda s: jnp.where(on_B111, s, 0.0), lax.stop_gradient(cache))
+        outputs, cache = self._run(tokens_BT, Layout.of_rows(tokens_BT, None, None), cache, train)
         return outputs[-1], cache
 
     def __call__(self, tokens_BT: jax.Array, train: bool = False) -> jax.Array:

@@ -18,7 +18,7 @@ class LanguageModel(Objective):
     """Cross-entropy of each token given those before it, in nats a token."""
 
     citation = "Radford et al. 2018, section 3.1"
-    next_token = True
+    next_token = carries = True
     inputs = switches = ("label_smoothing", "z_loss")
     label_smoothing: NonNegativeFloat = Field(default=0.0, lt=1)
     """Probability spread evenly over the vocabulary in training; the reported loss is never smoothed."""
@@ -47,16 +47,25 @@ class LanguageModel(Objective):
         smoothing, z-loss and the losses that layers sow (already weighted, means over the batch; reported as
         `aux/<name>`) are added to it."""
         rngs = {} if key is None else {"dropout": key}
-        hidden_BTD, sown = model.apply(
-            {"params": params},
-            batch["tokens"],
-            positions=batch.get("positions"),
-            segments=batch.get("segments"),
-            train=key is not None,
-            rngs=rngs,
-            method="hidden",
-            mutable=[] if key is None else ["losses"],
-        )
+        train, mutable = key is not None, [] if key is None else ["losses"]
+        given, carried = {"params": params}, {}
+        if (carry := batch.get("carry")) is not None:
+            continues = batch["continues"]
+            (hidden_BTD, carry), sown = model.apply(
+                given, batch["tokens"], carry, continues, train, rngs=rngs, method="carry_on", mutable=mutable
+            )
+            carried["carry"] = carry
+        else:
+            hidden_BTD, sown = model.apply(
+                given,
+                batch["tokens"],
+                positions=batch.get("positions"),
+                segments=batch.get("segments"),
+                train=train,
+                rngs=rngs,
+                method="hidden",
+                mutable=mutable,
+            )
         loss_BT, nll_BT = token_losses(
             model,
             params,
@@ -73,4 +82,4 @@ class LanguageModel(Objective):
         aux = sown_losses(sown)
         loss = sum(aux.values(), jnp.sum(loss_BT * w_BT) / safe)
         metrics = {"loss": jnp.sum(nll_BT * w_BT) / safe, "weight": total}
-        return loss, metrics | {f"aux/{name}": value for name, value in aux.items()}
+        return loss, metrics | carried | {f"aux/{name}": value for name, value in aux.items()}

@@ -40,6 +40,9 @@ class Objective(Loss, Seam, seam="objective"):
 
     next_token: ClassVar[bool] = False
     """Whether targets are the tokens that follow: then no pattern may show them."""
+    carries: ClassVar[bool] = False
+    """Whether it hands a model's state from batch to batch: a batch with `carry`, the state after the one before, then
+    gives metrics with `carry`, that after this one."""
     texts: ClassVar[bool] = False
     """Whether a row is texts, each apart, rather than a window of a corpus (`data.columns`)."""
 

@@ -70,8 +70,9 @@ class LSTM(Cell, kind="lstm"):
 
 
 class GRU(Cell, kind="gru"):
-    """h' = (1 - z) n + z h with n = tanh(W x + b + r (U h + d)); the gates are r, z, n. r meets the product with h, as
-    in cuDNN and torch; in the paper it meets h before."""
+    """h' = (1 - z) n + z h with n = tanh(W x + b + r (U h + d)); the gates are r, z, n.
+
+    r meets the product with h, as in cuDNN and torch; in the paper it meets h before."""
 
     citation = "Cho et al. 2014"
     gates, apart = 3, 1

@@ -1,9 +1,9 @@
 """The sharding seam: tables from paths to mesh axes.
 
 Everything a run holds has a path: `params/blocks/layers/attention/q/weight`, `frozen/...`, `opt_state/...`,
-`gradients/...`, `ema/...`, `activations/residual`, `batch/tokens`. A table names the axes that split it. Tables are
-merged dimension by dimension, so ZeRO times Megatron is the two tables side by side, and an axis of size 1 splits
-nothing: one table serves every mesh.
+`gradients/...`, `ema/...`, `activations/residual`, `batch/tokens`, `carry/0/0`. A table names the axes that split it.
+Tables are merged dimension by dimension, so ZeRO times Megatron is the two tables side by side, and an axis of size 1
+splits nothing: one table serves every mesh.
 """
 
 from abc import abstractmethod
@@ -151,7 +151,7 @@ class Standard(Rules):
 
 BATCH: tuple[Table, ...] = (
     (
-        (r"^batch/", (ROWS, ...)),
+        (r"^(batch|carry)/", (ROWS, ...)),
         (r"^activations/(residual|sublayer)$", (ROWS, "sequence", None)),
         (r"^activations/heads$", (ROWS, None, "sequence", None)),
         (r"^activations/(inner|logits)$", (ROWS, "sequence", None)),

@@ -164,7 +164,7 @@ class ObjectiveRun(Run, kind="objective"):
     def prepare(self, quiet: bool = False, codec: Codec | None = None) -> TrainingData:
         """Its data, in batches as its objective asks for them; a `codec` takes the place of the tokenizer's."""
         length, plan = self.model.room, self.objective.row_plan
-        return prepare(self.data, self.tokenizer, length, quiet=quiet, codec=codec, plan=plan)
+        return prepare(self.data, self.tokenizer, length, quiet=quiet, codec=codec, plan=plan, rows=self.batch_size)
 
     def sized(self) -> "ObjectiveRun":
         """The run with its number of steps; reads the data where epochs are given."""
@@ -183,6 +183,19 @@ class ObjectiveRun(Run, kind="objective"):
     def shared_steps(self, steps: int) -> int:
         """The first steps whose learning rate does not depend on how many there will be."""
         return self.schedule.shared(steps)
+
+    def _stream_problems(self) -> list[str]:
+        """Why a state cannot be carried from batch to batch, a line each."""
+        problems = []
+        if not self.model.sequential:
+            problems.append(f"data.streams: model {self.model.kind} carries no state; leave it out, or use recurrent")
+        if not self.objective.carries:
+            problems.append(f"data.streams: objective {self.objective.kind} carries no state; use language_model")
+        if self.exec.accumulate > 1 or self.batch_ramp is not None:
+            problems.append(
+                "data.streams: a batch is whole and keeps its size; leave exec.accumulate and batch_ramp out"
+            )
+        return problems
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -223,6 +236,8 @@ class ObjectiveRun(Run, kind="objective"):
         ]
         if self.exec.accumulate > 1 and (why := self.objective.whole_batch) is not None:
             problems.append(f"exec.accumulate {self.exec.accumulate}: objective {self.objective.kind} {why}")
+        if self.data.streams:
+            problems += self._stream_problems()
         problems += row_problems(self.objective.row_plan, self.data, self.objective.kind)
         problems += self.objective.problems(self.model, self.data, self.batch_size // self.exec.accumulate)
         problems += self.eval.problems(self.objective, self._outputs, self.data.holds_out)

@@ -1,5 +1,6 @@
 """The schedule seam: the learning rate as a share of its peak, a pure function of the step."""
 
+import math
 from abc import abstractmethod
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from pydantic import AfterValidator, Field, NonNegativeFloat
 
 from jaxgpt.spec import Seam
-from jaxgpt.spec.sizes import INT32, Steps
+from jaxgpt.spec.sizes import INT32, Layers, Steps
 
 
 def _whole_or_share(value: float) -> float:
@@ -121,6 +122,27 @@ class WSD(Schedule, kind="wsd"):
     def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
         """Reaches `final` at the last step."""
         return 1 - (1 - self.final) * _progress(step, self.unchanging(steps), steps)
+
+
+class Stairs(Schedule):
+    """The peak, then `factor` times less at the beginning of each of `stairs` equal parts of the rest."""
+
+    citation = "Zaremba et al. 2014, section 4.1"
+    level: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the run at the peak: 4 of 13 epochs, say."""
+    factor: float = Field(default=0.5, gt=0, lt=1)
+    """What the rate is multiplied by at each stair."""
+    stairs: Layers = 1
+
+    def unchanging(self, steps: int) -> int:
+        """Those before the first stair."""
+        return math.ceil(round(self.level * steps, 6))
+
+    def after_warmup(self, step: jax.Array, steps: int, warmup: int) -> jax.Array:
+        """`factor` to the power of the stairs so far; the first is where the level ends."""
+        first = self.unchanging(steps)
+        down = 1 + jnp.floor((step - first) * self.stairs / max(1, steps - first))
+        return jnp.where(step < first, 1.0, self.factor ** jnp.clip(down, 0, self.stairs))
 
 
 def _progress(step: jax.Array, start: int, end: int) -> jax.Array:

@@ -21,6 +21,8 @@ class State(NamedTuple):
     """The exponential moving average of the trainable parameters, float32; None where the run keeps none."""
     frozen: Any = None
     """The model's other parameters, by paths of the same tree, as `storage` has them; None where all are trained."""
+    carry: Any = None
+    """What the model remembers of each stream of the data, float32; None without streams."""
 
     @property
     def model_params(self) -> Any:
@@ -44,4 +46,5 @@ def init_state(run: ObjectiveRun, params: Any) -> State:
     params, frozen = split_params(params, run.trained)
     frozen = run.storage.store_all(frozen)
     average = None if run.ema is None else jax.tree.map(jnp.copy, params)
-    return State(jnp.zeros((), jnp.int32), params, run.optim.build().init(params), average, frozen)
+    carry = run.model.cache(run.batch_size, 0) if run.data.streams else None
+    return State(jnp.zeros((), jnp.int32), params, run.optim.build().init(params), average, frozen, carry)

@@ -27,7 +27,10 @@ def train_step(
     An update whose loss or gradient is not finite changes nothing but the step count; the metric `skipped` says so. One
     that makes weights that are not finite cannot be taken back; the metric `finite` says so, and the run must end.
     """
-    key, frozen, state = jax.random.fold_in(key, state.step), state.frozen, state.saved
+    key, frozen, carry = jax.random.fold_in(key, state.step), state.frozen, state.carry
+    state = state.saved._replace(carry=None)
+    if carry is not None:
+        batch = {**batch, "carry": carry}
 
     def loss(params: Any, batch: Batch, rows: jax.Array) -> tuple[jax.Array, Metrics]:
         with by_row(rows):
@@ -37,6 +40,8 @@ def train_step(
     optim = bind(run.optim, {"lr": run.optim.lr * run.schedule(state.step, run.steps)})
     norm = optax.tree.norm(grads)
     sound = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
+    if carry is not None:
+        carry = jax.tree.map(lambda after, before: jnp.where(sound, after, before), metrics.pop("carry"), carry)
 
     def update(state: State, grads: Any) -> State:
         about = {"value": value, "grad": grads, "value_fn": value_at}
@@ -49,7 +54,7 @@ def train_step(
 
     new = jax.lax.cond(sound, update, lambda state, _: state._replace(step=state.step + 1), state, grads)
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((new.params, new.ema))]).all()
-    return new._replace(frozen=frozen), {
+    return new._replace(frozen=frozen, carry=carry), {
         **metrics,
         "grad_norm": norm,
         "lr": optim.lr,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgpt.objectives import Objective
 from jaxgpt.text.batches.val_pass import ValPass
@@ -35,15 +36,24 @@ class Validation:
         others = self._similarity(weights) | self._asking(weights)
         if not self._held_out:
             return others
-        return validate(self._program, self._run.objective, weights, self._held_out, self._values) | others
+        rows = self._run.eval.batch_size or self._run.batch_size
+        carry = self._run.model.cache(rows, 0) if self._run.data.streams else None
+        return validate(self._program, self._run.objective, weights, self._held_out, self._values, carry) | others
 
 
 def validate(
-    program: Program, objective: Objective, weights: Any, held_out: ValPass, values: Hyper
+    program: Program, objective: Objective, weights: Any, held_out: ValPass, values: Hyper, carry: Any = None
 ) -> dict[str, float]:
-    """`val/loss`, the mean by weight over everything held out (nats a token, say), and the objective's metrics."""
-    batches = (put(held_out.rows, span, program.batch_shardings) for span in held_out.spans)
-    parts = [program.evaluate(weights, batch, values) for batch in batches]
+    """`val/loss`, the mean by weight over everything held out (nats a token, say), and the objective's metrics; of
+    streams with the state `carry`, which goes from batch to batch."""
+    parts = []
+    if carry is not None:
+        carry = jax.device_put(carry, NamedSharding(program.mesh, PartitionSpec()))  # as `evaluate` gives it
+    for span in held_out.spans:
+        batch = put(held_out.rows, span, program.batch_shardings)
+        metrics = program.evaluate(weights, batch if carry is None else {**batch, "carry": carry}, values)
+        carry = metrics.pop("carry", None)
+        parts.append(metrics)
     return figures(objective, jax.device_get(parts))
 
 

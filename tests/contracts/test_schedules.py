@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from close import assert_close
 
+from jaxgpt.runs.schedules import Stairs
+
 SEAM = "schedule"
 STEPS, WARMUP = 100, 10
 EXAMPLES = {
@@ -12,6 +14,7 @@ EXAMPLES = {
     "cosine": [{"warmup": WARMUP}, {"warmup": WARMUP, "final": 0.1}, {"warmup": WARMUP, "decay_steps": 60}, {}],
     "inverse_sqrt": [{"warmup": WARMUP}],
     "linear": [{"warmup": WARMUP}, {"warmup": WARMUP, "final": 0.2}, {}],
+    "stairs": [{"warmup": WARMUP, "level": 0.3, "stairs": 7}, {"level": 0.2, "factor": 0.8, "stairs": 3}],
     "wsd": [{"warmup": WARMUP}, {"warmup": WARMUP, "decay": 0.5, "final": 0.1}, {"warmup": WARMUP, "decay": 1.0}],
 }
 
@@ -52,3 +55,9 @@ def test_pure_in_the_step_jitted_or_not(member, shares):
 
 def test_runs_of_one_step_and_of_warmup_alone_are_finite(member):
     assert np.isfinite(member(np.int32(0), 1)) and np.isfinite(member(np.int32(WARMUP - 1), WARMUP))
+
+
+def test_stairs_are_zarembas_epochs():
+    """13 epochs of 10 steps: four at the peak, then half of it, a quarter, ... to 1/512 in the last."""
+    share = jax.vmap(lambda step: Stairs(level=4 / 13, stairs=9)(step, 130))(np.arange(130))
+    assert_close(share, np.repeat([1, 1, 1, 1, *(0.5**n for n in range(1, 10))], 10), 1e-6)

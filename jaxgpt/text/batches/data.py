@@ -55,6 +55,9 @@ class Data(Spec):
     """`cross`: attention and targets run over document boundaries (GPT-2, GPT-3). `separate`: they stop there."""
     shuffle: bool = True
     """Rows in an order drawn from the seed, on a grid that shifts every epoch. False: in the order of the text."""
+    streams: bool = False
+    """Whether a row goes on where the row in its place of the batch before ended, and the model carries its state on:
+    truncated backpropagation through time (Mikolov et al. 2010; Zaremba et al. 2014)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -89,6 +92,10 @@ class Data(Spec):
         if self.val_corpus is not None and self.val_fraction:
             raise ValueError(
                 f"val_corpus '{self.val_corpus}' is held out whole; leave val_fraction {self.val_fraction} out"
+            )
+        if self.streams and (self.columns is not None or len(self.sources) > 1 or self.documents != "cross"):
+            raise ValueError(
+                "streams are one corpus that is read on and on; leave columns, further sources and documents out"
             )
         if self.columns is None and self.apart:
             raise ValueError("apart needs columns: say which of a record's texts")

@@ -11,6 +11,7 @@ from jaxgpt.disk import cache_dir, clear_drafts
 from jaxgpt.spec import ConfigError, canonical, digest
 from jaxgpt.text.batches.arrangement import PLAIN, RowPlan
 from jaxgpt.text.batches.data import Data
+from jaxgpt.text.batches.stream_batches import StreamBatches
 from jaxgpt.text.batches.text_batches import RowFiles, prepare_texts, read_rows
 from jaxgpt.text.batches.tokenfile import TokenFile, TokenWriter, open_token_file
 from jaxgpt.text.batches.training_data import TrainingData
@@ -35,13 +36,15 @@ def prepare(
     quiet: bool = False,
     codec: Codec | None = None,
     plan: RowPlan = PLAIN,
+    rows: int = 1,
 ) -> TrainingData:
     """Token files for `data`, built or reused, checked, and ready to batch.
 
     `seq_len` is the model's context, used where `data.seq_len` is None. `cache` defaults to the folder JAXGPT_CACHE,
     else ~/.cache/jaxgpt. A trained vocabulary and its ids are kept there under the digest of all they depend on, so a
     changed corpus or spec never meets an old file. A `codec` takes the place of `tokenizer`. `plan`: what
-    the objective asks of its batches. Raises ConfigError, one line, on any bad input.
+    the objective asks of its batches. `rows`: of a batch, each a stream where `data.streams`. Raises ConfigError, one
+    line, on any bad input.
     """
     cache = cache or cache_dir()
     length = data.seq_len or seq_len
@@ -82,6 +85,18 @@ def prepare(
         if len(val[0].ids_N) < 2:
             raise ConfigError(f"{VAL_FIELD}: '{data.val_corpus}' has no two tokens to predict one of; give more text")
 
+    if data.streams:
+        return StreamBatches(
+            codec=codec,
+            corpus_hash=hashes[0],
+            train_tokens=len(train[0].ids_N),
+            val_tokens=sum(_val_limits(data, val, codec)),
+            seq_len=length,
+            streams=rows,
+            shuffle=data.shuffle,
+            train=train[0],
+            val=val[0],
+        )
     return WindowBatches(
         codec=codec,
         corpus_hash=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),

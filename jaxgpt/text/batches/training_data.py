@@ -76,6 +76,8 @@ def batch_shapes(data: Data, length: int, plan: RowPlan, rows: int) -> Shapes:
         if not count:
             raise ConfigError("data.candidates: known once the text is read; say how many the longest row has")
         return text_shapes(count, length, plan, rows)
+    if data.streams:
+        return stream_shapes(length, rows)
     return window_shapes(data.documents == "separate", length, plan.words is not None, rows)
 
 
@@ -86,6 +88,12 @@ def window_shapes(separate: bool, length: int, words: bool, rows: int) -> Shapes
     if separate:
         shapes |= {"segments": whole, "positions": whole, "weights": whole._replace(dtype="float32")}
     return shapes | ({"words": whole} if words else {})
+
+
+def stream_shapes(length: int, rows: int) -> Shapes:
+    """What a batch of streams holds: `tokens`, `targets`, and `continues`, 1 where a row goes on from the batch before
+    and 0 where it begins."""
+    return window_shapes(False, length, False, rows) | {"continues": ArrayShape((rows,), "int32")}
 
 
 def text_shapes(count: int, length: int, plan: RowPlan, rows: int) -> Shapes:

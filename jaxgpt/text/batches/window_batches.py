@@ -1,6 +1,7 @@
 """Windows of a text as batches, and the fixed validation pass over its held-out part."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,24 +49,8 @@ class WindowBatches(TrainingData):
 
     @cached_property
     def val_tokens_per_byte(self) -> float | None:
-        """Tokens a byte of the held-out text, by which a loss compares between tokenizers.
-
-        A loss in nats a token times this, over ln 2, is in bits per byte. An end-of-text
-        token counts as a token of no bytes. None when the tokenizer loses text (see `spelled`) or nothing is held out.
-        """
-        bytes_V = spelled(self.codec)
-        if bytes_V is None:
-            return None
-        tokens = size = 0
-        for file, limit in zip(self.val, self.val_limits, strict=True):
-            tokens += limit
-            for start in range(1, limit + 1, _MANY):
-                size += int(bytes_V[file.ids_N[start : min(start + _MANY, limit + 1)]].sum())
-            if self.separate:
-                firsts_D = file.starts_D[(file.starts_D > 0) & (file.starts_D <= limit)]
-                tokens -= len(firsts_D)
-                size -= int(bytes_V[file.ids_N[firsts_D]].sum())
-        return tokens / size if size else None
+        """See `tokens_per_byte`."""
+        return tokens_per_byte(self.codec, self.val, self.val_limits, self.separate)
 
     def shapes(self, rows: int) -> Shapes:
         """The arrays of a batch of windows; see `window_shapes`."""
@@ -99,6 +84,27 @@ class WindowBatches(TrainingData):
             return with_words(batch, self.starts_V)
 
         return ValPass(make, len(starts_R), rows)
+
+
+def tokens_per_byte(codec: Codec, val: Sequence[TokenFile], limits: Sequence[int], separate: bool) -> float | None:
+    """Tokens a byte of the held-out text, by which a loss compares between tokenizers.
+
+    A loss in nats a token times this, over ln 2, is in bits per byte. An end-of-text
+    token counts as a token of no bytes. None when the tokenizer loses text (see `spelled`) or nothing is held out.
+    """
+    bytes_V = spelled(codec)
+    if bytes_V is None:
+        return None
+    tokens = size = 0
+    for file, limit in zip(val, limits, strict=True):
+        tokens += limit
+        for start in range(1, limit + 1, _MANY):
+            size += int(bytes_V[file.ids_N[start : min(start + _MANY, limit + 1)]].sum())
+        if separate:
+            firsts_D = file.starts_D[(file.starts_D > 0) & (file.starts_D <= limit)]
+            tokens -= len(firsts_D)
+            size -= int(bytes_V[file.ids_N[firsts_D]].sum())
+    return tokens / size if size else None
 
 
 def spelled(codec: Codec) -> np.ndarray | None:

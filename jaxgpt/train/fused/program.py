@@ -49,6 +49,10 @@ def refusal(run: Any) -> str | None:
         return f"exec.mesh {mesh} spreads one run over devices, where fusing spreads runs"
     if run.eval.sts is not None:
         return "eval.sts is about one run's weights"
+    if run.eval.tasks:
+        return "eval.tasks are asked of one run's weights"
+    if run.data.streams:
+        return "data.streams carry one run's state"
     if run.trained is not None and run.start_name != run.start:
         return "start names other weights for every seed, and what is not trained is shared"
     if run.batch_ramp is not None:

@@ -11,7 +11,8 @@ from jaxgpt.runs.optimizers.matrices import decayed
 from jaxgpt.spec import members, parse
 
 SIZE = {"num_layers": 2, "d_model": 256, "num_heads": 2, "context": 4096, "vocab_size": 64}
-MATRICES = ("weight", "token", "position", "token_type")
+OTHER_SIZES = {"recurrent": {"d_model": 8, "units": (8, 16), "two_biases": True, "context": 16, "vocab_size": 64}}
+MATRICES = ("weight", "state_weight", "token", "position", "token_type")
 """Names that the package gives to matrices and tables. A table of what is added to scores is a bias all the same."""
 HEADS = [
     {"kind": "contrastive", "projection": "mlp", "temperature": 0.07},
@@ -43,7 +44,7 @@ def leaves(tree):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_matrices_and_tables_decay_and_nothing_else(name):
-    model = parse(Model, {"kind": name} | SIZE | MODELS[name])
+    model = parse(Model, {"kind": name} | OTHER_SIZES.get(name, SIZE) | MODELS[name])
     mask = leaves(decayed(model.shapes()))
     assert {path for path, decays in mask.items() if decays} == {
         path for path in mask if path.split("/")[-1] in MATRICES

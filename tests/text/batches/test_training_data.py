@@ -52,7 +52,7 @@ def test_a_config_promises_what_its_batches_hold(name, changes, tmp_path):
     run = little(name, tmp_path, changes)
     promised = run.batch_shapes()
     data = prepare(
-        run.data, run.tokenizer, run.seq_len, cache=tmp_path / "cache", quiet=True, plan=run.objective.row_plan
+        run.data, run.tokenizer, run.seq_len, cache=tmp_path / "cache", quiet=True, plan=run.objective.row_plan, rows=B
     )
     assert data.shapes(B) == promised
     assert shapes_of(data.batch(0, 0, B)) == promised

@@ -13,7 +13,7 @@ from jaxgpt import run
 from jaxgpt.runs.checkpoint.checkpoint import restore
 from jaxgpt.spec import ConfigError
 from jaxgpt.train.fused.loop import run_fused
-from jaxgpt.train.fused.program import fused_program
+from jaxgpt.train.fused.program import fused_program, refusal
 from jaxgpt.train.program import hyper
 
 TEXT = "".join(f"line {i} of a text about nothing, with number {i * i % 97}\n" for i in range(400))
@@ -152,6 +152,12 @@ def test_time_is_shared_out_and_the_mode_recorded(group):
 def test_what_cannot_be_a_lane_is_refused_before_compiling(spec, tmp_path, overrides):
     with pytest.raises(ConfigError, match=r"lab\.fuse: this run cannot be fused"):
         run_fused([spec(0, **overrides), spec(1, **overrides)], outs(tmp_path, 2), quiet=True)
+
+
+def test_what_is_asked_of_one_runs_weights_is_refused(spec):
+    task = {"kind": "choice", "path": "riddles.jsonl"}
+    assert refusal(spec(0)) is None
+    assert refusal(spec(0, eval={"tasks": [task]})) == "eval.tasks are asked of one run's weights"
 
 
 def test_other_programs_do_not_fuse(spec, tmp_path):
