@@ -44,8 +44,8 @@ def test_arms_differ_in_nothing_but_what_they_name(path):
     if not all(isinstance(cell.run, ObjectiveRun) for cell in found.cells):
         assert "JAXGPT_DATA=<folder" in path.read_text().split('"""')[1]
         return
-    (corpus,) = {cell.run.data.corpus for cell in found.cells}
-    assert corpus == "stdlib" or "JAXGPT_DATA=<folder" in path.read_text().split('"""')[1], (
+    corpora = {cell.run.data.corpus for cell in found.cells}
+    assert corpora == {"stdlib"} or "JAXGPT_DATA=<folder" in path.read_text().split('"""')[1], (
         "who has no such data is told"
     )
     assert len({(cell.run.data.val_tokens, cell.run.data.val_bytes) for cell in found.cells}) == 1

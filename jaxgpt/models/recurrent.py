@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from jaxgpt.models.model import Model, Trained, all_trained
 from jaxgpt.models.text_module import TextModule
+from jaxgpt.models.transformer import MOST_PARAMETERS
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
 from jaxgpt.nn.recurrent import LockedDropout, RecurrentLayer, TokenTable, Unembed
@@ -86,6 +87,12 @@ class Recurrent(Model):
         problems = [] if self.text_head is None else self.text_head.problems()
         if not self.units:
             raise ValueError("units needs at least one layer, for example [200, 200]")
+        inputs = (self.d_model, *self.units)
+        matrices = sum(self.cell.gates * out * (into + out) for into, out in zip(inputs, self.units, strict=False))
+        if matrices + (self.d_model + self.units[-1]) * (self.vocab_size or 0) > MOST_PARAMETERS:
+            problems.append(
+                f"d_model {self.d_model}, units {self.units}: more than {MOST_PARAMETERS:.0e} parameters; lower one"
+            )
         if self.lm_head and self.tied and self.units[-1] != self.d_model:
             problems.append(
                 f"tied scores {self.units[-1]} units of the last layer against vectors of d_model {self.d_model}; make "

@@ -70,13 +70,18 @@ def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-@pytest.fixture(scope="module")
-def trainer(tiny, tmp_path_factory):
-    """Dropout, averages, validation, and a save every 3 steps: kills fall into training and into saves."""
+RECURRENT = {"kind": "recurrent", "d_model": 12, "units": [16, 12], "context": 8}
+MODELS = {"windows": {"model.num_layers": 1}, "streams": {"model": RECURRENT, "data.streams": True}}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def trainer(request, tiny, tmp_path_factory):
+    """Dropout, averages, validation, and a save every 3 steps: kills fall into training and into saves. Of a decoder,
+    and of an LSTM that carries its state."""
     steps = 30
     spec = tiny(
         **{
-            "model.num_layers": 1,
+            **MODELS[request.param],
             "model.vocab_size": None,
             "model.dropout": 0.1,
             "data.corpus": str(LICENCE),

@@ -65,6 +65,15 @@ def test_flops_count_each_parameter_that_a_token_meets():
     )
 
 
+def test_parameters_start_evenly_and_a_gate_where_it_is_told():
+    model = spec(cell={"kind": "lstm", "forget_bias": 1.0}, units=(64,), init_range=0.05)
+    params = jax.jit(model.init)(jax.random.key(0))
+    assert np.abs(params["layers_0"]["state_weight"]).max() == pytest.approx(0.05, rel=1e-2)
+    assert np.std(params["embed"]["token"]) == pytest.approx(0.05 / 3**0.5, rel=0.2)
+    gates = np.asarray(params["layers_0"]["bias"]).reshape(4, 64).mean(1)
+    assert gates == pytest.approx([0, 1, 0, 0], abs=0.03) and not np.any(params["lm_head"]["bias"])
+
+
 @pytest.mark.often("lstm")
 @pytest.mark.parametrize("cell", CELLS)
 def test_nothing_is_seen_of_what_comes(cell, weights):
@@ -186,7 +195,8 @@ def test_a_trained_run_is_used_like_any_other(runs):
         ({"units": []}, "model: units needs at least one layer, for example"),
         ({"cell": "lsmt"}, "did you mean 'lstm'"),
         ({"weight_drop": 1.0}, "model.weight_drop: "),
-        ({"units": [2**21]}, r"model.units.0: "),
+        ({"units": [2**21]}, "model.units.0: "),
+        ({"units": [2**20] * 20}, "more than 1e+14 parameters; lower one"),
     ],
 )
 def test_what_cannot_be_is_one_line(little, fields, line):
