@@ -3,9 +3,9 @@
     JAXGPT_DATA=<folder with tinyshakespeare/> jaxgpt ablate experiments/recurrent.py
 
 Bytes of tiny Shakespeare and of the Python standard library's source: 300 steps of 16 rows of 64, 0.22M parameters; 18
-runs that choose each arm's learning rate, then 36 with six seeds, about 15 minutes on 2 cores. The LSTM reads streams
-and carries its state, the GPT reads windows. Both are measured on the same 20,000 held-out tokens: the LSTM in 16
-streams, each in one pass, the GPT in windows that share none.
+runs that choose each arm's learning rate, then 36 with six seeds, about 15 minutes on 2 cores as guessed. The LSTM
+reads streams and carries its state, the GPT reads windows. Both are measured on the same 20,000 held-out tokens: the
+LSTM in 16 streams, each in one pass, the GPT in windows that share none.
 """
 
 from jaxgpt.lab import Experiment, Tune

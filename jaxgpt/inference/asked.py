@@ -9,6 +9,7 @@ import numpy as np
 from jaxgpt.evals.forms import task_of
 from jaxgpt.evals.model import Head, Writing
 from jaxgpt.evals.pairs import Pair, Scored
+from jaxgpt.evals.vectors import Encode, remembering
 from jaxgpt.inference.loaded import Loaded
 from jaxgpt.inference.remembered import Remembered, key
 from jaxgpt.inference.write import before_stop
@@ -29,7 +30,7 @@ class Asked:
 
     def __init__(self, loaded: Loaded, batch_size: int = 32, quiet: bool = False, memory: Remembered | None = None):
         self._loaded, self._batch_size, self._quiet, self._memory = loaded, batch_size, quiet, memory
-        self._vectors: dict[tuple[str, str | None], np.ndarray] = {}
+        self._encoders: dict[str | None, Encode] = {}
 
     @property
     def codec(self) -> Codec:
@@ -80,11 +81,10 @@ class Asked:
 
     def encode(self, texts: Sequence[str], pooling: str | None = None) -> np.ndarray:
         """See `EvalModel.encode`."""
-        new = [text for text in dict.fromkeys(texts) if (text, pooling) not in self._vectors]
-        if new:
-            found = self._loaded.encode(new, self._batch_size, pooling, self._quiet)
-            self._vectors.update(zip([(text, pooling) for text in new], found, strict=True))
-        return np.stack([self._vectors[text, pooling] for text in texts])
+        if pooling not in self._encoders:
+            size, quiet = self._batch_size, self._quiet
+            self._encoders[pooling] = remembering(lambda new: self._loaded.encode(new, size, pooling, quiet))
+        return self._encoders[pooling](list(texts))
 
     def head(self, form: str) -> Head:
         """See `EvalModel.head`."""

@@ -12,9 +12,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from jaxgpt.models.model import Model, Trained, all_trained
 from jaxgpt.models.text_module import TextModule
 from jaxgpt.models.transformer import MOST_PARAMETERS
+from jaxgpt.nn.dropout import Dropout
 from jaxgpt.nn.layout import Layout
 from jaxgpt.nn.linear import Linears
-from jaxgpt.nn.recurrent import LockedDropout, RecurrentLayer, TokenTable, Unembed
+from jaxgpt.nn.recurrent import RecurrentLayer, TokenTable, Unembed
 from jaxgpt.nn.remat import Remat
 from jaxgpt.nn.stack import Loop
 from jaxgpt.ops.attention import Case, Kernel, Numbering, Reference
@@ -145,7 +146,8 @@ class Recurrent(Model):
         return {}
 
     def cache(self, rows: int, slots: int, dtype: DTypeLike = "float32") -> Any:
-        """The state of each layer, float32 (rows, 1, 1, units): as large for a long row as for a short one."""
+        """The state of each layer, float32 (rows, 1, 1, units), as a cache has axes of heads and slots: as large for a
+        long row as for a short one."""
         return tuple((jnp.zeros((rows, 1, 1, units), jnp.float32),) * self.cell.arrays for units in self.units)
 
     @property
@@ -226,7 +228,7 @@ class RecurrentLM(TextModule):
             for units in spec.units
         ]
         rates = [spec.input_dropout, *[spec.dropout] * (len(spec.units) - 1), spec.output_dropout]
-        self.drops = [LockedDropout(rate, spec.locked) for rate in rates]
+        self.drops = [Dropout(rate, spec.locked) for rate in rates]
         self.lm_head = Unembed(vocab, spec.tied, bound, self.dtype) if spec.lm_head else None
         linears = Linears(self.dtype, 0.02, 0.02, True)
         self.text_head = spec.text_head and spec.text_head.module(linears)
@@ -236,11 +238,11 @@ class RecurrentLM(TextModule):
     ) -> tuple[list[jax.Array], Any]:
         """Outputs (B, T, H) of all layers, the last one's after dropout, and the last states as a cache."""
         spec, outputs, states = self.spec, list[jax.Array](), list[State]()
-        x = self.drops[0](constrain(self.embed(tokens_BT, train), "sublayer"), train)
+        x = self.drops[0](constrain(self.embed(tokens_BT, train), "sublayer"), not train)
         for number, (layer, drop) in enumerate(zip(self.layers, self.drops[1:], strict=True)):
             start = None if cache is None else tuple(s[:, 0, 0] for s in cache[number])
             y, state = layer(x, layout, start, train)
-            x = constrain(drop(y, train), "sublayer")
+            x = constrain(drop(y, not train), "sublayer")
             outputs.append(x)
             states.append(tuple(s[:, None, None] for s in state))
         if train and enabled(spec.activation_penalty):

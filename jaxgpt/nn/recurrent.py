@@ -13,7 +13,6 @@ from jaxgpt.ops.attention import SHARED
 from jaxgpt.ops.cells import Cell, State
 from jaxgpt.ops.lookup import lookup, unproject
 from jaxgpt.ops.matmul import matmul, project
-from jaxgpt.ops.random_masks import bernoulli, row_keys
 from jaxgpt.ops.recurrence import recur, recur_apart
 from jaxgpt.spec.inputs import enabled
 
@@ -85,23 +84,6 @@ def _begins(layout: Layout, rows: int) -> jax.Array | None:
         return None
     segment_BT = jnp.broadcast_to(layout.segment, (rows, layout.segment.shape[-1]))
     return jnp.pad(segment_BT[:, 1:] != segment_BT[:, :-1], ((0, 0), (1, 0)))
-
-
-class LockedDropout(nn.Module):
-    """Dropout by one mask for all tokens of a row (Gal & Ghahramani 2016), or one for each."""
-
-    rate: float | jax.Array
-    locked: bool
-
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array, train: bool) -> jax.Array:
-        """Keeps shape and dtype. Draws from the rng stream `dropout`."""
-        if not train or not enabled(self.rate):
-            return x_BTD
-        keep = 1 - jnp.float32(self.rate)
-        B, T, D = x_BTD.shape
-        mask = bernoulli(row_keys(self.make_rng("dropout")), keep, (B, 1 if self.locked else T, D))
-        return jnp.where(mask, x_BTD / keep.astype(x_BTD.dtype), jnp.zeros_like(x_BTD))
 
 
 class TokenTable(nn.Module):

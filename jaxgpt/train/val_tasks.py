@@ -22,7 +22,10 @@ def open_tasks(run: ObjectiveRun) -> list[Ask]:
     if jax.process_count() > 1:
         raise ConfigError("eval.tasks: asked by one process only; leave it out and use `jaxgpt eval` afterwards")
     for task in run.eval.tasks:
-        task.suits(run.model, run.objective)
+        try:
+            task.suits(run.model, run.objective)
+        except ConfigError as error:
+            raise ConfigError(f"eval.tasks: {problem}" for problem in error.problems) from None
     return [task.opened() for task in run.eval.tasks]
 
 

@@ -118,9 +118,10 @@ def test_writing_by_state_is_writing_by_whole_rows(cell, weights):
     for prompt, text in zip(prompts, texts, strict=True):
         row = np.array([prompt + text])
         assert np.argmax(logits(row)[0, len(prompt) - 1 : -1], -1).tolist() == text
-    (found,) = beam_search(model, params, prompts[:1], 4, BeamSearch(width=3))
-    (one,) = generate(model, params, prompts[:1], 4, Sampling(temperature=0.0))
-    assert len(found[0].ids) == len(one) == 4
+    for prompt, (best, *_) in zip(prompts, beam_search(model, params, prompts, 4, BeamSearch(width=3)), strict=True):
+        row = np.array([prompt + best.ids])
+        log_probs = jax.nn.log_softmax(logits(row)[0, len(prompt) - 1 : -1])
+        assert_close(best.log_prob, np.take_along_axis(log_probs, row[0, len(prompt) :, None], 1).sum())
 
 
 def test_dropout_is_locked_and_weights_drop_alike_for_all_tokens(weights):

@@ -58,14 +58,16 @@ def test_an_encoder_is_asked_nothing_in_words(little, tmp_path, riddles):
     model = {"kind": "bert", "num_layers": 1, "d_model": 8, "num_heads": 2, "context": 16, "vocab_size": None}
     asked = {"tasks": [{"kind": "choice", "path": riddles}]}
     run = little(model=model, objective="masked_language_model", tokenizer="wordpiece", eval=asked)
-    with pytest.raises(ConfigError, match="choice: model bert continues no text; leave it out, or use a decoder"):
+    with pytest.raises(
+        ConfigError, match=r"eval\.tasks: choice: model bert continues no text; leave it out, or use a decoder"
+    ):
         jaxgpt.run(run, tmp_path / "out", quiet=True)
 
 
 def test_a_head_that_is_not_there_is_told_before_any_step(little, tmp_path):
     (tmp_path / "rows.tsv").write_text("fine\tgood\n")
     task = {"kind": "text_head", "form": "classify", "path": str(tmp_path / "rows.tsv")}
-    with pytest.raises(ConfigError, match=r"model\.text_head: these weights have no head"):
+    with pytest.raises(ConfigError, match=r"eval\.tasks: model\.text_head: these weights have no head"):
         jaxgpt.run(little(eval={"tasks": [task]}), tmp_path / "out", quiet=True)
 
 
